@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Put the pinned native libraries under .native/: ONNX Runtime with OpenVINO, and the CPU part of libtorch.
+
+The wheels are named with hashes in native-requirements.txt and downloaded for a fixed platform and Python, so the
+host's Python version does not matter. Only libraries and headers are kept. The folder appears whole or not at all.
+"""
+
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+NATIVE = HERE.parent / ".native"
+REQUIREMENTS = HERE / "native-requirements.txt"
+
+# wheel name prefix -> [(folder in the wheel, folder in .native, file names to keep; None keeps all)]
+ONNXRUNTIME = {
+    "libonnxruntime.so.1.24.1", "libonnxruntime_providers_openvino.so", "libonnxruntime_providers_shared.so",
+    "libopenvino.so.2541", "libopenvino_c.so.2541", "libopenvino_intel_cpu_plugin.so",
+    "libopenvino_onnx_frontend.so.2541", "libtbb.so.12", "libtbbmalloc.so",
+}
+TAKE = {
+    "onnxruntime_openvino-": [("onnxruntime/capi/", "onnxruntime/", ONNXRUNTIME)],
+    "torch-": [
+        ("torch/lib/", "libtorch/lib/", {"libtorch_cpu.so", "libc10.so", "libgomp.so.1"}),
+        ("torch/include/", "libtorch/include/", None),
+    ],
+    "nvidia_cuda_runtime-": [("nvidia/cu13/lib/", "libtorch/lib/", {"libcudart.so.13"})],
+    "nvidia_cuda_cupti-": [("nvidia/cu13/lib/", "libtorch/lib/", {"libcupti.so.13"})],
+}
+# `libtorch.so` of the wheel pulls in CUDA; the CPU part alone answers to its name (and the linker wants libgomp.so).
+LINKS = {
+    "libtorch/lib/libtorch.so": "libtorch_cpu.so",
+    "libtorch/lib/libgomp.so": "libgomp.so.1",
+    "onnxruntime/libonnxruntime.so": "libonnxruntime.so.1.24.1",
+}
+
+
+def download(folder):
+    print("deps: downloading the pinned wheels (about 620 MB, once) ...", flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps",
+               "--only-binary=:all:", "--require-hashes", "--implementation", "cp", "--python-version", "3.11",
+               "--abi", "cp311", "--abi", "none", "--dest", str(folder), "-r", str(REQUIREMENTS)]
+    for tag in ("manylinux_2_28_x86_64", "manylinux_2_25_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64"):
+        command += ["--platform", tag]
+    if subprocess.run(command).returncode != 0:
+        sys.exit("deps: pip could not download the native libraries; check the network (or pip's index settings) and "
+                 "run `make deps` again")
+
+
+def unpack(wheel, into):
+    rules = next(rules for prefix, rules in TAKE.items() if wheel.name.startswith(prefix))
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            for source, target, keep in rules:
+                inside = name[len(source):]
+                if not name.startswith(source) or name.endswith("/") or (keep is not None and inside not in keep):
+                    continue
+                path = into / target / inside
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as reader, open(path, "wb") as writer:
+                    shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def main():
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        sys.exit(f"deps: the pinned libraries are for Linux on x86-64; this is {platform.system()} on {platform.machine()}")
+    stamp = hashlib.sha256(REQUIREMENTS.read_bytes() + pathlib.Path(__file__).read_bytes()).hexdigest()
+    if (NATIVE / "stamp").is_file() and (NATIVE / "stamp").read_text() == stamp:
+        return
+    with tempfile.TemporaryDirectory(prefix=".native-", dir=NATIVE.parent) as folder:
+        wheels, fresh = pathlib.Path(folder, "wheels"), pathlib.Path(folder, "native")
+        wheels.mkdir()
+        download(wheels)
+        for wheel in sorted(wheels.glob("*.whl")):
+            print(f"deps: unpacking {wheel.name}", flush=True)
+            unpack(wheel, fresh)
+            wheel.unlink()
+        for link, target in LINKS.items():
+            os.symlink(target, fresh / link)
+        (fresh / "libtorch/build-version").write_text("2.13.0\n")
+        (fresh / "stamp").write_text(stamp)
+        shutil.rmtree(NATIVE, ignore_errors=True)
+        os.rename(fresh, NATIVE)
+    print(f"deps: native libraries are in {NATIVE.name}/", flush=True)
+
+
+if __name__ == "__main__":
+    main()

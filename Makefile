@@ -1,0 +1,55 @@
+# The project's commands; `make help` lists them. Anything longer than a line or two lives in .ci/.
+
+.DEFAULT_GOAL := help
+# One cargo at a time: two would only wait for each other's lock.
+.NOTPARALLEL:
+
+CARGO ?= cargo
+PYTHON ?= python3
+PREFIX ?= /usr/local
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+MODEL := all-MiniLM-L6-v2
+LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
+
+.PHONY: help tools deps build model demo test bench lint install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+tools:
+	@.ci/tools
+
+deps: tools ## put the pinned native libraries (ONNX Runtime, libtorch) under .native/; 620 MB, once
+	@$(PYTHON) .cargo/deps.py
+
+build: deps ## build bertline and bertline-train into target/release/ (or CARGO_TARGET_DIR)
+	@$(CARGO) build --release
+
+model: build ## get the default encoder model into the model cache
+	@$(RELEASE)/bertline models pull $(MODEL)
+
+demo: model ## ingest, embed, train and score the demo reviews, or those in DATA=<folder>; writes to demo-out/
+	@.ci/demo
+
+test: model ## run all tests; say how many were skipped and why
+	@.ci/test
+
+bench: model ## time the encoder on real reviews, or on those in DATA=<path>
+	@.ci/bench
+
+lint: deps ## check format and lints
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --release --all-targets -- -D warnings
+
+install: ## copy what `make build` built, with its libraries, to PREFIX (/usr/local)
+	@test -x $(RELEASE)/bertline || { echo "install: $(RELEASE)/bertline is not there; run \`make build\` first"; exit 1; }
+	@install -d $(DESTDIR)$(PREFIX)/bin $(LIBRARY)/libtorch
+	@install -m 755 $(RELEASE)/bertline $(RELEASE)/bertline-train $(DESTDIR)$(PREFIX)/bin/
+	@rm -rf $(LIBRARY)/onnxruntime $(LIBRARY)/libtorch/lib
+	@cp -R -P .native/onnxruntime $(LIBRARY)/onnxruntime
+	@cp -R -P .native/libtorch/lib $(LIBRARY)/libtorch/lib
+	@echo "install: bertline and bertline-train are in $(DESTDIR)$(PREFIX)/bin, their libraries in $(LIBRARY)"
+
+clean: ## remove what was built and demo-out/; .native/ and the model cache stay
+	@$(CARGO) clean
+	@rm -rf demo-out

@@ -1,0 +1,14 @@
+//! Gives every binary and test the run paths of the pinned native libraries, so that no LD_LIBRARY_PATH is needed.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets the manifest folder");
+    // Installed (bin/ beside lib/bertline/), then built in the clone, then built with another target folder.
+    for path in [
+        "$ORIGIN/../lib/bertline/libtorch/lib",
+        "$ORIGIN/../../.native/libtorch/lib",
+        &format!("{root}/.native/libtorch/lib"),
+    ] {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{path}");
+    }
+}

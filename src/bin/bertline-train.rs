@@ -1,0 +1,7 @@
+//! `bertline train` in a binary of its own: the only one that is linked to libtorch, started by `bertline`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bertline::cli::train_main()
+}

@@ -1,0 +1,131 @@
+//! What can go wrong with an output folder or a cached dataset.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Errors of the cache room; each message names the file or folder and the way out.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The output folder holds files that bertline did not write.
+    #[error("`{dir}` already holds something else ({found}); choose an empty folder for --out")]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+        /// One of the things found in it.
+        found: String,
+    },
+    /// The output folder was made by another run.
+    #[error(
+        "`{dir}` holds the output of another run: {differences}; choose another --out, or start over with --overwrite"
+    )]
+    OtherRun {
+        /// The folder.
+        dir: PathBuf,
+        /// Each difference.
+        differences: String,
+    },
+    /// Another process holds the folder.
+    #[error("`{dir}` is in use by another bertline process (pid {pid}); wait for it, or choose another --out")]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+        /// The holder.
+        pid: String,
+    },
+    /// A line of a manifest cannot be read.
+    #[error("`{path}` is damaged at line {line}; start over with --overwrite")]
+    Damaged {
+        /// The manifest.
+        path: PathBuf,
+        /// Line number from 1.
+        line: usize,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The folder is not the output of the stage that is wanted.
+    #[error("`{dir}` is not the output of `bertline {wanted}`: it has no {missing}")]
+    NotOutput {
+        /// The folder.
+        dir: PathBuf,
+        /// The stage whose output is wanted.
+        wanted: String,
+        /// What is missing.
+        missing: String,
+    },
+    /// The run that made the folder did not finish.
+    #[error("`{dir}` is incomplete; run the same `bertline embed` again to finish it")]
+    Incomplete {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Two embedding datasets cannot be used together.
+    #[error("`{a}` and `{b}` hold embeddings that must not be mixed: {differences}")]
+    Mixed {
+        /// The first folder.
+        a: PathBuf,
+        /// The second.
+        b: PathBuf,
+        /// Each difference.
+        differences: String,
+    },
+    /// A row names a key that no features part holds.
+    #[error(
+        "`{path}` names the text {key}, but no features part of that folder holds it; embed again with --overwrite"
+    )]
+    MissingKey {
+        /// The rows part.
+        path: PathBuf,
+        /// The key.
+        key: String,
+    },
+    /// A part says another encoder or numerics than its run.
+    #[error("`{path}` was made by {found}, but its folder's run says {expected}; embed again with --overwrite")]
+    PartIdentity {
+        /// The part.
+        path: PathBuf,
+        /// In the part's metadata.
+        found: String,
+        /// In the manifest.
+        expected: String,
+    },
+    /// A part has another number of rows than the manifest says.
+    #[error("`{path}` has {found} rows, the manifest says {expected}; embed again with --overwrite")]
+    PartRows {
+        /// The part.
+        path: PathBuf,
+        /// In the part.
+        found: u64,
+        /// In the manifest.
+        expected: u64,
+    },
+    /// A dataset does not keep its contract.
+    #[error(transparent)]
+    Schema(#[from] crate::schema::Error),
+    /// The file system refused; the cause names the path.
+    #[error("cannot write or read an output folder")]
+    Io(#[from] std::io::Error),
+    /// A Parquet file cannot be read or written.
+    #[error("cannot read or write the parquet file `{path}`")]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+    /// A unit that owned texts failed, so units that wait for it cannot go on.
+    #[error("an earlier unit failed")]
+    OwnerFailed,
+}
+
+impl Error {
+    /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
+    pub fn is_usage(&self) -> bool {
+        false
+    }
+}
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,202 @@
+//! Reads committed embeddings back: the training set of one or several `embed` outputs.
+//!
+//! Only parts that the manifest names are read, their identity is checked, and a row whose key is missing is an error,
+//! never a row less.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
+use arrow::datatypes::{Float32Type, UInt64Type};
+use fs_err as fs;
+use hashbrown::{HashMap, HashSet};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use super::{Error, Key, Manifest, Part, Resolved, Result};
+use crate::schema::Dataset;
+
+/// One input row of an embed output, with the index of its vector.
+#[derive(Clone, Debug)]
+pub struct Labelled {
+    /// The file that it came from.
+    pub source_file: Arc<str>,
+    /// Its ordinal there.
+    pub row: u64,
+    /// The label, if it has one.
+    pub label: Option<String>,
+    /// Index of its vector in [`FeatureSet::vectors`].
+    pub vector: u32,
+}
+
+/// The embeddings and rows of one or several embed outputs.
+#[derive(Debug)]
+pub struct FeatureSet {
+    /// Values of a vector.
+    pub width: usize,
+    /// Row-major `[texts, width]`.
+    pub vectors: Vec<f32>,
+    /// Every input row, in the order of the outputs, their parts and rows.
+    pub rows: Vec<Labelled>,
+    /// The run that made them (of the first output).
+    pub run: Resolved,
+}
+
+/// Loads the finished embed outputs `dirs`; all must be of one encoder id and numerics.
+pub fn load_features(dirs: &[PathBuf]) -> Result<FeatureSet> {
+    let mut set = FeatureSet { width: 0, vectors: Vec::new(), rows: Vec::new(), run: Resolved::new() };
+    for (index, dir) in dirs.iter().enumerate() {
+        let manifest = finished_embed(dir)?;
+        if index == 0 {
+            set.run = manifest.run.clone();
+        } else {
+            check_same_encoder((&dirs[0], &set.run), (dir, &manifest.run))?;
+        }
+        load_one(dir, &manifest, &mut set)?;
+    }
+    Ok(set)
+}
+
+/// The keys that the committed features parts of `dir` hold.
+pub(crate) fn committed_keys(dir: &Path, manifest: &Manifest) -> Result<HashSet<Key>> {
+    let mut keys = HashSet::new();
+    for part in manifest.parts(Dataset::Features.name()) {
+        read(dir, part, &["key"], &mut |batch| {
+            keys.extend(key_column(batch).iter().flatten().filter_map(Key::from_bytes));
+            Ok(())
+        })?;
+    }
+    Ok(keys)
+}
+
+fn finished_embed(dir: &Path) -> Result<Manifest> {
+    let not_output = |missing: &str| Error::NotOutput {
+        dir: dir.to_owned(),
+        wanted: "embed".to_owned(),
+        missing: missing.to_owned(),
+    };
+    let manifest = Manifest::read(dir)?.ok_or_else(|| not_output("manifest.jsonl"))?;
+    if manifest.run.get("command").and_then(Value::as_str) != Some("embed") {
+        return Err(not_output("features"));
+    }
+    if manifest.complete.is_none() {
+        return Err(Error::Incomplete { dir: dir.to_owned() });
+    }
+    Ok(manifest)
+}
+
+/// Refuses two embed outputs (folder, run as resolved) whose vectors must not be used together.
+pub fn check_same_encoder(a: (&Path, &Resolved), b: (&Path, &Resolved)) -> Result<()> {
+    let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let differences: Vec<String> = ["encoder", "numerics"]
+        .into_iter()
+        .filter(|key| a.1.get(*key) != b.1.get(*key))
+        .map(|key| format!("{key} {} and {}", text(a.1.get(key)), text(b.1.get(key))))
+        .collect();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Mixed { a: a.0.to_owned(), b: b.0.to_owned(), differences: differences.join("; ") })
+}
+
+fn load_one(dir: &Path, manifest: &Manifest, set: &mut FeatureSet) -> Result<()> {
+    let mut index: HashMap<Key, u32> = HashMap::new();
+    for part in manifest.parts(Dataset::Features.name()) {
+        check_identity(dir, part, manifest)?;
+        read(dir, part, &["key", "embedding"], &mut |batch| {
+            append_vectors(batch, &mut index, set);
+            Ok(())
+        })?;
+    }
+    for part in manifest.parts(Dataset::Rows.name()) {
+        read(dir, part, &["source_file", "row", "key", "label"], &mut |batch| {
+            append_rows(dir, part, batch, &index, &mut set.rows)
+        })?;
+    }
+    Ok(())
+}
+
+fn append_vectors(batch: &RecordBatch, index: &mut HashMap<Key, u32>, set: &mut FeatureSet) {
+    let vectors = batch["embedding"].as_fixed_size_list();
+    set.width = vectors.value_length() as usize;
+    let first = set.vectors.len() / set.width;
+    for (offset, key) in key_column(batch).iter().enumerate() {
+        if let (Some(key), Ok(place)) = (key.and_then(Key::from_bytes), u32::try_from(first + offset)) {
+            index.insert(key, place);
+        }
+    }
+    let start = vectors.value_offset(0) as usize;
+    let values = vectors.values().as_primitive::<Float32Type>().values();
+    set.vectors.extend_from_slice(&values[start..start + batch.num_rows() * set.width]);
+}
+
+fn append_rows(
+    dir: &Path,
+    part: &Part,
+    batch: &RecordBatch,
+    index: &HashMap<Key, u32>,
+    rows: &mut Vec<Labelled>,
+) -> Result<()> {
+    let (files, labels) = (batch["source_file"].as_string::<i32>(), batch["label"].as_string::<i32>());
+    let numbers = batch["row"].as_primitive::<UInt64Type>();
+    for (i, key) in key_column(batch).iter().enumerate() {
+        let key = key.and_then(Key::from_bytes);
+        let vector = key.and_then(|key| index.get(&key)).copied().ok_or_else(|| Error::MissingKey {
+            path: dir.join(&part.path),
+            key: key.map_or_else(String::new, |key| key.to_string()),
+        })?;
+        let source_file = match rows.last() {
+            Some(last) if *last.source_file == *files.value(i) => Arc::clone(&last.source_file),
+            _ => Arc::from(files.value(i)),
+        };
+        let label = labels.is_valid(i).then(|| labels.value(i).to_owned());
+        rows.push(Labelled { source_file, row: numbers.value(i), label, vector });
+    }
+    Ok(())
+}
+
+fn key_column(batch: &RecordBatch) -> &FixedSizeBinaryArray {
+    batch["key"].as_fixed_size_binary()
+}
+
+/// Reads `columns` of a part, batch by batch, after holding its schema and row count against what is promised.
+fn read(dir: &Path, part: &Part, columns: &[&str], each: &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+    let path = dir.join(&part.path);
+    let parquet = |source| Error::Parquet { path: path.clone(), source };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file()).map_err(parquet)?;
+    let contract = Dataset::ALL.iter().find(|dataset| dataset.name() == part.dataset).map(|dataset| dataset.contract());
+    if let Some(contract) = contract {
+        contract.check(builder.schema(), &path.to_string_lossy())?;
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let mut found = 0;
+    for batch in builder.with_projection(mask).with_batch_size(8192).build().map_err(parquet)? {
+        let batch = batch.map_err(|error| parquet(error.into()))?;
+        found += batch.num_rows() as u64;
+        if batch.num_rows() > 0 {
+            each(&batch)?;
+        }
+    }
+    if found != part.rows {
+        return Err(Error::PartRows { path, found, expected: part.rows });
+    }
+    Ok(())
+}
+
+fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Result<()> {
+    let path = dir.join(&part.path);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file())
+        .map_err(|source| Error::Parquet { path: path.clone(), source })?;
+    let pairs = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+    let found = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
+    let said = |key: &str| manifest.run.get(key).and_then(Value::as_str).map(str::to_owned);
+    for key in ["encoder_id", "numerics"] {
+        let found = found(&format!("bertline.{key}"));
+        if found != said(key) {
+            let text = |value: Option<String>| format!("{key} {}", value.unwrap_or_else(|| "unknown".to_owned()));
+            return Err(Error::PartIdentity { path, found: text(found), expected: text(said(key)) });
+        }
+    }
+    Ok(())
+}

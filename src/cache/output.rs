@@ -1,0 +1,207 @@
+//! An output folder: claimed by one process at a time, resumed if the same run made it, refused otherwise.
+
+use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde_json::Value;
+
+use super::manifest::Appender;
+use super::part::sync_folder;
+use super::{Error, Manifest, Result, UnitRecord};
+use crate::schema::Dataset;
+
+/// A run as resolved: everything that determines its output. Two runs are the same if these are equal.
+pub type Resolved = BTreeMap<String, Value>;
+
+const LOCK: &str = ".lock";
+/// Files that stages leave in an output folder beside the datasets.
+const FILES: [&str; 6] = ["manifest.jsonl", "run.json", LOCK, "bundle.json", "head.safetensors", "head.onnx"];
+
+/// What was found in the folder.
+#[derive(Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: the run starts here.
+    Fresh,
+    /// Units of the same run; it goes on.
+    Partial,
+    /// The same run, finished: there is nothing to do.
+    Complete,
+}
+
+/// An output folder that this process holds.
+#[derive(Debug)]
+pub struct Output {
+    dir: PathBuf,
+    manifest: Manifest,
+    appender: Appender,
+    _lock: fs::File,
+}
+
+impl Output {
+    /// Takes the folder `dir` for the run `resolved`, starting over if `overwrite`.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`], [`Error::OtherRun`] and [`Error::Locked`] where the folder is not this run's to write.
+    pub fn open(dir: &Path, resolved: &Resolved, overwrite: bool) -> Result<(Output, State)> {
+        refuse_foreign(dir)?;
+        fs::create_dir_all(dir)?;
+        let lock = lock(dir)?;
+        if overwrite {
+            clear(dir)?;
+        }
+        let found = Manifest::read(dir)?;
+        let state = match &found {
+            None => State::Fresh,
+            Some(manifest) => {
+                let differences = differences(&manifest.run, resolved);
+                if !differences.is_empty() {
+                    let differences = differences.join("; ");
+                    return Err(Error::OtherRun { dir: dir.to_owned(), differences });
+                }
+                if manifest.complete.is_some() { State::Complete } else { State::Partial }
+            }
+        };
+        let mut appender = Appender::open(dir)?;
+        if state == State::Fresh {
+            appender.run(resolved)?;
+            sync_folder(&Manifest::path(dir))?;
+        }
+        let manifest = found.unwrap_or_else(|| Manifest { run: resolved.clone(), ..Manifest::default() });
+        sweep(dir, &manifest)?;
+        Ok((Output { dir: dir.to_owned(), manifest, appender, _lock: lock }, state))
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What is committed.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Makes a unit's parts count.
+    pub fn commit(&mut self, unit: UnitRecord) -> Result<()> {
+        self.appender.unit(&unit)?;
+        self.manifest.units.push(unit);
+        Ok(())
+    }
+
+    /// Writes `run.json`, then marks the run as finished.
+    pub fn complete(&mut self, report: &Value) -> Result<()> {
+        write_atomically(&self.dir.join("run.json"), &pretty(report))?;
+        let (rows_in, _) = self.manifest.totals();
+        let complete = serde_json::json!({ "units": self.manifest.units.len(), "rows_in": rows_in });
+        self.appender.complete(complete.clone())?;
+        self.manifest.complete = Some(complete);
+        Ok(())
+    }
+}
+
+/// Writes a small file so that it appears whole or not at all.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!("_{name}"));
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_folder(path)
+}
+
+fn pretty(value: &Value) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("a report is plain data; this is a bug");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_prefix('_').unwrap_or(name);
+    FILES.contains(&name) || Dataset::ALL.iter().any(|dataset| dataset.name() == name)
+}
+
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    let names: Vec<String> = match fs::read_dir(dir) {
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // Our names without a manifest (or its lock, of a run that died at once) are somebody else's folders.
+    let known = names.iter().any(|name| name == "manifest.jsonl" || name == LOCK);
+    match names.iter().filter(|name| !(known && is_ours(name))).min() {
+        Some(found) => Err(Error::Foreign { dir: dir.to_owned(), found: format!("`{found}`") }),
+        None => Ok(()),
+    }
+}
+
+fn lock(dir: &Path) -> Result<fs::File> {
+    let path = dir.join(LOCK);
+    let mut file = fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+    match file.file().try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            write!(file, "{}", std::process::id())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid)?;
+            Err(Error::Locked { dir: dir.to_owned(), pid })
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Removes what an earlier run left; the manifest goes first, so that a crash in between leaves nothing that counts.
+fn clear(dir: &Path) -> Result<()> {
+    for name in FILES.iter().filter(|name| **name != LOCK) {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    for dataset in Dataset::ALL {
+        match fs::remove_dir_all(dir.join(dataset.name())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes the orphans of a crash, so that the folders can be read by pandas as they are.
+fn sweep(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let committed = manifest.paths();
+    for dataset in Dataset::ALL {
+        let entries = match fs::read_dir(dir.join(dataset.name())) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let relative = format!("{}/{}", dataset.name(), entry.file_name().to_string_lossy());
+            if !committed.contains(relative.as_str()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn differences(there: &Resolved, here: &Resolved) -> Vec<String> {
+    let show = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let mut keys: Vec<&String> = there.keys().chain(here.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter()
+        .filter(|key| there.get(*key) != here.get(*key))
+        .map(|key| format!("{key} is {} there, {} now", show(there.get(key)), show(here.get(key))))
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! What can be typed: the commands, and the flags that all of them take.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueHint};
+
+use crate::pipeline::{EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TrainOptions};
+use crate::telemetry::Terminal;
+
+const AFTER: &str = "\
+Examples:
+  bertline embed reviews/ --out features           a folder of reviews, whatever is in it
+  bertline train features --out head               a classifier on the cached features
+  bertline score new.parquet --head head --out scored
+  bertline predict --head head \"a fine little film\"
+  bertline run pipelines/imdb-sentiment.toml       all of it, from a file
+
+Exit codes: 0 done, 1 data or environment, 2 usage, 130 interrupted.";
+
+/// Turns piles of reviews into scored data with a frozen BERT encoder.
+#[derive(Debug, Parser)]
+#[command(name = "bertline", version, about, after_help = AFTER, max_term_width = 110)]
+pub(super) struct Cli {
+    /// Say nothing but warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print results as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    pub(super) fn terminal(&self) -> Terminal {
+        Terminal { quiet: self.quiet, json: self.json }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Read reviews from any folder into Parquet: datasets `reviews` and `rejects`
+    #[command(after_help = "Example:\n  bertline ingest reviews/ more.csv.gz --out ingested")]
+    Ingest(IngestOptions),
+    /// Embed reviews: datasets `rows`, `features` (CLS vectors, one a distinct text) and `rejects`
+    #[command(after_help = "Examples:\n  bertline embed aclImdb/train --out features\n  \
+                            bertline embed tweets.csv --label-column airline_sentiment --out features")]
+    Embed(EmbedOptions),
+    /// Train a classifier head on cached features
+    #[command(after_help = "Examples:\n  bertline train features --out head\n  \
+                            bertline train features --recipe article --out head")]
+    Train(TrainOptions),
+    /// Score reviews in bulk: dataset `predictions`, one row an input row
+    #[command(
+        after_help = "Examples:\n  bertline score reviews.parquet --head head --out scored --keep-columns id,date\n  \
+                            bertline score test.csv --head head --out scored --label-column sentiment"
+    )]
+    Score(ScoreOptions),
+    /// Judge a few texts at once
+    #[command(after_help = "Examples:\n  bertline predict --head head \"not bad at all\"\n  \
+                            cut -f2 notes.tsv | bertline predict --head head --json")]
+    Predict(PredictOptions),
+    /// Run the stages of a pipeline file
+    #[command(after_help = "Example:\n  bertline run pipelines/imdb-sentiment.toml --set embed-train.precision=bf16")]
+    Run {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Change an option of a stage: stage.key=value
+        #[arg(long, value_name = "STAGE.KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Show what a pipeline or a stage would do and cost, without doing it
+    #[command(after_help = "Examples:\n  bertline explain pipelines/bulk-score.toml\n  \
+                            bertline explain embed reviews/ --out features")]
+    Explain {
+        /// Change an option of a pipeline's stage: stage.key=value
+        #[arg(long, value_name = "STAGE.KEY=VALUE")]
+        set: Vec<String>,
+        /// A pipeline file, or a stage and its flags
+        #[arg(
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "PIPELINE | STAGE FLAGS"
+        )]
+        stage: Vec<String>,
+    },
+    /// Show the first rows of any input, or of any stage's output
+    #[command(after_help = "Examples:\n  bertline show reviews/\n  bertline show scored -n 20")]
+    Show {
+        /// A file, a folder of reviews, or a stage's output folder
+        #[arg(value_hint = ValueHint::AnyPath)]
+        path: String,
+        /// Rows to show of each dataset
+        #[arg(short = 'n', long = "rows", default_value_t = 5)]
+        rows: usize,
+    },
+    /// List, pull and locate encoder models
+    #[command(after_help = "Example:\n  bertline models pull all-MiniLM-L6-v2")]
+    Models {
+        #[command(subcommand)]
+        action: ModelsAction,
+    },
+    /// Say what was found: libraries, versions, providers, CPU features, devices, models
+    #[command(after_help = "Example:\n  bertline doctor --json")]
+    Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ModelsAction {
+    /// The known models and those in the model cache
+    List,
+    /// Get a model into the model cache
+    Pull {
+        /// A known name, or a hub id: org/name[@revision]
+        name: String,
+    },
+    /// Print the folder of a model that is in the model cache
+    Path {
+        /// A known name, or a hub id: org/name[@revision]
+        name: String,
+    },
+}
+
+/// The command line of `bertline-train`; `bertline train` hands on what was typed.
+#[cfg(feature = "train")]
+#[derive(Debug, Parser)]
+#[command(name = "bertline train", version, about = "Train a classifier head on cached features")]
+pub(super) struct TrainCli {
+    /// Say nothing but warnings and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print the run report as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub options: TrainOptions,
+}

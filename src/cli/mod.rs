@@ -1,0 +1,130 @@
+//! The command line: flags in, a command run, an exit code out.
+//!
+//! Useful for: what can be typed, exit codes (0 done, 1 data or environment, 2 usage, 130 interrupted).
+//! Not for: what a stage does with its options (`pipeline`).
+
+mod args;
+mod doctor;
+mod models;
+mod run;
+mod summary;
+mod train;
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use arrow::util::pretty::pretty_format_batches;
+use clap::Parser;
+
+use crate::pipeline::{self, PredictOptions};
+use crate::telemetry::Terminal;
+use args::{Cli, Command, TrainCli};
+
+/// Runs `bertline`.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = cli.terminal();
+    exit(terminal, command(cli.command, terminal))
+}
+
+/// Runs `bertline-train`.
+#[cfg(feature = "train")]
+pub fn train_main() -> ExitCode {
+    let cli = TrainCli::parse();
+    let terminal = Terminal { quiet: cli.quiet, json: cli.json };
+    let done = pipeline::train(&cli.options, terminal)
+        .map_err(anyhow::Error::from)
+        .map(|outcome| summary::stage(terminal, "train", &cli.options.out.out, &outcome));
+    exit(terminal, done.map(|()| ExitCode::SUCCESS))
+}
+
+fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
+    match command {
+        Command::Ingest(options) => {
+            let outcome = pipeline::ingest(&options, terminal)?;
+            summary::stage(terminal, "ingest", &options.out.out, &outcome);
+        }
+        Command::Embed(options) => {
+            let outcome = pipeline::embed(&options, terminal)?;
+            summary::stage(terminal, "embed", &options.out.out, &outcome);
+        }
+        Command::Score(options) => {
+            let outcome = pipeline::score(&options, terminal)?;
+            summary::stage(terminal, "score", &options.out.out, &outcome);
+        }
+        // Its own binary parses the options again: what was typed is handed on as it is.
+        Command::Train(_) => return train::start(terminal, &train::typed()),
+        Command::Predict(options) => predict(&options, terminal)?,
+        Command::Run { file, set } => return run::run(&file, &set, terminal),
+        Command::Explain { stage, set } => run::explain(&stage, &set, terminal)?,
+        Command::Show { path, rows } => show(&path, rows, terminal)?,
+        Command::Models { action } => models::models(&action, terminal)?,
+        Command::Doctor => return doctor::doctor(terminal),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn predict(options: &PredictOptions, terminal: Terminal) -> Result<()> {
+    let mut texts = options.texts.clone();
+    if texts.is_empty() {
+        let mut input = String::new();
+        std::io::stdin().read_to_string(&mut input).context("cannot read texts from standard input")?;
+        texts = input.split_terminator('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect();
+    }
+    for prediction in pipeline::predict(options, &texts, terminal)? {
+        if terminal.json {
+            terminal.print(&serde_json::to_string(&prediction)?);
+        } else {
+            let label = prediction.label.as_deref().unwrap_or("-");
+            let probability = prediction.probability.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+            terminal.print(&format!("{label}\t{probability}\t{}", prediction.text));
+        }
+    }
+    Ok(())
+}
+
+fn show(path: &str, rows: usize, terminal: Terminal) -> Result<()> {
+    for shown in pipeline::show(path, rows)? {
+        if terminal.json {
+            let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+            writer.write(&shown.batch).and_then(|()| writer.finish())?;
+            terminal.print(String::from_utf8_lossy(&writer.into_inner()).trim_end());
+        } else {
+            terminal.say(&shown.title);
+            terminal.print(&pretty_format_batches(&[shown.table()?])?.to_string());
+        }
+    }
+    Ok(())
+}
+
+fn exit(terminal: Terminal, done: Result<ExitCode>) -> ExitCode {
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            terminal.error(&chain(&error));
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<pipeline::Error>() {
+        Some(pipeline::Error::Engine(crate::engine::Error::Interrupted)) => ExitCode::from(130),
+        Some(error) if error.is_usage() => ExitCode::from(2),
+        _ => ExitCode::from(1),
+    }
+}
+
+/// The error and its causes on one line; a cause that the line has already said (some libraries repeat it) is left out.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}

@@ -1,0 +1,56 @@
+//! What a finished stage says: a line or two for people, `run.json` with `--json`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::pipeline::Outcome;
+use crate::telemetry::Terminal;
+
+/// Says how a stage ended.
+pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Outcome) {
+    let report = outcome.json();
+    if let Outcome::Done(_) = outcome {
+        terminal.say(&format!("{command}: {} -> {}", figures(&report), out.display()));
+    }
+    if let Some(line) = metrics(&report) {
+        terminal.say(&format!("{command}: {line}"));
+    }
+    if terminal.json {
+        terminal.print(&report.to_string());
+    }
+}
+
+fn figures(report: &Value) -> String {
+    let number = |key: &str| report[key].as_f64().unwrap_or(0.0);
+    let mut text = format!(
+        "{} rows in, {} out, {} rejected in {:.1} s",
+        number("rows_in"),
+        number("rows_out"),
+        number("rows_rejected"),
+        number("seconds")
+    );
+    if number("rows_deduplicated") > 0.0 {
+        text.push_str(&format!(", {} duplicates", number("rows_deduplicated")));
+    }
+    if number("tokens") > 0.0 {
+        text.push_str(&format!(
+            "; {} tokens at {:.0} tokens/s, padding {:.3}",
+            number("tokens"),
+            number("tokens_per_second"),
+            number("padding_ratio")
+        ));
+    }
+    text
+}
+
+fn metrics(report: &Value) -> Option<String> {
+    let metrics = report.get("metrics")?;
+    let (title, figures) = match metrics.get("validation") {
+        Some(validation) => (format!("best epoch {}, validation", metrics["best_epoch"]), validation),
+        None => ("on rows with a true label".to_owned(), metrics),
+    };
+    let accuracy = figures["accuracy"].as_f64()?;
+    let log_loss = figures["log_loss"].as_f64()?;
+    Some(format!("{title}: accuracy {accuracy:.4}, log loss {log_loss:.4} on {} rows", figures["rows"]))
+}

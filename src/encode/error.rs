@@ -1,0 +1,141 @@
+//! What can go wrong between a model folder and CLS vectors.
+
+use std::path::{Path, PathBuf};
+
+use super::architecture::SUPPORTED;
+
+/// A failure of the encoder; every variant names the file, setting or library at fault.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says what its fields are")]
+pub enum Error {
+    #[error("unknown precision `{given}`; the choices are auto, fp32, bf16, fp16 and int8")]
+    UnknownPrecision { given: String },
+    #[error("precision `{given}` is not built yet; built: auto, fp32, bf16")]
+    PrecisionNotBuilt { given: String },
+    #[error("unknown device `{given}`; the choices are auto, cpu, cuda and cuda:N")]
+    UnknownDevice { given: String },
+    #[error("device `{given}` is not built yet; built: auto, cpu")]
+    DeviceNotBuilt { given: String },
+    #[error("max_length {max_length} is more than the {positions} positions of this model; give at most {positions}")]
+    MaxLength { max_length: usize, positions: usize },
+    #[error(
+        "precision bf16 needs a CPU with avx512_bf16 or amx_bf16, and this one has neither; use `--precision fp32`"
+    )]
+    NoBf16,
+    #[error("the provider {provider} did not compute in {asked} when asked to: {sum} where {expected} was due")]
+    PrecisionNotRun { provider: &'static str, asked: super::Precision, sum: f32, expected: f32 },
+
+    #[error("cannot read `{path}`")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write the encoder graph `{path}`")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{path}` is not a model configuration: it is corrupt or cut short; fetch the model again")]
+    ConfigJson {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("`{path}` says {field} = `{found}`; bertline encodes {SUPPORTED}")]
+    Unsupported { path: PathBuf, field: &'static str, found: String },
+    #[error("`{path}` does not add up: {reason}")]
+    ConfigValues { path: PathBuf, reason: String },
+    #[error("`{path}` is not a usable weights file: it is corrupt or cut short; fetch the model again")]
+    Weights {
+        path: PathBuf,
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    #[error("`{path}` has no tensor `{tensor}`: the weights do not belong to config.json, or the file is incomplete")]
+    MissingTensor { path: PathBuf, tensor: String },
+    #[error("tensor `{tensor}` of `{path}` is {found:?}, and config.json asks for {expected:?}")]
+    Shape { path: PathBuf, tensor: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("tensor `{tensor}` of `{path}` is of type {found}; bertline reads F32, F16 and BF16")]
+    TensorType { path: PathBuf, tensor: String, found: String },
+    #[error("tensor `{tensor}` of `{path}` holds a value that is not a number; fetch the model again")]
+    NotFinite { path: PathBuf, tensor: String },
+    #[error("tokenizer.json of `{model_dir}` gives ids up to {largest}, and the model knows {vocabulary} words")]
+    Vocabulary { model_dir: PathBuf, largest: usize, vocabulary: usize },
+    #[error("the tokenizer of `{model_dir}` cannot be used")]
+    Tokenizer {
+        model_dir: PathBuf,
+        #[source]
+        source: crate::tokenize::Error,
+    },
+
+    #[error(
+        "no ONNX Runtime found: `onnxruntime/libonnxruntime.so` is in none of {searched}; run `make deps`, or set BERTLINE_LIB_DIR"
+    )]
+    LibraryMissing { searched: String },
+    #[error("`{path}` cannot be loaded as ONNX Runtime 1.22 or later; run `make deps`")]
+    LibraryLoad {
+        path: PathBuf,
+        #[source]
+        source: ort::LoadDynamicError,
+    },
+    #[error("ONNX Runtime at `{path}` does not start")]
+    Environment {
+        path: PathBuf,
+        #[source]
+        source: ort::Error,
+    },
+    #[error("`{path}` lacks the OpenVINO provider; run `make deps`")]
+    ProviderMissing { path: PathBuf },
+    #[error("cannot make an encoder session of `{graph}` ({numerics})")]
+    Session {
+        graph: String,
+        numerics: String,
+        #[source]
+        source: ort::Error,
+    },
+    #[error("cannot start the encoder's thread")]
+    Thread {
+        #[source]
+        source: std::io::Error,
+    },
+
+    #[error("the encoder failed on a micro-batch of {rows} rows, {width} wide")]
+    Run {
+        rows: usize,
+        width: usize,
+        #[source]
+        source: ort::Error,
+    },
+    #[error("the encoder gave {found} values for a micro-batch of {rows} rows, {hidden} each")]
+    OutputShape { found: usize, rows: usize, hidden: usize },
+    #[error("the encoder gave a value that is not a number for a micro-batch of {rows} rows, {width} wide")]
+    OutputNotFinite { rows: usize, width: usize },
+    #[error("malformed micro-batch: {reason}")]
+    Batch { reason: String },
+    #[error("the encoder's thread has stopped")]
+    Stopped,
+}
+
+impl Error {
+    /// Whether the user asked for something impossible (exit code 2), rather than the data or the machine failing.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownPrecision { .. }
+            | Self::PrecisionNotBuilt { .. }
+            | Self::UnknownDevice { .. }
+            | Self::DeviceNotBuilt { .. }
+            | Self::MaxLength { .. } => true,
+            Self::Tokenizer { source, .. } => source.is_usage(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Read { path: path.to_owned(), source }
+    }
+}
+
+/// The result of this room's functions.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,161 @@
+//! Which encoder made a vector.
+//!
+//! Vectors of two encoders look alike and mean different things. The identity names everything that decides what a
+//! vector means, and nothing that does not: file names, devices and precisions are not in it.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::architecture::Architecture;
+use super::{Error, Result};
+use crate::tokenize::Tokenizer;
+
+/// The version of this list of fields and of their meaning.
+const FORMAT: u32 = 1;
+
+/// Everything that decides what a text's vector means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncoderIdentity {
+    /// The version of this list of fields.
+    pub format: u32,
+    /// SHA-256 (hex) of `model.safetensors`.
+    pub weights: String,
+    /// Digest of the fields of `config.json` that change what is computed.
+    pub architecture: String,
+    /// Digest of the canonical tokenizer.
+    pub tokenizer: String,
+    /// Which token rows are taken: `cls`.
+    pub pooling: String,
+    /// Which layers are taken: `last`.
+    pub layers: String,
+    /// The most tokens of a text that are read, specials included.
+    pub max_length: u32,
+    /// Which side of a long text is cut: `right`.
+    pub truncation: String,
+    /// What is done to a text before it is tokenised: `none` or `html`.
+    pub clean: String,
+}
+
+impl EncoderIdentity {
+    /// 32 hex digits that stand for all the fields.
+    pub fn id(&self) -> String {
+        let json = serde_json::to_string(self).expect("a struct of strings and numbers serialises; this is a bug");
+        short_digest(json.as_bytes())
+    }
+
+    /// One line for each field that differs, such as `max_length: 250 here, 128 there`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let rows: [(&str, &dyn ToString, &dyn ToString); 9] = [
+            ("format", &self.format, &other.format),
+            ("weights", &self.weights, &other.weights),
+            ("architecture", &self.architecture, &other.architecture),
+            ("tokenizer", &self.tokenizer, &other.tokenizer),
+            ("pooling", &self.pooling, &other.pooling),
+            ("layers", &self.layers, &other.layers),
+            ("max_length", &self.max_length, &other.max_length),
+            ("truncation", &self.truncation, &other.truncation),
+            ("clean", &self.clean, &other.clean),
+        ];
+        rows.into_iter()
+            .map(|(field, here, there)| (field, here.to_string(), there.to_string()))
+            .filter(|(_, here, there)| here != there)
+            .map(|(field, here, there)| format!("{field}: {here} here, {there} there"))
+            .collect()
+    }
+}
+
+/// The identity of a model folder's encoder, read from its files without opening a session.
+///
+/// # Errors
+/// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` does not fit the model.
+pub fn identity_of(model_dir: &Path, max_length: usize, clean: &str) -> Result<EncoderIdentity> {
+    let tokenizer = load_tokenizer(model_dir, max_length)?;
+    let architecture = Architecture::load(model_dir)?;
+    assemble(model_dir, &architecture, &tokenizer, clean)
+}
+
+/// The identity of parts that are loaded already.
+pub(super) fn assemble(
+    model_dir: &Path,
+    architecture: &Architecture,
+    tokenizer: &Tokenizer,
+    clean: &str,
+) -> Result<EncoderIdentity> {
+    architecture.check_tokenizer(model_dir, tokenizer)?;
+    Ok(EncoderIdentity {
+        format: FORMAT,
+        weights: sha256(&model_dir.join("model.safetensors"))?,
+        architecture: architecture.digest(),
+        tokenizer: tokenizer.digest().to_owned(),
+        pooling: "cls".to_owned(),
+        layers: "last".to_owned(),
+        max_length: tokenizer.max_length() as u32,
+        truncation: "right".to_owned(),
+        clean: clean.to_owned(),
+    })
+}
+
+pub(super) fn load_tokenizer(model_dir: &Path, max_length: usize) -> Result<Tokenizer> {
+    Tokenizer::load(model_dir, max_length)
+        .map_err(|source| Error::Tokenizer { model_dir: model_dir.to_owned(), source })
+}
+
+/// The first 32 hex digits of a BLAKE3 digest.
+pub(super) fn short_digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..32].to_owned()
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let mut file = fs_err::File::open(path).map_err(Error::read(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(Error::read(path))? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> EncoderIdentity {
+        let text = |text: &str| text.to_owned();
+        EncoderIdentity {
+            format: 1,
+            weights: text("w"),
+            architecture: text("a"),
+            tokenizer: text("t"),
+            pooling: text("cls"),
+            layers: text("last"),
+            max_length: 250,
+            truncation: text("right"),
+            clean: text("none"),
+        }
+    }
+
+    #[test]
+    fn the_id_is_stable_and_follows_every_field() {
+        let identity = identity();
+        assert_eq!(identity.id().len(), 32);
+        assert_eq!(identity.id(), identity.clone().id());
+        let other = EncoderIdentity { clean: "html".to_owned(), ..identity.clone() };
+        assert_ne!(identity.id(), other.id());
+        let json = serde_json::to_string(&identity).unwrap();
+        assert_eq!(serde_json::from_str::<EncoderIdentity>(&json).unwrap(), identity);
+    }
+
+    #[test]
+    fn differences_name_field_and_both_values() {
+        let here = identity();
+        let there = EncoderIdentity { max_length: 128, clean: "html".to_owned(), ..identity() };
+        assert_eq!(here.differences(&there), ["max_length: 250 here, 128 there", "clean: none here, html there"]);
+        assert!(here.differences(&here).is_empty());
+    }
+}

@@ -1,0 +1,42 @@
+//! Token ids to CLS vectors with a frozen BERT encoder.
+//!
+//! The encoder is a graph that is built here from `config.json` and `model.safetensors`, kept as ONNX in a folder and
+//! run by ONNX Runtime. Only the CLS row leaves it, so the last layer computes one row after its keys and values: a
+//! fifth of the work of a six-layer model that no exported graph saves.
+//!
+//! | question | file |
+//! |---|---|
+//! | which vectors may meet, and how were they computed? | `identity.rs`, `numerics.rs` |
+//! | which models are supported, and is this one whole? | `architecture.rs`, `weights.rs` |
+//! | what is computed? | `graph.rs`, in the messages of `onnx.rs`, kept by `saved.rs` |
+//! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
+//! | how are texts packed? | `batch.rs` |
+//! | how do others reach it? | `encoder.rs`, over the channel of `service.rs` |
+//!
+//! **Invariants.** Nothing outside this room names `ort`, and within it only `library.rs`, `session.rs` and the error
+//! type do. The library is loaded by `library.rs` before any other call, because a lazy failure inside `ort` panics.
+//! One dedicated thread owns the session: tokio only waits for it.
+
+mod architecture;
+mod batch;
+mod encoder;
+mod error;
+mod graph;
+mod identity;
+mod library;
+mod numerics;
+mod onnx;
+mod proof;
+mod saved;
+mod service;
+mod session;
+mod usage;
+mod weights;
+
+pub use batch::{BatchPlan, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
+pub use encoder::{Encoder, EncoderOptions, hidden_of, numerics_of};
+pub use error::{Error, Result};
+pub use identity::{EncoderIdentity, identity_of};
+pub use library::{LibraryReport, probe};
+pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice};
+pub use usage::Usage;

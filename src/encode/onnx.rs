@@ -1,0 +1,236 @@
+//! The few messages of the ONNX file format that a graph of ours needs.
+//!
+//! Written as prost structs because the full generated bindings need a protobuf compiler at build time. Field numbers
+//! are those of `onnx.proto` (IR version 10); scalars are optional there, so that an attribute of value 0 is still
+//! written.
+
+use prost::Message;
+
+/// `TensorProto.DataType` of f32.
+pub(super) const FLOAT: i32 = 1;
+/// `TensorProto.DataType` of i32.
+pub(super) const INT32: i32 = 6;
+/// `TensorProto.DataType` of i64.
+pub(super) const INT64: i32 = 7;
+
+const IR_VERSION: i64 = 10;
+const OPSET: i64 = 20;
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelProto {
+    #[prost(int64, optional, tag = "1")]
+    pub ir_version: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    pub producer_name: Option<String>,
+    #[prost(message, optional, tag = "7")]
+    pub graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "8")]
+    pub opset_import: Vec<OperatorSetIdProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OperatorSetIdProto {
+    #[prost(string, optional, tag = "1")]
+    pub domain: Option<String>,
+    #[prost(int64, optional, tag = "2")]
+    pub version: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GraphProto {
+    #[prost(message, repeated, tag = "1")]
+    pub node: Vec<NodeProto>,
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
+    #[prost(message, repeated, tag = "5")]
+    pub initializer: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    pub input: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "12")]
+    pub output: Vec<ValueInfoProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NodeProto {
+    #[prost(string, repeated, tag = "1")]
+    pub input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub output: Vec<String>,
+    #[prost(string, optional, tag = "3")]
+    pub name: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    pub op_type: Option<String>,
+    #[prost(message, repeated, tag = "5")]
+    pub attribute: Vec<AttributeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AttributeProto {
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(float, optional, tag = "2")]
+    pub f: Option<f32>,
+    #[prost(int64, optional, tag = "3")]
+    pub i: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub s: Option<Vec<u8>>,
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub ints: Vec<i64>,
+    #[prost(int32, optional, tag = "20")]
+    pub kind: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TensorProto {
+    #[prost(int64, repeated, packed = "false", tag = "1")]
+    pub dims: Vec<i64>,
+    #[prost(int32, optional, tag = "2")]
+    pub data_type: Option<i32>,
+    #[prost(string, optional, tag = "8")]
+    pub name: Option<String>,
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub raw_data: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ValueInfoProto {
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    pub kind: Option<TypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TypeProto {
+    #[prost(message, optional, tag = "1")]
+    pub tensor_type: Option<TensorTypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TensorTypeProto {
+    #[prost(int32, optional, tag = "1")]
+    pub elem_type: Option<i32>,
+    #[prost(message, optional, tag = "2")]
+    pub shape: Option<TensorShapeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TensorShapeProto {
+    #[prost(message, repeated, tag = "1")]
+    pub dim: Vec<DimensionProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DimensionProto {
+    #[prost(int64, optional, tag = "1")]
+    pub dim_value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    pub dim_param: Option<String>,
+}
+
+/// One dimension of a graph's input or output.
+#[derive(Clone, Copy)]
+pub(super) enum Dim {
+    /// Always this long.
+    Fixed(usize),
+    /// As long as the caller says, by this name.
+    Named(&'static str),
+}
+
+impl NodeProto {
+    /// A node of the standard operator set with one output.
+    pub(super) fn new(op_type: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> Self {
+        Self {
+            input: inputs.iter().map(|&name| name.to_owned()).collect(),
+            output: vec![output.to_owned()],
+            name: Some(output.to_owned()),
+            op_type: Some(op_type.to_owned()),
+            attribute,
+        }
+    }
+}
+
+impl AttributeProto {
+    fn named(name: &str, kind: i32) -> Self {
+        Self { name: Some(name.to_owned()), kind: Some(kind), ..Self::default() }
+    }
+
+    pub(super) fn float(name: &str, value: f32) -> Self {
+        Self { f: Some(value), ..Self::named(name, 1) }
+    }
+
+    pub(super) fn int(name: &str, value: i64) -> Self {
+        Self { i: Some(value), ..Self::named(name, 2) }
+    }
+
+    pub(super) fn text(name: &str, value: &str) -> Self {
+        Self { s: Some(value.as_bytes().to_vec()), ..Self::named(name, 3) }
+    }
+
+    pub(super) fn ints(name: &str, values: &[i64]) -> Self {
+        Self { ints: values.to_vec(), ..Self::named(name, 7) }
+    }
+}
+
+impl TensorProto {
+    fn new(name: &str, shape: &[usize], data_type: i32, raw_data: Vec<u8>) -> Self {
+        Self {
+            dims: shape.iter().map(|&size| size as i64).collect(),
+            data_type: Some(data_type),
+            name: Some(name.to_owned()),
+            raw_data: Some(raw_data),
+        }
+    }
+
+    pub(super) fn floats(name: &str, shape: &[usize], values: &[f32]) -> Self {
+        Self::new(name, shape, FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    pub(super) fn int32s(name: &str, shape: &[usize], values: &[i32]) -> Self {
+        Self::new(name, shape, INT32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    pub(super) fn int64s(name: &str, values: &[i64]) -> Self {
+        Self::new(name, &[values.len()], INT64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+}
+
+impl ValueInfoProto {
+    pub(super) fn new(name: &str, elem_type: i32, dims: &[Dim]) -> Self {
+        let dim = |dim: &Dim| match *dim {
+            Dim::Fixed(size) => DimensionProto { dim_value: Some(size as i64), dim_param: None },
+            Dim::Named(name) => DimensionProto { dim_value: None, dim_param: Some(name.to_owned()) },
+        };
+        let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
+        let tensor_type = TensorTypeProto { elem_type: Some(elem_type), shape: Some(shape) };
+        Self { name: Some(name.to_owned()), kind: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+    }
+}
+
+impl ModelProto {
+    /// A model of one graph in the standard operator set.
+    pub(super) fn new(graph: GraphProto) -> Self {
+        Self {
+            ir_version: Some(IR_VERSION),
+            producer_name: Some("bertline".to_owned()),
+            graph: Some(graph),
+            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_form_is_onnxs() {
+        // A zero attribute is written (name, i, kind), and a tensor is dims, data_type, name, raw_data.
+        let axis = AttributeProto::int("axis", 0).encode_to_vec();
+        assert_eq!(axis, [&[0x0a, 4][..], b"axis", &[0x18, 0, 0xa0, 1, 2]].concat());
+        let one = TensorProto::floats("w", &[1, 1], &[1.0]).encode_to_vec();
+        assert_eq!(one, [&[8, 1, 8, 1, 16, 1, 0x42, 1][..], b"w", &[0x4a, 4, 0, 0, 0x80, 0x3f]].concat());
+        let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(20) }.encode_to_vec();
+        assert_eq!(opset, [0x0a, 0, 0x10, 20]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Keeps built graphs in a folder, so that the second run opens what the first one built.
+//!
+//! A graph's name is a digest of all that it was made from, so a stale one is never opened. A seal beside it (length
+//! and BLAKE3) is written last: a graph without one, or that no longer matches it, is built again.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+
+use super::architecture::Architecture;
+use super::identity::short_digest;
+use super::weights::WeightsFile;
+use super::{Error, Result, graph};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Seal {
+    bytes: u64,
+    blake3: String,
+}
+
+/// The file of the graph of these weights in `folder`, built first where it is not there whole.
+///
+/// # Errors
+/// Where the weights are damaged or do not fit the architecture, or the folder cannot be written.
+pub(super) fn open_or_build(
+    folder: &Path,
+    model_dir: &Path,
+    architecture: &Architecture,
+    weights_digest: &str,
+) -> Result<PathBuf> {
+    let key = short_digest(format!("{} {weights_digest} {}", graph::VERSION, architecture.digest()).as_bytes());
+    let path = folder.join(format!("encoder-{key}.onnx"));
+    let seal_path = path.with_extension("json");
+    if is_whole(&path, &seal_path) {
+        return Ok(path);
+    }
+    let file = WeightsFile::read(model_dir)?;
+    let bytes = graph::build(architecture, &file.tensors()?)?.encode_to_vec();
+    drop(file);
+    let seal = Seal { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
+    let seal = serde_json::to_vec(&seal).expect("a struct of a number and a string serialises; this is a bug");
+    let written = fs_err::create_dir_all(folder)
+        .and_then(|()| replace(folder, &path, &bytes))
+        .and_then(|()| replace(folder, &seal_path, &seal));
+    match written {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error::Write { path, source }),
+    }
+}
+
+fn is_whole(path: &Path, seal_path: &Path) -> bool {
+    let expected: Option<Seal> = fs_err::read(seal_path).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    expected.is_some_and(|expected| seal_of(path).is_ok_and(|found| found == expected))
+}
+
+fn seal_of(path: &Path) -> std::io::Result<Seal> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(fs_err::File::open(path)?)?;
+    Ok(Seal { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+}
+
+/// Puts a file in place whole or not at all, whoever else writes it at the same time.
+fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

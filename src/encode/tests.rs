@@ -1,0 +1,200 @@
+//! The encoder against PyTorch's vectors, against itself, and against broken files.
+
+use std::path::Path;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Float32Type, Int32Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::super::{BatchPlan, TOKEN_BUDGET, plan_micro_batches};
+use super::*;
+
+struct Reference {
+    ids: Vec<Vec<u32>>,
+    cls: Vec<Vec<f32>>,
+}
+
+fn reference() -> Option<Reference> {
+    let path = crate::testing::shared("reference/minilm-cls-250.parquet")?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap().build().unwrap();
+    let mut reference = Reference { ids: Vec::new(), cls: Vec::new() };
+    for batch in reader {
+        let batch = batch.unwrap();
+        let (ids, cls) = (batch["input_ids"].as_list::<i32>(), batch["cls"].as_fixed_size_list());
+        for row in 0..batch.num_rows() {
+            let row_ids = ids.value(row);
+            reference.ids.push(row_ids.as_primitive::<Int32Type>().values().iter().map(|&id| id as u32).collect());
+            reference.cls.push(cls.value(row).as_primitive::<Float32Type>().values().to_vec());
+        }
+    }
+    Some(reference)
+}
+
+fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
+    EncoderOptions {
+        model_dir: model_dir.to_owned(),
+        graph_cache: std::env::temp_dir().join("bertline-test-graphs"),
+        max_length: 250,
+        precision,
+        device: DeviceChoice::Auto,
+        threads: 2,
+        clean: "none".to_owned(),
+    }
+}
+
+/// The default model's encoder, or `None` after saying why the test skips.
+fn open(precision: PrecisionChoice) -> Option<Encoder> {
+    let model_dir = crate::testing::model_dir()?;
+    if crate::native::find("onnxruntime/libonnxruntime.so").is_none() {
+        eprintln!("skipped: no ONNX Runtime (`make deps` gets it)");
+        return None;
+    }
+    Some(Encoder::open(&options(&model_dir, precision)).unwrap())
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// The vectors of texts, in their order, by these plans.
+fn encode(encoder: &Encoder, ids: &[Vec<u32>], plans: &[BatchPlan]) -> Vec<Vec<f32>> {
+    let mut vectors = vec![Vec::new(); ids.len()];
+    for plan in plans {
+        let batch = MicroBatch::gather(plan, encoder.tokenizer().pad_id(), |row| &ids[row]);
+        let rows = block_on(encoder.encode(batch)).unwrap();
+        for (&row, vector) in plan.rows.iter().zip(rows.chunks_exact(encoder.hidden())) {
+            vectors[row] = vector.to_vec();
+        }
+    }
+    vectors
+}
+
+fn planned(encoder: &Encoder, ids: &[Vec<u32>]) -> Vec<Vec<f32>> {
+    let lengths: Vec<u32> = ids.iter().map(|ids| ids.len() as u32).collect();
+    encode(encoder, ids, &plan_micro_batches(&lengths, TOKEN_BUDGET))
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The worst cosine and the largest difference over all vectors.
+fn worst(vectors: &[Vec<f32>], due: &[Vec<f32>]) -> (f64, f32) {
+    assert_eq!(vectors.len(), due.len());
+    vectors.iter().zip(due).fold((1.0, 0.0), |(least, most), (a, b)| {
+        assert_eq!(a.len(), b.len());
+        (least.min(cosine(a, b)), most.max(difference(a, b)))
+    })
+}
+
+#[test]
+fn fp32_vectors_equal_pytorchs() {
+    let (Some(encoder), Some(reference)) = (open(PrecisionChoice::Auto), reference()) else { return };
+    let (cosine, difference) = worst(&planned(&encoder, &reference.ids), &reference.cls);
+    assert!(cosine >= 0.99999 && difference <= 1e-3, "worst cosine {cosine}, largest difference {difference}");
+    assert_eq!(encoder.numerics().to_string(), "fp32/openvino-cpu");
+    let usage = encoder.usage();
+    assert_eq!(usage.rows as usize, reference.ids.len());
+    assert_eq!(usage.tokens as usize, reference.ids.iter().map(Vec::len).sum::<usize>());
+    assert!(usage.padding_ratio() <= 1.10, "padding ratio {}", usage.padding_ratio());
+    assert!(usage.busy_seconds <= usage.wall_seconds + 1e-6);
+}
+
+#[test]
+fn bf16_vectors_are_close_to_pytorchs() {
+    if !library::cpu_has_bf16() {
+        eprintln!("skipped: this CPU has no bf16");
+        return;
+    }
+    let (Some(encoder), Some(reference)) = (open(PrecisionChoice::Bf16), reference()) else { return };
+    let vectors = planned(&encoder, &reference.ids);
+    let (cosine, difference) = worst(&vectors, &reference.cls);
+    // Rounding must show: equal vectors would mean that fp32 ran under bf16's name.
+    assert!(cosine >= 0.9995 && difference > 1e-3, "worst cosine {cosine}, largest difference {difference}");
+}
+
+#[test]
+fn a_review_alone_equals_the_same_review_in_a_batch() {
+    let (Some(encoder), Some(reference)) = (open(PrecisionChoice::Fp32), reference()) else { return };
+    let ids = &reference.ids[..48];
+    let together = planned(&encoder, ids);
+    let width = |row: usize, step: usize| ids[row].len().next_multiple_of(step);
+    let alone = |step: usize, more: usize| -> Vec<BatchPlan> {
+        (0..ids.len()).map(|row| BatchPlan { rows: vec![row], width: (width(row, step) + more).min(512) }).collect()
+    };
+    for (case, plans) in [("exact width", alone(1, 0)), ("next step", alone(8, 0)), ("64 wider", alone(8, 64))] {
+        let (_, difference) = worst(&encode(&encoder, ids, &plans), &together);
+        assert!(difference <= 1e-4, "{case}: largest difference {difference}");
+    }
+}
+
+#[test]
+fn a_malformed_batch_is_an_error_and_the_encoder_lives_on() {
+    let Some(encoder) = open(PrecisionChoice::Fp32) else { return };
+    let good = MicroBatch { width: 8, lengths: vec![3], ids: vec![101, 2023, 102, 0, 0, 0, 0, 0] };
+    let bad = MicroBatch { ids: vec![1_000_000; 8], ..good.clone() };
+    assert!(block_on(encoder.encode(bad)).unwrap_err().to_string().contains("unknown id 1000000"));
+    assert_eq!(block_on(encoder.encode(good)).unwrap().len(), encoder.hidden());
+}
+
+#[test]
+fn what_is_not_built_or_does_not_fit_is_a_usage_error() {
+    let Some(model_dir) = crate::testing::model_dir() else { return };
+    let base = options(&model_dir, PrecisionChoice::Auto);
+    for wrong in [
+        EncoderOptions { precision: PrecisionChoice::Int8, ..base.clone() },
+        EncoderOptions { device: DeviceChoice::Cuda(0), ..base.clone() },
+        EncoderOptions { max_length: 513, ..base.clone() },
+        EncoderOptions { max_length: 1, ..base },
+    ] {
+        let error = Encoder::open(&wrong).err().unwrap();
+        assert!(error.is_usage(), "{error}");
+    }
+}
+
+#[test]
+fn damaged_model_files_are_refused_by_name() {
+    let Some(model_dir) = crate::testing::model_dir() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str| std::fs::copy(model_dir.join(name), folder.path().join(name)).unwrap();
+    let names = ["config.json", "tokenizer.json", "model.safetensors"];
+    for name in names {
+        names.iter().for_each(|name| {
+            copy(name);
+        });
+        let path = folder.path().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() * 2 / 3]).unwrap();
+        let cache = tempfile::tempdir().unwrap();
+        let options =
+            EncoderOptions { graph_cache: cache.path().to_owned(), ..options(folder.path(), PrecisionChoice::Auto) };
+        let error = Encoder::open(&options).err().unwrap();
+        let chain = format!("{error} {:?}", std::error::Error::source(&error));
+        assert!(chain.contains(name), "{chain}");
+        assert!(!error.is_usage());
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0, "a graph was left behind");
+    }
+}
+
+#[test]
+fn a_damaged_saved_graph_is_built_again() {
+    let Some(encoder) = open(PrecisionChoice::Fp32) else { return };
+    let model_dir = crate::testing::model_dir().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let options = EncoderOptions { graph_cache: cache.path().to_owned(), ..options(&model_dir, PrecisionChoice::Fp32) };
+    let again = Encoder::open(&options).unwrap();
+    assert_eq!(again.identity(), encoder.identity());
+    let graph = std::fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
+    let graph = graph.into_iter().find(|path| path.extension().is_some_and(|end| end == "onnx")).unwrap();
+    let whole = std::fs::read(&graph).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 0x40;
+    std::fs::write(&graph, flipped).unwrap();
+    Encoder::open(&options).unwrap();
+    assert!(std::fs::read(&graph).unwrap() == whole);
+}

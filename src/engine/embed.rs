@@ -1,0 +1,314 @@
+//! [`EmbedExec`] turns the reviews of one unit into embeddings, or into predictions where a head is attached.
+//!
+//! It takes the unit's rows whole (a unit is bounded), finds the distinct texts, claims those that are new, tokenizes
+//! them in parallel, sorts by token count, cuts micro-batches by token budget, hands these to the one shared encoder,
+//! and puts the results back in input order. Micro-batches never mix units, so a unit's bits do not depend on its
+//! neighbours. It is a unary operator on purpose: a custom leaf would be read again by every task of a cluster.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_common::tree_node::TreeNodeRecursion;
+use datafusion_common::{DataFusionError, Result, internal_err};
+use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion_physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType};
+use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion_physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use hashbrown::HashMap;
+
+use super::runtime::EmbedRuntime;
+use super::{assemble, kept};
+use crate::cache::Key;
+use crate::encode::{MicroBatch, plan_micro_batches};
+use crate::schema;
+use crate::tokenize::Tokenized;
+
+/// Micro-batches of one unit that wait at the encoder: one runs, one is ready, so that it never starves.
+const MICRO_BATCHES_IN_FLIGHT: usize = 2;
+
+/// What comes out of the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Embeddings of `hidden` values, for the datasets `rows`, `features` and `rejects`.
+    Embed {
+        /// The encoder's hidden size.
+        hidden: usize,
+    },
+    /// Predictions over `classes` classes, for the dataset `predictions`.
+    Score {
+        /// Classes of the head.
+        classes: usize,
+        /// Whether the input's label goes along as `true_label`.
+        true_label: bool,
+    },
+}
+
+/// The embedding operator.
+#[derive(Clone, Debug)]
+pub struct EmbedExec {
+    input: Arc<dyn ExecutionPlan>,
+    mode: Mode,
+    /// Place of the unit in the order in which units claim texts.
+    sequence: u64,
+    model: String,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl EmbedExec {
+    /// Puts the operator on top of a scan with the columns `source_file`, `row`, `text`, `label`, then kept ones.
+    pub fn new(input: Arc<dyn ExecutionPlan>, mode: Mode, sequence: u64, model: &str) -> EmbedExec {
+        let schema = output_schema(&input.schema(), &mode);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        let metrics = ExecutionPlanMetricsSet::new();
+        EmbedExec { input, mode, sequence, model: model.to_owned(), metrics, properties: Arc::new(properties) }
+    }
+}
+
+fn output_schema(input: &Schema, mode: &Mode) -> SchemaRef {
+    match mode {
+        Mode::Embed { hidden } => {
+            let vector = schema::features(*hidden);
+            let vector = vector.field(1).data_type().clone();
+            Arc::new(Schema::new(vec![
+                Field::new("source_file", DataType::Utf8, false),
+                Field::new("row", DataType::UInt64, false),
+                Field::new("key", DataType::FixedSizeBinary(schema::KEY_BYTES), true),
+                Field::new("label", DataType::Utf8, true),
+                Field::new("embedding", vector, true),
+                Field::new("n_tokens", DataType::UInt32, true),
+                Field::new("truncated", DataType::Boolean, true),
+                Field::new("reason", DataType::Utf8, true),
+            ]))
+        }
+        Mode::Score { classes, true_label } => {
+            let predictions = schema::predictions(*classes, *true_label);
+            let kept = kept::output_fields(input, &predictions);
+            let fields: Vec<_> = predictions.fields().iter().cloned().chain(kept).collect();
+            Arc::new(Schema::new(fields))
+        }
+    }
+}
+
+impl DisplayAs for EmbedExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbedExec: model={}, ", self.model)?;
+        match &self.mode {
+            Mode::Embed { hidden } => write!(f, "output=embedding[{hidden}]"),
+            Mode::Score { classes, .. } => write!(f, "output=probabilities[{classes}]"),
+        }
+    }
+}
+
+impl ExecutionPlan for EmbedExec {
+    fn name(&self) -> &'static str {
+        "EmbedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(EmbedExec::new(children.swap_remove(0), self.mode.clone(), self.sequence, &self.model)))
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(EmbedExec::new(children.swap_remove(0), self.mode.clone(), self.sequence, &self.model)))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(runtime) = context.session_config().get_extension::<EmbedRuntime>() else {
+            return internal_err!("the session has no EmbedRuntime");
+        };
+        let input = self.input.execute(partition, context)?;
+        let unit = Unit {
+            runtime,
+            mode: self.mode.clone(),
+            sequence: self.sequence,
+            output: self.schema(),
+            counters: Counters::new(&self.metrics, partition),
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(unit.run(input)))))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+}
+
+/// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
+pub(super) struct Counters {
+    tokens: Count,
+    padded_tokens: Count,
+    pub(super) rows_deduplicated: Count,
+    pub(super) labelled: Count,
+    pub(super) correct: Count,
+    /// Log loss in units of 1e-9 nats: counters are whole numbers.
+    pub(super) log_loss_nano: Count,
+    pub(super) unknown_labels: Count,
+}
+
+impl Counters {
+    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Counters {
+        let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
+        Counters {
+            tokens: counter("tokens"),
+            padded_tokens: counter("padded_tokens"),
+            rows_deduplicated: counter("rows_deduplicated"),
+            labelled: counter("labelled"),
+            correct: counter("correct"),
+            log_loss_nano: counter("log_loss_nano"),
+            unknown_labels: counter("unknown_labels"),
+        }
+    }
+}
+
+/// The distinct texts of a unit: `slots[row]` is a text's place in `first`, which holds the row where it stands first.
+pub(super) struct Distinct {
+    pub(super) keys: Vec<Key>,
+    pub(super) first: Vec<usize>,
+    pub(super) slots: Vec<Option<u32>>,
+}
+
+/// The texts of a unit that were encoded: for each distinct text its place among them, their tokens and vectors.
+pub(super) struct Encoded {
+    pub(super) places: Vec<Option<u32>>,
+    pub(super) tokenized: Tokenized,
+    pub(super) vectors: Vec<f32>,
+}
+
+struct Unit {
+    runtime: Arc<EmbedRuntime>,
+    mode: Mode,
+    sequence: u64,
+    output: SchemaRef,
+    counters: Counters,
+}
+
+impl Unit {
+    async fn run(self, input: SendableRecordBatchStream) -> Result<RecordBatch> {
+        // Taken before anything can fail, so that units behind this one never wait for a dead one.
+        let ticket = self.runtime.claims.as_ref().map(|claims| claims.ticket(self.sequence));
+        let schema = input.schema();
+        let batches: Vec<RecordBatch> = input.try_collect().await?;
+        let batch = concat_batches(&schema, &batches)?;
+        drop(batches);
+        let texts = batch["text"].as_string::<i32>().clone();
+        let distinct = distinct(&texts);
+        let mine = match ticket {
+            Some(ticket) => ticket.claim(&distinct.keys).await.map_err(external)?,
+            None => vec![true; distinct.keys.len()],
+        };
+        let encoded = self.encode(&texts, &distinct, &mine).await?;
+        match &self.mode {
+            Mode::Embed { hidden } => {
+                assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *hidden, &self.counters)
+            }
+            Mode::Score { .. } => match &self.runtime.head {
+                Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head, &self.counters),
+                None => internal_err!("scoring needs a head"),
+            },
+        }
+    }
+
+    async fn encode(&self, texts: &StringArray, distinct: &Distinct, mine: &[bool]) -> Result<Encoded> {
+        let wanted: Vec<usize> =
+            distinct.first.iter().zip(mine).filter(|(_, mine)| **mine).map(|(row, _)| *row).collect();
+        let mut next = 0..;
+        let places = mine.iter().map(|mine| if *mine { next.next() } else { None }).collect();
+        let tokenized = self.tokenize(texts.clone(), wanted).await?;
+        let (lengths, pad) = (tokenized.lengths(), self.runtime.encoder.tokenizer().pad_id());
+        let hidden = self.runtime.encoder.hidden();
+        let mut vectors = vec![0f32; lengths.len() * hidden];
+        let mut results = stream::iter(plan_micro_batches(&lengths, self.runtime.token_budget))
+            .map(|plan| {
+                let batch = MicroBatch::gather(&plan, pad, |row| tokenized.ids(row));
+                self.counters.tokens.add(batch.tokens() as usize);
+                self.counters.padded_tokens.add(batch.padded_tokens() as usize);
+                async move { self.runtime.encoder.encode(batch).await.map(|vectors| (plan, vectors)) }
+            })
+            .buffer_unordered(MICRO_BATCHES_IN_FLIGHT);
+        while let Some(result) = results.next().await {
+            let (plan, rows) = result.map_err(external)?;
+            for (row, vector) in plan.rows.iter().zip(rows.chunks_exact(hidden)) {
+                vectors[row * hidden..(row + 1) * hidden].copy_from_slice(vector);
+            }
+        }
+        drop(results);
+        Ok(Encoded { places, tokenized, vectors })
+    }
+
+    async fn tokenize(&self, texts: StringArray, rows: Vec<usize>) -> Result<Tokenized> {
+        let runtime = Arc::clone(&self.runtime);
+        tokio::task::spawn_blocking(move || {
+            let texts: Vec<&str> = rows.iter().map(|row| texts.value(*row)).collect();
+            runtime.encoder.tokenizer().encode(&texts, &runtime.pool)
+        })
+        .await
+        .map_err(external)
+    }
+}
+
+fn distinct(texts: &StringArray) -> Distinct {
+    let mut found: HashMap<Key, u32> = HashMap::new();
+    let mut distinct = Distinct { keys: Vec::new(), first: Vec::new(), slots: Vec::with_capacity(texts.len()) };
+    for row in 0..texts.len() {
+        if texts.is_null(row) || texts.value(row).is_empty() {
+            distinct.slots.push(None);
+            continue;
+        }
+        let key = Key::of(texts.value(row));
+        let slot = *found.entry(key).or_insert_with(|| {
+            distinct.keys.push(key);
+            distinct.first.push(row);
+            (distinct.keys.len() - 1) as u32
+        });
+        distinct.slots.push(Some(slot));
+    }
+    distinct
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,81 @@
+//! What can go wrong while a unit runs.
+
+use std::path::PathBuf;
+
+use datafusion_common::DataFusionError;
+use thiserror::Error;
+
+/// Errors of the engine room.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A Parquet file cannot be opened or its footer is not one.
+    #[error("cannot read the parquet file `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+    /// A unit's plan failed.
+    #[error("cannot process `{source_file}`")]
+    Unit {
+        /// The file that the unit reads.
+        source_file: String,
+        /// Why.
+        #[source]
+        source: DataFusionError,
+    },
+    /// A plan could not be made.
+    #[error("cannot plan the scan of `{source_file}`")]
+    Plan {
+        /// The file that the unit reads.
+        source_file: String,
+        /// Why.
+        #[source]
+        source: DataFusionError,
+    },
+    /// Rows went missing or appeared: a bug, caught before anything counts.
+    #[error(
+        "`{source_file}`: {rows_in} rows in, but {rows_out} out and {rows_rejected} rejected; nothing of this unit was kept, please report this"
+    )]
+    RowsLost {
+        /// The file that the unit reads.
+        source_file: String,
+        /// Records of the unit.
+        rows_in: u64,
+        /// Rows written.
+        rows_out: u64,
+        /// Rows rejected.
+        rows_rejected: u64,
+    },
+    /// The output folder failed.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::Error),
+    /// Reading the input failed.
+    #[error(transparent)]
+    Ingest(#[from] crate::ingest::Error),
+    /// The file system refused.
+    #[error("cannot read or write a file of the run")]
+    Io(#[from] std::io::Error),
+    /// The run was interrupted by a signal.
+    #[error("interrupted; what is committed stays, start the same command again to go on")]
+    Interrupted,
+    /// A worker ended without an answer.
+    #[error("a worker thread ended unexpectedly; please report this")]
+    WorkerLost,
+}
+
+impl Error {
+    /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Error::Ingest(error) => error.is_usage(),
+            Error::Cache(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+}
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, Error>;

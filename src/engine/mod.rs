@@ -1,0 +1,31 @@
+//! One small DataFusion physical plan per unit of work: parquet scan, projection, `EmbedExec`, sink.
+//!
+//! Useful for: what runs for a unit, in which order units claim texts and commit, what `explain` shows.
+//! Not for: what a stage is made of (`pipeline`), or how a micro-batch is encoded (`encode`).
+//!
+//! ```text
+//! DataSourceExec (row range of one parquet file, or the reviews just parsed; order kept)
+//!   -> ProjectionExec (source_file, row, text, label, kept columns; cast to the contract's types)
+//!     -> EmbedExec (key, skip what is claimed, tokenize, micro-batches to the one encoder, head)
+//!       -> PartSinkExec (parquet parts: temp, fsync, rename; one row a part comes out)
+//! ```
+//! Each operator keeps the order of its input. Units run a few at a time and commit strictly in their order.
+
+mod assemble;
+mod clean;
+mod embed;
+mod error;
+mod kept;
+mod run;
+mod runtime;
+mod scan;
+mod sink;
+mod unit;
+
+pub use embed::{EmbedExec, Mode};
+pub use error::{Error, Result};
+pub use run::{Planner, Progress, RunTotals, Runner};
+pub use runtime::{EmbedRuntime, Head, task_context};
+pub use scan::{Scan, ScanColumns, open_parquet};
+pub use sink::{PartSinkExec, SinkSpec};
+pub use unit::{ParquetSource, ROW_BYTES, UnitInput, WorkUnit, plan_units};

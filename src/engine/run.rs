@@ -1,0 +1,211 @@
+//! Runs units a few at a time and commits them strictly in their order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use datafusion_common_runtime::SpawnedTask;
+use datafusion_execution::TaskContext;
+use datafusion_physical_plan::{ExecutionPlan, collect};
+use futures::{Stream, StreamExt};
+use hashbrown::HashSet;
+
+use super::embed::{EmbedExec, Mode};
+use super::sink::{PartSinkExec, SinkSpec};
+use super::unit::WorkUnit;
+use super::{Error, Result};
+use crate::cache::{Output, PartMetadata, UnitRecord, UnitStats};
+use crate::encode::Encoder;
+use crate::schema::Dataset;
+
+/// Units in flight: while one is at the encoder, the next is read and tokenized, and the one before is written.
+const UNITS_IN_FLIGHT: usize = 3;
+
+/// What this process has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunTotals {
+    /// Units committed.
+    pub units: u64,
+    /// Records of these units.
+    pub rows_in: u64,
+    /// Bytes of input behind these units (and behind those that were done before).
+    pub bytes: u64,
+    /// Sums over these units.
+    pub stats: UnitStats,
+}
+
+/// Called after every commit.
+pub type Progress = Arc<dyn Fn(&RunTotals) + Send + Sync>;
+
+/// Makes the plan of each unit of a run.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    /// The output folder.
+    pub out: PathBuf,
+    /// What `EmbedExec` makes; `None` where reviews are only normalised.
+    pub mode: Option<Mode>,
+    /// The model's name, for the plan's display.
+    pub model: String,
+    /// Key-value metadata of the parts.
+    pub metadata: PartMetadata,
+}
+
+impl Planner {
+    /// The physical plan of a unit; `sequence` is its place among the units that this process runs.
+    pub fn plan(&self, unit: &WorkUnit, sequence: u64) -> Result<Arc<dyn ExecutionPlan>> {
+        let scan = unit.scan()?;
+        let input: Arc<dyn ExecutionPlan> = match &self.mode {
+            Some(mode) => Arc::new(EmbedExec::new(scan, mode.clone(), sequence, &self.model)),
+            None => scan,
+        };
+        let spec = SinkSpec {
+            out: self.out.clone(),
+            part_name: format!("part-{:06}-{}.parquet", unit.ordinal, &unit.id[..8]),
+            metadata: self.metadata.clone(),
+            mode: self.mode.clone(),
+            rejects: unit.rejects.clone(),
+        };
+        Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec))))
+    }
+}
+
+/// A stage's units on their way into an output folder.
+pub struct Runner {
+    /// Makes the plans.
+    pub planner: Planner,
+    /// What the plans run in.
+    pub context: Arc<TaskContext>,
+    /// Where the parts go.
+    pub output: Output,
+    /// Asked for the time in which it had work.
+    pub encoder: Option<Encoder>,
+    /// Told after every commit.
+    pub progress: Progress,
+}
+
+impl Runner {
+    /// Runs every unit that is not committed yet; returns the output folder and what this process did.
+    ///
+    /// The first failure stops the run: units in flight are dropped, what is committed stays.
+    pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<(Output, RunTotals)> {
+        let Runner { planner, context, mut output, encoder, progress } = self;
+        let done: HashSet<String> = output.manifest().units.iter().map(|unit| unit.unit.clone()).collect();
+        let mut sequence = 0..;
+        let started = units.map(|unit| {
+            let unit = unit?;
+            if done.contains(&unit.id) {
+                return Ok(Started { unit, running: None });
+            }
+            let plan = planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))?;
+            let task = SpawnedTask::spawn(collect(Arc::clone(&plan), Arc::clone(&context)));
+            Ok(Started { unit, running: Some((plan, task)) })
+        });
+        let mut finished = std::pin::pin!(
+            started.map(|started: Result<Started>| async { finish(started?).await }).buffered(UNITS_IN_FLIGHT)
+        );
+        let mut totals = RunTotals::default();
+        let mut clock = Clock::start(encoder);
+        let mut interrupt = std::pin::pin!(interrupted());
+        loop {
+            let result = tokio::select! {
+                result = finished.next() => result,
+                () = &mut interrupt => return Err(Error::Interrupted),
+            };
+            let Some(result) = result else { break };
+            let (unit, record) = result?;
+            totals.bytes += unit.bytes;
+            if let Some(mut record) = record {
+                clock.lap(&mut record.stats);
+                totals.units += 1;
+                totals.rows_in += record.rows_in;
+                totals.stats.add(&record.stats);
+                output.commit(record)?;
+            }
+            progress(&totals);
+        }
+        Ok((output, totals))
+    }
+}
+
+struct Started {
+    unit: WorkUnit,
+    running: Option<(Arc<dyn ExecutionPlan>, SpawnedTask<datafusion_common::Result<Vec<RecordBatch>>>)>,
+}
+
+async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
+    let Started { unit, running } = started;
+    let Some((plan, task)) = running else { return Ok((unit, None)) };
+    let receipts = task.join().await.map_err(|_| Error::WorkerLost)?;
+    let receipts = receipts.map_err(|source| Error::Unit { source_file: unit.source.clone(), source })?;
+    let record = record(&unit, &plan, &receipts)?;
+    Ok((unit, Some(record)))
+}
+
+/// What a finished unit commits; checks that no row was lost.
+fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatch]) -> Result<UnitRecord> {
+    let parts = PartSinkExec::receipts(receipts);
+    let rows = |dataset: Dataset| {
+        parts.iter().filter(|part| part.dataset == dataset.name()).map(|part| part.rows).sum::<u64>()
+    };
+    let rows_out = rows(Dataset::Reviews) + rows(Dataset::Rows) + rows(Dataset::Predictions);
+    let rows_rejected = rows(Dataset::Rejects);
+    if rows_out + rows_rejected != unit.rows_in {
+        let source_file = unit.source.clone();
+        return Err(Error::RowsLost { source_file, rows_in: unit.rows_in, rows_out, rows_rejected });
+    }
+    let counter = |name: &str| counter(plan, name);
+    let stats = UnitStats {
+        rows_out,
+        rows_rejected,
+        rows_deduplicated: counter("rows_deduplicated"),
+        tokens: counter("tokens"),
+        padded_tokens: counter("padded_tokens"),
+        labelled: counter("labelled"),
+        correct: counter("correct"),
+        log_loss_sum: counter("log_loss_nano") as f64 / 1e9,
+        unknown_labels: counter("unknown_labels"),
+        ..UnitStats::default()
+    };
+    Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })
+}
+
+fn counter(plan: &Arc<dyn ExecutionPlan>, name: &str) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name(name)).map_or(0, |value| value.as_usize() as u64);
+    own + plan.children().into_iter().map(|child| counter(child, name)).sum::<u64>()
+}
+
+/// Splits the run's wall time and encoder time into laps, one a commit, so that totals add up across restarts.
+struct Clock {
+    encoder: Option<Encoder>,
+    last: Instant,
+    encoder_seconds: f64,
+}
+
+impl Clock {
+    fn start(encoder: Option<Encoder>) -> Clock {
+        Clock { encoder, last: Instant::now(), encoder_seconds: 0.0 }
+    }
+
+    fn lap(&mut self, stats: &mut UnitStats) {
+        let now = Instant::now();
+        stats.seconds = (now - self.last).as_secs_f64();
+        self.last = now;
+        if let Some(encoder) = &self.encoder {
+            let total = encoder.usage().wall_seconds;
+            stats.encoder_seconds = total - self.encoder_seconds;
+            self.encoder_seconds = total;
+        }
+    }
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Where a handler cannot be had, the signal keeps its default: it ends the process, which the manifest survives.
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}

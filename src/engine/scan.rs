@@ -1,0 +1,178 @@
+//! The bottom of a unit's plan: a row range of one Parquet file, projected to the columns that a stage works on.
+//!
+//! The scan itself supplies `source_file` (a partition value) and `row` (Parquet's row number, a virtual column), so
+//! that lineage needs no counting and survives any row selection. Work stealing and repartitioning are off: one file
+//! group, one partition, rows in file order.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion_common::{DataFusionError, Result, ScalarValue};
+use datafusion_datasource::PartitionedFile;
+use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
+use datafusion_datasource::source::DataSourceExec;
+use datafusion_datasource::table_schema::TableSchema;
+use datafusion_datasource_parquet::ParquetAccessPlan;
+use datafusion_datasource_parquet::source::ParquetSource;
+use datafusion_execution::object_store::ObjectStoreUrl;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{CastExpr, Column, lit};
+use datafusion_physical_plan::ExecutionPlan;
+use datafusion_physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use object_store::ObjectMeta;
+use parquet::arrow::RowNumber;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
+
+use super::clean::clean;
+use super::kept;
+use crate::ingest::Clean;
+
+/// Names that cannot collide with a user's columns.
+const SOURCE_FILE: &str = "__bertline_source_file";
+const ROW: &str = "__bertline_row";
+
+/// What the scan reads of the file.
+#[derive(Clone, Debug)]
+pub struct ScanColumns {
+    /// The text column, cast to Utf8.
+    pub text: String,
+    /// The label column, cast to Utf8.
+    pub label: Option<String>,
+    /// Further columns, to be copied as they are.
+    pub keep: Vec<String>,
+    /// What is done to the texts.
+    pub clean: Clean,
+}
+
+/// A row range of one Parquet file.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its Arrow schema.
+    pub schema: SchemaRef,
+    /// Rows of each row group.
+    pub row_groups: Arc<[u64]>,
+    /// The rows to read, counted over the file.
+    pub range: Range<u64>,
+    /// The file's name for `source_file`; `None` where the file is a `reviews` dataset, which carries its own lineage.
+    pub source_file: Option<String>,
+    /// The columns to read.
+    pub columns: ScanColumns,
+}
+
+/// Reads the footer of a Parquet file.
+pub fn open_parquet(path: &Path) -> super::Result<ArrowReaderMetadata> {
+    let file = fs_err::File::open(path)?;
+    ArrowReaderMetadata::load(file.file(), ArrowReaderOptions::new())
+        .map_err(|source| super::Error::Open { path: path.to_owned(), source })
+}
+
+impl Scan {
+    /// The scan and projection as a physical plan with the columns `source_file`, `row`, `text`, `label` (null where
+    /// there is no label column), then the kept ones.
+    pub fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let scan = self.source()?;
+        let input = scan.schema();
+        let column =
+            |name: &str| -> Result<Arc<dyn PhysicalExpr>> { Ok(Arc::new(Column::new_with_schema(name, &input)?)) };
+        let cast = |name: &str, to: DataType| -> Result<Arc<dyn PhysicalExpr>> {
+            let found = column(name)?;
+            Ok(if found.data_type(&input)? == to { found } else { Arc::new(CastExpr::new(found, to, None)) })
+        };
+        let (file, row) = match self.source_file {
+            Some(_) => (column(SOURCE_FILE)?, cast(ROW, DataType::UInt64)?),
+            None => (column("source_file")?, column("row")?),
+        };
+        let mut output = vec![(file, "source_file".to_owned()), (row, "row".to_owned())];
+        let text = clean(cast(&self.columns.text, DataType::Utf8)?, self.columns.clean);
+        output.push((text, "text".to_owned()));
+        let label = match &self.columns.label {
+            Some(label) => cast(label, DataType::Utf8)?,
+            None => lit(ScalarValue::Utf8(None)),
+        };
+        output.push((label, "label".to_owned()));
+        for name in &self.columns.keep {
+            output.push((column(name)?, kept::inside(name)));
+        }
+        let output = output.into_iter().map(|(expr, alias)| ProjectionExpr { expr, alias });
+        Ok(Arc::new(ProjectionExec::try_new(output, scan)?))
+    }
+
+    fn source(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let lineage = self.source_file.is_some();
+        let partition = vec![Arc::new(Field::new(SOURCE_FILE, DataType::Utf8, false))];
+        let number = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
+        let mut table = TableSchema::builder(Arc::clone(&self.schema));
+        if lineage {
+            table = table.with_table_partition_cols(partition).with_virtual_columns(vec![Arc::new(number)]);
+        }
+        let file = self.file()?;
+        let source = Arc::new(ParquetSource::new(table.build()).with_enable_page_index(true));
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+            .with_projection_indices(Some(self.projection(lineage)))?
+            .with_preserve_order(true)
+            .with_file(file)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn projection(&self, lineage: bool) -> Vec<usize> {
+        let mut names = vec![self.columns.text.as_str()];
+        names.extend(self.columns.label.as_deref());
+        names.extend(self.columns.keep.iter().map(String::as_str));
+        if !lineage {
+            names.extend(["source_file", "row"]);
+        }
+        let mut indices: Vec<usize> = names.iter().filter_map(|name| self.schema.index_of(name).ok()).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        if lineage {
+            let columns = self.schema.fields().len();
+            indices.extend([columns, columns + 1]);
+        }
+        indices
+    }
+
+    fn file(&self) -> Result<PartitionedFile> {
+        let path = std::path::absolute(&self.path)?;
+        let location = object_store::path::Path::from_absolute_path(&path)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let meta = ObjectMeta {
+            location,
+            last_modified: chrono::DateTime::UNIX_EPOCH,
+            size: self.bytes,
+            e_tag: None,
+            version: None,
+        };
+        let mut file = PartitionedFile::new_from_meta(meta).with_extension(self.access_plan());
+        if let Some(name) = &self.source_file {
+            file = file.with_partition_values(vec![ScalarValue::Utf8(Some(name.clone()))]);
+        }
+        Ok(file)
+    }
+
+    fn access_plan(&self) -> ParquetAccessPlan {
+        let mut plan = ParquetAccessPlan::new_none(self.row_groups.len());
+        let mut first = 0;
+        for (group, rows) in self.row_groups.iter().enumerate() {
+            let (start, end) = (self.range.start.max(first), self.range.end.min(first + rows));
+            if start < end {
+                plan.scan(group);
+                if end - start < *rows {
+                    let skip = usize::try_from(start - first).unwrap_or(usize::MAX);
+                    let take = usize::try_from(end - start).unwrap_or(usize::MAX);
+                    let rest = usize::try_from(first + rows - end).unwrap_or(usize::MAX);
+                    let selectors = vec![RowSelector::skip(skip), RowSelector::select(take), RowSelector::skip(rest)];
+                    plan.scan_selection(group, RowSelection::from(selectors));
+                }
+            }
+            first += rows;
+        }
+        plan
+    }
+}

@@ -1,0 +1,76 @@
+//! Classifier heads: trained with libtorch on cached features, kept as a bundle, applied without libtorch.
+//!
+//! A head is a few dense layers behind a frozen encoder, so training it costs seconds and can be repeated at will.
+//! What leaves this room is plain arithmetic: [`Head`] holds weights and a forward pass in Rust, so that scoring never
+//! loads libtorch. What names
+//! `tch` is under the cargo feature `train`.
+//!
+//! ```text
+//! Examples + Recipe --train--> Trained { Head, TrainingReport } --Bundle::save--> bundle.json head.safetensors head.onnx
+//!                                                                                     |
+//!                              features --Head::probabilities--> rows x classes <--Bundle::load
+//! ```
+
+mod bundle;
+mod error;
+mod export;
+mod forward;
+mod metrics;
+#[cfg(feature = "train")]
+mod network;
+mod numpy_random;
+mod onnx;
+mod recipe;
+#[cfg(feature = "train")]
+mod run;
+mod split;
+#[cfg(feature = "train")]
+mod train;
+#[cfg(feature = "train")]
+mod whiten;
+
+pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder};
+pub use error::{Error, Result};
+pub use forward::{Dense, Head};
+pub use metrics::{EpochMetrics, Metrics, Tally, TrainingReport, evaluate};
+pub use recipe::{Overrides, Recipe, RecipeName, Schedule};
+pub use split::{Split, stratified_split};
+#[cfg(feature = "train")]
+pub use train::{Trained, train};
+
+/// Labelled feature rows, as `train` takes them.
+#[derive(Debug, Clone, Copy)]
+pub struct Examples<'a> {
+    /// The vectors, row-major `[rows, width]`.
+    pub features: &'a [f32],
+    /// The length of one vector.
+    pub width: usize,
+    /// The class index of each row, below `classes`.
+    pub labels: &'a [u32],
+    /// How many classes there are, whether or not all of them occur here.
+    pub classes: usize,
+}
+
+impl Examples<'_> {
+    /// Checks that the parts fit together.
+    ///
+    /// # Errors
+    /// Where the lengths disagree, a label is not a class or a vector holds NaN or an infinity.
+    pub fn check(&self) -> Result<()> {
+        if self.width == 0 || self.features.len() != self.labels.len() * self.width {
+            return Err(Error::FeatureShape {
+                values: self.features.len(),
+                rows: self.labels.len(),
+                width: self.width,
+            });
+        }
+        if let Some((row, &label)) = self.labels.iter().enumerate().find(|(_, label)| **label as usize >= self.classes)
+        {
+            return Err(Error::LabelRange { row, label, classes: self.classes });
+        }
+        if let Some(index) = self.features.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { row: index / self.width, column: index % self.width });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! Recipes: everything that decides which head comes out of given examples.
+//!
+//! A recipe is data. It is written into the bundle as it was run, so that a head can be made again. `article` is the
+//! published recipe and stays as it is, weak or not; `default` is ours and may get better.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Result};
+
+/// The recipes that are known by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecipeName {
+    /// A linear head on whitened features, stopped early and trained again on all rows: see [`Recipe::default_`].
+    #[default]
+    Default,
+    /// The article's recipe: see [`Recipe::article`].
+    Article,
+}
+
+impl RecipeName {
+    /// The recipe of this name.
+    pub fn recipe(self) -> Recipe {
+        match self {
+            Self::Default => Recipe::default_(),
+            Self::Article => Recipe::article(),
+        }
+    }
+}
+
+impl FromStr for RecipeName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "default" => Ok(Self::Default),
+            "article" => Ok(Self::Article),
+            _ => Err(Error::UnknownRecipe { name: name.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for RecipeName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Default => "default",
+            Self::Article => "article",
+        })
+    }
+}
+
+/// How the learning rate goes over the steps of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same at every step.
+    Constant,
+    /// From the full rate at the first step along half a cosine towards zero after the last.
+    Cosine,
+}
+
+impl Schedule {
+    /// What to multiply the learning rate with at a step counted from 0, out of `steps`.
+    pub fn factor(self, step: usize, steps: usize) -> f64 {
+        match self {
+            Self::Constant => 1.0,
+            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos()),
+        }
+    }
+}
+
+/// Everything that decides which head comes out of given examples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The recipe that this one started from.
+    pub name: RecipeName,
+    /// Widths of the hidden layers; empty makes a linear head.
+    pub hidden: Vec<usize>,
+    /// The share of hidden values (of inputs, where the head is linear) that is dropped at each step; 0 drops none.
+    pub dropout: f64,
+    /// The rate of AdamW's first step.
+    pub learning_rate: f64,
+    /// How the rate goes on from there.
+    pub schedule: Schedule,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Rows a step, at most.
+    pub batch_size: usize,
+    /// Times through the training rows, at most.
+    pub epochs: usize,
+    /// The share of rows that is kept for validation where no validation set is given.
+    pub val_fraction: f64,
+    /// Seeds the split, the initial weights, the order of rows and dropout.
+    pub seed: u64,
+    /// Whether features are whitened first: mean 0, variance 1, no correlation (of the training rows).
+    pub whiten: bool,
+    /// Whether the last layer starts from zero, that is from even odds, instead of from PyTorch's draw.
+    pub zero_output: bool,
+    /// Whether the head is trained again on all rows, for as many epochs as were best, once a split-off share of them
+    /// has told that number.
+    pub refit: bool,
+    /// Epochs without a better validation loss after which to stop; `None` runs them all.
+    pub patience: Option<usize>,
+}
+
+/// What flags change about a recipe; `None` leaves the recipe's own value.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    /// Replaces [`Recipe::epochs`].
+    pub epochs: Option<usize>,
+    /// Replaces [`Recipe::learning_rate`].
+    pub learning_rate: Option<f64>,
+    /// Replaces [`Recipe::batch_size`].
+    pub batch_size: Option<usize>,
+    /// Replaces [`Recipe::hidden`] by one layer of this width, or by none where it is 0.
+    pub hidden: Option<usize>,
+    /// Replaces [`Recipe::dropout`].
+    pub dropout: Option<f64>,
+    /// Replaces [`Recipe::val_fraction`].
+    pub val_fraction: Option<f64>,
+    /// Replaces [`Recipe::seed`].
+    pub seed: Option<u64>,
+}
+
+impl Recipe {
+    /// The article's recipe: one hidden layer of 512, AdamW at 1e-5, batches of 32, five epochs.
+    pub fn article() -> Self {
+        Self {
+            name: RecipeName::Article,
+            hidden: vec![512],
+            dropout: 0.1,
+            learning_rate: 1e-5,
+            schedule: Schedule::Constant,
+            weight_decay: 0.01,
+            batch_size: 32,
+            epochs: 5,
+            val_fraction: 0.2,
+            seed: 42,
+            whiten: false,
+            zero_output: false,
+            refit: false,
+            patience: None,
+        }
+    }
+
+    /// The recipe for everyday use.
+    pub fn default_() -> Self {
+        Self {
+            name: RecipeName::Default,
+            hidden: Vec::new(),
+            dropout: 0.0,
+            learning_rate: 3e-3,
+            schedule: Schedule::Cosine,
+            weight_decay: 0.1,
+            batch_size: 64,
+            epochs: 30,
+            val_fraction: 0.2,
+            seed: 42,
+            whiten: true,
+            zero_output: true,
+            refit: true,
+            patience: Some(8),
+        }
+    }
+
+    /// This recipe with what the flags say.
+    ///
+    /// # Errors
+    /// Where a value is out of its range, as [`Recipe::check`] says.
+    pub fn with(mut self, overrides: Overrides) -> Result<Self> {
+        self.epochs = overrides.epochs.unwrap_or(self.epochs);
+        self.learning_rate = overrides.learning_rate.unwrap_or(self.learning_rate);
+        self.batch_size = overrides.batch_size.unwrap_or(self.batch_size);
+        self.dropout = overrides.dropout.unwrap_or(self.dropout);
+        self.val_fraction = overrides.val_fraction.unwrap_or(self.val_fraction);
+        self.seed = overrides.seed.unwrap_or(self.seed);
+        match overrides.hidden {
+            None => {}
+            Some(0) => self.hidden.clear(),
+            Some(width) => self.hidden = vec![width],
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Checks every value's range.
+    ///
+    /// # Errors
+    /// Names the first flag that is out of range, its value and what would do.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |name, value: &dyn fmt::Display, expected| {
+            Err(Error::RecipeValue { name, value: value.to_string(), expected })
+        };
+        if self.epochs == 0 || self.epochs > 100_000 {
+            return refuse("--epochs", &self.epochs, "between 1 and 100000");
+        }
+        if self.batch_size == 0 || self.batch_size > 1 << 24 {
+            return refuse("--batch-size", &self.batch_size, "between 1 and 16777216");
+        }
+        if let Some(width) = self.hidden.iter().find(|width| **width == 0 || **width > 65_536) {
+            return refuse("--hidden", width, "at most 65536, or 0 for a linear head");
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return refuse("--learning-rate", &self.learning_rate, "above 0");
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return refuse("--dropout", &self.dropout, "at least 0 and below 1");
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return refuse("weight_decay", &self.weight_decay, "at least 0");
+        }
+        if !(self.val_fraction > 0.0 && self.val_fraction < 1.0) {
+            return refuse("--val-fraction", &self.val_fraction, "above 0 and below 1");
+        }
+        if self.seed > u64::from(u32::MAX) {
+            return refuse("--seed", &self.seed, "at most 4294967295, as in NumPy");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_both_ways() {
+        for name in [RecipeName::Default, RecipeName::Article] {
+            assert_eq!(name.to_string().parse::<RecipeName>().unwrap(), name);
+            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
+            assert_eq!(name.recipe().name, name);
+            name.recipe().check().unwrap();
+        }
+        let error = "articel".parse::<RecipeName>().unwrap_err();
+        assert!(error.is_usage());
+        assert_eq!(error.to_string(), "no recipe is called `articel`; the recipes are `default` and `article`");
+    }
+
+    #[test]
+    fn flags_replace_what_they_name_and_nothing_else() {
+        assert_eq!(Recipe::article().with(Overrides::default()).unwrap(), Recipe::article());
+        let linear = Recipe::article().with(Overrides { hidden: Some(0), epochs: Some(7), ..Overrides::default() });
+        assert_eq!(linear.unwrap(), Recipe { hidden: Vec::new(), epochs: 7, ..Recipe::article() });
+        let wide = Recipe::default_().with(Overrides { hidden: Some(64), seed: Some(1), ..Overrides::default() });
+        assert_eq!(wide.unwrap(), Recipe { hidden: vec![64], seed: 1, ..Recipe::default_() });
+    }
+
+    #[test]
+    fn values_out_of_range_name_their_flag() {
+        for (overrides, flag) in [
+            (Overrides { epochs: Some(0), ..Overrides::default() }, "--epochs"),
+            (Overrides { learning_rate: Some(f64::NAN), ..Overrides::default() }, "--learning-rate"),
+            (Overrides { batch_size: Some(0), ..Overrides::default() }, "--batch-size"),
+            (Overrides { hidden: Some(1 << 20), ..Overrides::default() }, "--hidden"),
+            (Overrides { dropout: Some(1.0), ..Overrides::default() }, "--dropout"),
+            (Overrides { val_fraction: Some(1.0), ..Overrides::default() }, "--val-fraction"),
+            (Overrides { seed: Some(1 << 40), ..Overrides::default() }, "--seed"),
+        ] {
+            let error = Recipe::default_().with(overrides).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cosine_goes_from_one_towards_zero() {
+        assert_eq!(Schedule::Cosine.factor(0, 10), 1.0);
+        assert!((Schedule::Cosine.factor(5, 10) - 0.5).abs() < 1e-12);
+        assert!(Schedule::Cosine.factor(9, 10) > 0.0 && Schedule::Cosine.factor(9, 10) < 0.03);
+        assert_eq!(Schedule::Constant.factor(9, 10), 1.0);
+    }
+}

@@ -1,0 +1,175 @@
+//! The stratified split of labelled rows into training and validation.
+//!
+//! It is scikit-learn's `train_test_split(rows, test_size=fraction, random_state=seed, stratify=labels)`, index for index
+//! and in its order, so that a head trained here and one trained in Python see the same rows.
+
+use super::numpy_random::RandomState;
+use super::{Error, Result};
+
+/// Row indices of the two sides; every row is on exactly one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Rows to train on, in scikit-learn's order; rows of `only_in_train` classes come last.
+    pub train: Vec<usize>,
+    /// Rows to validate on, in scikit-learn's order.
+    pub validation: Vec<usize>,
+    /// Classes with a single example, which scikit-learn refuses: here their row is trained on and never validated.
+    pub only_in_train: Vec<u32>,
+}
+
+/// Splits rows so that each class has the same share on both sides.
+///
+/// # Errors
+/// Where `val_fraction` is not strictly between 0 and 1, `seed` does not fit NumPy's 32 bits, fewer than two classes
+/// have two examples, or a side is too small to hold every class.
+pub fn stratified_split(labels: &[u32], classes: usize, val_fraction: f64, seed: u64) -> Result<Split> {
+    if !(val_fraction > 0.0 && val_fraction < 1.0) {
+        let expected = "above 0 and below 1";
+        return Err(Error::RecipeValue { name: "--val-fraction", value: val_fraction.to_string(), expected });
+    }
+    let seed = u32::try_from(seed).map_err(|_| Error::RecipeValue {
+        name: "--seed",
+        value: seed.to_string(),
+        expected: "at most 4294967295, as in NumPy",
+    })?;
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); classes];
+    for (row, &label) in labels.iter().enumerate() {
+        members.get_mut(label as usize).ok_or(Error::LabelRange { row, label, classes })?.push(row);
+    }
+    let alone: Vec<u32> =
+        members.iter().enumerate().filter(|(_, rows)| rows.len() == 1).map(|(class, _)| class as u32).collect();
+    let mut alone_rows: Vec<usize> = alone.iter().map(|&class| members[class as usize][0]).collect();
+    alone_rows.sort_unstable();
+    members.retain(|rows| rows.len() > 1);
+    if members.len() < 2 {
+        return Err(Error::TooFewClasses { rows: labels.len(), found: members.len() });
+    }
+
+    let rows = labels.len() - alone_rows.len();
+    let validation_rows = (val_fraction * rows as f64).ceil() as usize;
+    let train_rows = rows - validation_rows;
+    if train_rows < members.len() || validation_rows < members.len() {
+        return Err(Error::SplitTooSmall {
+            fraction: val_fraction,
+            train: train_rows,
+            validation: validation_rows,
+            classes: members.len(),
+        });
+    }
+    let (mut train, validation) = draw(&members, train_rows, validation_rows, RandomState::new(seed));
+    train.extend(alone_rows);
+    Ok(Split { train, validation, only_in_train: alone })
+}
+
+/// `StratifiedShuffleSplit._iter_indices`, one round of it.
+fn draw(
+    members: &[Vec<usize>],
+    train_rows: usize,
+    validation_rows: usize,
+    mut random: RandomState,
+) -> (Vec<usize>, Vec<usize>) {
+    let counts: Vec<usize> = members.iter().map(Vec::len).collect();
+    let train_counts = approximate_mode(&counts, train_rows, &mut random);
+    let remaining: Vec<usize> = counts.iter().zip(&train_counts).map(|(count, taken)| count - taken).collect();
+    let validation_counts = approximate_mode(&remaining, validation_rows, &mut random);
+    let (mut train, mut validation) = (Vec::with_capacity(train_rows), Vec::with_capacity(validation_rows));
+    for (class, rows) in members.iter().enumerate() {
+        let order = random.permutation(rows.len());
+        let (head, tail) = order.split_at(train_counts[class]);
+        train.extend(head.iter().map(|&index| rows[index]));
+        validation.extend(tail[..validation_counts[class]].iter().map(|&index| rows[index]));
+    }
+    random.shuffle(&mut train);
+    random.shuffle(&mut validation);
+    (train, validation)
+}
+
+/// How many of each class to draw so that `draws` keeps their shares, ties broken at random
+/// (`sklearn.utils.extmath._approximate_mode`, in its order of floating-point operations).
+fn approximate_mode(counts: &[usize], draws: usize, random: &mut RandomState) -> Vec<usize> {
+    let total: usize = counts.iter().sum();
+    let exact: Vec<f64> = counts.iter().map(|&count| count as f64 / total as f64 * draws as f64).collect();
+    let mut taken: Vec<usize> = exact.iter().map(|share| share.floor() as usize).collect();
+    let mut missing = draws - taken.iter().sum::<usize>();
+    let remainders: Vec<f64> = exact.iter().map(|share| share - share.floor()).collect();
+    let mut values = remainders.clone();
+    values.sort_by(|a, b| b.total_cmp(a));
+    values.dedup();
+    for value in values {
+        if missing == 0 {
+            break;
+        }
+        let tied: Vec<usize> = (0..remainders.len()).filter(|&class| remainders[class] == value).collect();
+        let now = tied.len().min(missing);
+        for &choice in &random.permutation(tied.len())[..now] {
+            taken[tied[choice]] += 1;
+        }
+        missing -= now;
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Labels by a formula, as the Python script that gave the expected sums made them.
+    fn labels(rows: u64, classes: u64) -> Vec<u32> {
+        (0..rows).map(|i| ((i * i * 31 + i / 7) % classes) as u32).collect()
+    }
+
+    fn weighted_sum(rows: &[usize]) -> u64 {
+        rows.iter().enumerate().map(|(position, &row)| row as u64 * (position as u64 + 1)).sum::<u64>() % 1_000_003
+    }
+
+    #[test]
+    fn small_splits_equal_scikit_learns() {
+        let split = stratified_split(&[0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0], 2, 0.2, 42).unwrap();
+        assert_eq!(split.train, [0, 1, 3, 2, 5, 10, 12, 4, 8, 7]);
+        assert_eq!(split.validation, [6, 9, 11]);
+
+        let split = stratified_split(&[0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 1, 0, 0, 2, 1, 1, 0], 3, 0.3, 7).unwrap();
+        assert_eq!(split.train, [10, 15, 16, 9, 14, 13, 0, 2, 8, 6, 11]);
+        assert_eq!(split.validation, [4, 5, 12, 3, 7, 1]);
+
+        // Every class ties with every other.
+        let split = stratified_split(&[2, 2, 1, 1, 0, 0, 3, 3], 4, 0.5, 0).unwrap();
+        assert_eq!(split.train, [5, 0, 2, 7]);
+        assert_eq!(split.validation, [6, 4, 1, 3]);
+    }
+
+    #[test]
+    fn large_splits_equal_scikit_learns() {
+        for (rows, classes, fraction, seed, sizes, firsts, sums) in [
+            (25_000, 2, 0.2, 42, (20_000, 5_000), (11_672, 23_288), (122_981, 598_674)),
+            (14_640, 3, 0.2, 42, (11_712, 2_928), (6_322, 13_590), (491_500, 374_003)),
+            (1_003, 7, 0.15, 123_456_789, (852, 151), (211, 803), (137_243, 757_693)),
+        ] {
+            let split = stratified_split(&labels(rows, classes), classes as usize, fraction, seed).unwrap();
+            assert_eq!((split.train.len(), split.validation.len()), sizes);
+            assert_eq!((split.train[0], split.validation[0]), firsts);
+            assert_eq!((weighted_sum(&split.train), weighted_sum(&split.validation)), sums);
+        }
+    }
+
+    #[test]
+    fn a_class_of_one_is_trained_on_and_named() {
+        let split = stratified_split(&[0, 1, 2, 0, 1, 0, 1, 0, 1], 4, 0.25, 42).unwrap();
+        assert_eq!(split.only_in_train, [2]);
+        assert_eq!(split.train.last(), Some(&2));
+        let mut all: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_refused() {
+        let usage = |result: Result<Split>| result.unwrap_err().is_usage();
+        assert!(usage(stratified_split(&[0, 0, 1, 1], 2, 0.0, 1)));
+        assert!(usage(stratified_split(&[0, 0, 1, 1], 2, f64::NAN, 1)));
+        assert!(usage(stratified_split(&[0, 0, 1, 1], 2, 0.5, 1 << 32)));
+        assert!(matches!(stratified_split(&[0, 0, 1, 1], 2, 0.2, 1), Err(Error::SplitTooSmall { validation: 1, .. })));
+        assert!(matches!(stratified_split(&[0, 0, 0, 1], 2, 0.5, 1), Err(Error::TooFewClasses { found: 1, .. })));
+        assert!(matches!(stratified_split(&[0, 5], 2, 0.5, 1), Err(Error::LabelRange { row: 1, .. })));
+    }
+}

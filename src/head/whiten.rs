@@ -1,0 +1,140 @@
+//! Whitening: bringing features to mean 0, unit variance and no correlation, and undoing it in the head.
+//!
+//! CLS vectors vary a thousand times more along some directions than along others, and what tells classes apart lies in
+//! both, so that gradient descent on vectors as they come learns the strong directions and little else. Folding the
+//! whitening into the first layer keeps it out of the bundle: a head takes vectors as the encoder makes them.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::network::copy;
+use super::{Examples, Head};
+
+/// Rows of a step: bounds the memory of the 64-bit copy.
+const STEP: usize = 8192;
+
+/// The affine map `(x - mean) * matrix`, in 64-bit floats.
+pub(super) struct Whitener {
+    /// `[width]`.
+    mean: Tensor,
+    /// `[width, width]`.
+    matrix: Tensor,
+}
+
+impl Whitener {
+    /// Measures the given rows.
+    ///
+    /// Of few rows the weak directions are known badly, and blowing them up would drown the rest: the covariance is
+    /// drawn towards an even one by the share that the width has in rows and width.
+    pub(super) fn of(examples: &Examples<'_>, rows: &[usize]) -> Result<Self, TchError> {
+        let width = examples.width as i64;
+        let options = (Kind::Double, Device::Cpu);
+        let mut sum = Tensor::f_zeros([width], options)?;
+        let mut squares = Tensor::f_zeros([width, width], options)?;
+        // Sums of squares lose digits far from zero, so they are taken around a point near the mean.
+        let origin = gather(examples, &rows[..rows.len().min(STEP)])?.f_mean_dim(0, false, Kind::Double)?;
+        for step in rows.chunks(STEP) {
+            let values = gather(examples, step)?.f_sub(&origin)?;
+            let _ = sum.f_add_(&values.f_sum_dim_intlist(0, false, Kind::Double)?)?;
+            let _ = squares.f_add_(&values.f_tr()?.f_matmul(&values)?)?;
+        }
+        let count = rows.len().max(1) as f64;
+        let offset = sum.f_div_scalar(count)?;
+        let covariance = squares.f_div_scalar(count)?.f_sub(&offset.f_outer(&offset)?)?;
+        let (variances, directions) = covariance.f_linalg_eigh("L")?;
+        let variances = variances.f_clamp_min(0.0)?;
+        let kk: f64 = std::env::var("KK").map_or(1.0, |v| v.parse().unwrap());
+        let share = kk * width as f64 / (kk * width as f64 + count);
+        let even = variances.f_mean(Kind::Double)?.f_mul_scalar(share)?;
+        // Vectors that are all alike have no variance at all, and stay at zero.
+        let drawn = variances.f_mul_scalar(1.0 - share)?.f_add(&even)?.f_clamp_min(1e-12)?;
+        Ok(Self { mean: origin.f_add(&offset)?, matrix: directions.f_mul(&drawn.f_rsqrt()?)? })
+    }
+
+    /// Whitens vectors `[rows, width]`.
+    pub(super) fn apply(&self, features: &Tensor) -> Result<Tensor, TchError> {
+        features.f_sub(&self.mean.f_to_kind(Kind::Float)?)?.f_matmul(&self.matrix.f_to_kind(Kind::Float)?)
+    }
+
+    /// Changes a head for whitened vectors into the one that gives the same for vectors as they come.
+    pub(super) fn fold_into(&self, head: &mut Head) -> Result<(), TchError> {
+        let Some(first) = head.layers.first_mut() else { return Ok(()) };
+        let shape = [first.outputs as i64, first.inputs as i64];
+        let weight = Tensor::f_from_slice(&first.weight)?.f_reshape(shape)?.f_to_kind(Kind::Double)?;
+        let weight = weight.f_matmul(&self.matrix.f_tr()?)?;
+        let bias = Tensor::f_from_slice(&first.bias)?.f_to_kind(Kind::Double)?.f_sub(&weight.f_mv(&self.mean)?)?;
+        first.weight = copy(&weight.f_to_kind(Kind::Float)?)?;
+        first.bias = copy(&bias.f_to_kind(Kind::Float)?)?;
+        Ok(())
+    }
+}
+
+fn gather(examples: &Examples<'_>, rows: &[usize]) -> Result<Tensor, TchError> {
+    let width = examples.width;
+    let mut values = Vec::with_capacity(rows.len() * width);
+    for row in rows {
+        values.extend_from_slice(&examples.features[row * width..][..width]);
+    }
+    Tensor::f_from_slice(&values)?.f_reshape([rows.len() as i64, width as i64])?.f_to_kind(Kind::Double)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::forward::tests::{noise, random_head};
+
+    const WIDTH: usize = 6;
+
+    /// Vectors far from zero, of very different variances, two positions correlated and one constant.
+    fn skewed(rows: usize) -> Vec<f32> {
+        let mut features = noise(rows * WIDTH, 1);
+        for row in features.chunks_exact_mut(WIDTH) {
+            row[0] = row[0] * 30.0 + 100.0;
+            row[1] = row[0] * 0.1 + row[1];
+            row[2] *= 0.05;
+            row[3] = 7.5;
+        }
+        features
+    }
+
+    fn whitened(features: &[f32]) -> (Whitener, Tensor) {
+        let rows = features.len() / WIDTH;
+        let examples = Examples { features, width: WIDTH, labels: &vec![0; rows], classes: 2 };
+        let whitener = Whitener::of(&examples, &(0..rows).collect::<Vec<_>>()).unwrap();
+        let tensor = Tensor::from_slice(features).view([rows as i64, WIDTH as i64]);
+        let result = whitener.apply(&tensor).unwrap();
+        (whitener, result)
+    }
+
+    #[test]
+    fn many_rows_come_out_centred_and_uncorrelated() {
+        let rows = 100_000;
+        let (_, values) = whitened(&skewed(rows));
+        let mean: Vec<f32> = copy(&values.mean_dim(0, false, Kind::Float)).unwrap();
+        assert!(mean.iter().all(|value| value.abs() < 1e-2), "{mean:?}");
+        let covariance = copy(&(values.tr().matmul(&values) / rows as f64)).unwrap();
+        for (index, value) in covariance.iter().enumerate() {
+            let (row, column) = (index / WIDTH, index % WIDTH);
+            // The weakest directions are below what shrinking adds, hence below 1.
+            let largest = if row == column { 1.01 } else { 0.01 };
+            assert!(*value <= largest && (row != column || row < 3 || *value > 0.9), "{covariance:?}");
+        }
+    }
+
+    #[test]
+    fn a_folded_head_gives_the_same_for_vectors_as_they_come() {
+        let features = skewed(50);
+        let (whitener, values) = whitened(&features);
+        let head = random_head(&[WIDTH, 5, 3]);
+        let mut folded = head.clone();
+        whitener.fold_into(&mut folded).unwrap();
+        for (before, after) in head.logits(&copy(&values).unwrap()).iter().zip(folded.logits(&features)) {
+            assert!((before - after).abs() < 1e-3, "{before} is not {after}");
+        }
+    }
+
+    #[test]
+    fn vectors_that_are_all_alike_stay_finite() {
+        let (_, values) = whitened(&[2.5; 8 * WIDTH]);
+        assert!(copy(&values).unwrap().iter().all(|value| value.abs() < 1e-3));
+    }
+}

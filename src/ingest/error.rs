@@ -1,0 +1,191 @@
+//! What can go wrong while inputs are found and read, one variant per place.
+//!
+//! A broken *record* is never an error here: it becomes a reject and the run goes on. These are the failures that stop
+//! a run, and [`Error::is_usage`] says which of them another command line would cure.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure that stops ingest.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A format name that does not exist.
+    #[error("unknown format `{given}`; choose one of auto, csv, tsv, jsonl, parquet, text, lines")]
+    UnknownFormat {
+        /// What was typed.
+        given: String,
+    },
+    /// A text cleaning that does not exist.
+    #[error("unknown cleaning `{given}`; choose one of none, html")]
+    UnknownClean {
+        /// What was typed.
+        given: String,
+    },
+    /// No input at all.
+    #[error("no input given; name at least one file, folder or glob")]
+    NoInput,
+    /// An input that is neither a path nor a glob that matches.
+    #[error("`{input}` is not there, and as a glob it matches nothing")]
+    InputNotFound {
+        /// The input as typed.
+        input: String,
+    },
+    /// An input that is not a path and cannot be read as a glob.
+    #[error("`{input}` is not there, and it cannot be read as a glob")]
+    BadGlob {
+        /// The input as typed.
+        input: String,
+        /// Why the glob cannot be read.
+        #[source]
+        source: glob::PatternError,
+    },
+    /// Inputs that exist and hold nothing that can be read.
+    #[error(
+        "no reviews found in {inputs}; looked for .csv .tsv .tab .jsonl .ndjson .json .parquet .pq .txt .text and files \
+         called pos or neg, plain or .gz or .zst{skipped}; name other extensions with --format"
+    )]
+    NothingFound {
+        /// The inputs as typed, each in backticks.
+        inputs: String,
+        /// How many files were skipped and the first few of them, or nothing.
+        skipped: String,
+    },
+    /// A file that was named directly and whose extension says nothing.
+    #[error(
+        "cannot tell the format of `{name}` by its extension; say it with --format csv|tsv|jsonl|parquet|text|lines"
+    )]
+    UnknownExtension {
+        /// The file as typed.
+        name: String,
+    },
+    /// An archive that was named directly.
+    #[error("`{name}` is an archive; unpack it and name the folder (`tar -xf` or `unzip`)")]
+    Archive {
+        /// The file as typed.
+        name: String,
+    },
+    /// A column that was asked for and is not there.
+    #[error("`{name}` has no column `{column}`; its columns are {columns}{hint}")]
+    NoSuchColumn {
+        /// The source.
+        name: String,
+        /// The column asked for.
+        column: String,
+        /// The columns there are, each in backticks.
+        columns: String,
+        /// What else might be wrong, or nothing.
+        hint: &'static str,
+    },
+    /// No column has a usual name for text.
+    #[error(
+        "cannot tell which column of `{name}` is the text; its columns are {columns}; say it with --text-column{hint}"
+    )]
+    NoTextColumn {
+        /// The source.
+        name: String,
+        /// The columns there are, each in backticks.
+        columns: String,
+        /// What else might be wrong, or nothing.
+        hint: &'static str,
+    },
+    /// Two columns have equally usual names.
+    #[error(
+        "{candidates} of `{name}` are equally likely the {role} column; its columns are {columns}; say it with {flag}"
+    )]
+    AmbiguousColumn {
+        /// The source.
+        name: String,
+        /// `text` or `label`.
+        role: &'static str,
+        /// The equally good ones, each in backticks.
+        candidates: String,
+        /// The columns there are, each in backticks.
+        columns: String,
+        /// The flag that settles it.
+        flag: &'static str,
+    },
+    /// A column to keep that no source has.
+    #[error("no input has a column `{column}` to keep; the columns are {columns}")]
+    NoSuchKeptColumn {
+        /// The column asked for.
+        column: String,
+        /// The columns there are, each in backticks.
+        columns: String,
+    },
+    /// One JSON array instead of one object a line.
+    #[error(
+        "`{name}` is one JSON array, not JSON lines; turn it into one object a line (`jq -c '.[]' in.json > out.jsonl`)"
+    )]
+    JsonArray {
+        /// The source.
+        name: String,
+    },
+    /// A file that should hold JSON lines and holds none.
+    #[error(
+        "`{name}` does not begin with JSON lines (one object a line); `jq -c .` turns pretty-printed JSON into lines"
+    )]
+    NotJsonLines {
+        /// The source.
+        name: String,
+    },
+    /// A folder that cannot be listed.
+    #[error("cannot list the input `{name}`")]
+    List {
+        /// The folder or file.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that cannot be opened.
+    #[error("cannot open `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that cannot be read to its end, a damaged .gz or .zst among them.
+    #[error("cannot read `{name}` to its end; where it is compressed, it may be cut off or damaged")]
+    Read {
+        /// The source.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A batch that Arrow refuses.
+    #[error("cannot build the record batch of a unit")]
+    Batch {
+        /// Why.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+}
+
+/// The result of an ingest step.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether another command line would cure it (exit code 2), rather than other data or another disk (exit code 1).
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownFormat { .. }
+                | Self::UnknownClean { .. }
+                | Self::NoInput
+                | Self::BadGlob { .. }
+                | Self::UnknownExtension { .. }
+                | Self::NoSuchColumn { .. }
+                | Self::NoTextColumn { .. }
+                | Self::AmbiguousColumn { .. }
+                | Self::NoSuchKeptColumn { .. }
+        )
+    }
+}
+
+/// Names in backticks, separated by commas, for error texts.
+pub(super) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}

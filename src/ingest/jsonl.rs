@@ -1,0 +1,189 @@
+//! Parses JSON lines: one object a line, only the wanted keys of it.
+//!
+//! A line of white space is not a record. Scalars become text as JSON writes them (1 is `1`, 1.0 is `1.0`, true is
+//! `true`), null and a missing key become null, and a text or label that is an array or an object is a reject: taking
+//! part of it would be a guess. A kept column that is an array or an object stays JSON.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::Result;
+use super::lines::LineReader;
+use super::record::{Reason, Record, Records, Reject, Review};
+
+/// The keys that become columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Keys {
+    pub text: String,
+    pub label: Option<String>,
+    /// One for each column to keep.
+    pub kept: Vec<String>,
+}
+
+/// The reviews of a stream of JSON lines.
+pub(super) struct JsonlRecords {
+    lines: LineReader,
+    keys: Keys,
+    /// The distinct keys to pick out of each object.
+    wanted: Vec<String>,
+}
+
+impl JsonlRecords {
+    pub(super) fn new(lines: LineReader, keys: Keys) -> Self {
+        let mut wanted: Vec<String> = vec![keys.text.clone()];
+        wanted.extend(keys.label.iter().chain(&keys.kept).cloned());
+        wanted.sort();
+        wanted.dedup();
+        Self { lines, keys, wanted }
+    }
+
+    fn review(&self) -> std::result::Result<Review, Reject> {
+        let line = self.lines.line();
+        let bad = |detail: String| Reject::new(Reason::BadJson, detail, line);
+        if let Err(error) = std::str::from_utf8(line) {
+            let detail = super::record::utf8_detail("line", line, error);
+            return Err(Reject::new(Reason::InvalidUtf8, detail, line));
+        }
+        let values = pick(line, &self.wanted).map_err(|error| bad(error.to_string()))?;
+        let value = |key: &String| self.wanted.binary_search(key).ok().and_then(|at| values[at].as_ref());
+        let scalar = |key: &String| match value(key) {
+            Some(Value::Array(_)) => Err(bad(format!("`{key}` is an array, not text"))),
+            Some(Value::Object(_)) => Err(bad(format!("`{key}` is an object, not text"))),
+            other => Ok(other.and_then(to_text)),
+        };
+        let label = self.keys.label.as_ref().map(scalar).transpose()?.flatten();
+        let kept = self.keys.kept.iter().map(|key| value(key).and_then(to_text)).collect();
+        Ok(Review { text: scalar(&self.keys.text)?, label, kept })
+    }
+}
+
+impl Records for JsonlRecords {
+    fn next_record(&mut self) -> Result<Option<Record>> {
+        while let Some(place) = self.lines.advance()? {
+            if !place.too_large && self.lines.line().trim_ascii().is_empty() {
+                continue;
+            }
+            let content = if place.too_large { Err(Reject::too_large(self.lines.line())) } else { self.review() };
+            return Ok(Some(Record { byte_offset: place.byte_offset, content }));
+        }
+        Ok(None)
+    }
+}
+
+fn to_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The values of the wanted keys (sorted), each `None` where the object lacks it; the last of a doubled key counts.
+fn pick(line: &[u8], wanted: &[String]) -> serde_json::Result<Vec<Option<Value>>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let values = Pick { wanted }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(values)
+}
+
+struct Pick<'a> {
+    wanted: &'a [String],
+}
+
+impl<'de> DeserializeSeed<'de> for Pick<'_> {
+    type Value = Vec<Option<Value>>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pick<'_> {
+    type Value = Vec<Option<Value>>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut values = vec![None; self.wanted.len()];
+        while let Some(key) = map.next_key::<String>()? {
+            match self.wanted.binary_search(&key) {
+                Ok(at) => values[at] = Some(map.next_value()?),
+                Err(_) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The keys of an object in the order of the line, or `None` where the line is no object.
+pub(super) fn keys_of(line: &[u8]) -> Option<Vec<String>> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut names = Vec::new();
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                names.push(name);
+            }
+            Ok(names)
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let names = deserializer.deserialize_map(Names).ok()?;
+    deserializer.end().ok().map(|()| names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn all(content: &[u8]) -> Vec<Record> {
+        let keys = Keys { text: "text".into(), label: Some("label".into()), kept: vec!["id".into(), "tags".into()] };
+        let mut records = JsonlRecords::new(LineReader::new("test", Box::new(Cursor::new(content.to_vec())), 0), keys);
+        std::iter::from_fn(|| records.next_record().unwrap()).collect()
+    }
+
+    #[test]
+    fn labels_of_any_scalar_type_are_text() {
+        let labels =
+            [("1", Some("1")), ("1.0", Some("1.0")), ("\"x\"", Some("x")), ("true", Some("true")), ("null", None)];
+        for (json, label) in labels {
+            let record = all(format!("{{\"label\": {json}, \"text\": \"t\"}}\n").as_bytes()).remove(0);
+            assert_eq!(record.content.unwrap().label.as_deref(), label);
+        }
+    }
+
+    #[test]
+    fn missing_text_is_null_and_nested_text_is_a_reject() {
+        let records = all(b"{\"label\":1}\n\n  \r\n{\"text\":[1]}\n[1]\n{\"text\":\"a\",\"tags\":[1,\"b\"],\"id\":7}\n{\"text\":\"\xff\"}\n{}x");
+        assert_eq!(records.len(), 6);
+        assert_eq!(records[0].content.as_ref().unwrap().text, None);
+        let reason = |at: usize| records[at].content.as_ref().unwrap_err().reason;
+        assert_eq!(
+            [reason(1), reason(2), reason(4), reason(5)],
+            [Reason::BadJson, Reason::BadJson, Reason::InvalidUtf8, Reason::BadJson]
+        );
+        let kept = &records[3].content.as_ref().unwrap().kept;
+        assert_eq!(kept, &[Some("7".to_owned()), Some("[1,\"b\"]".to_owned())]);
+    }
+
+    #[test]
+    fn keys_come_in_order() {
+        assert_eq!(keys_of(b"{\"b\":{\"c\":1},\"a\":2}").unwrap(), ["b", "a"]);
+        assert_eq!(keys_of(b"[1]"), None);
+    }
+}

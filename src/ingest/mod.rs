@@ -1,0 +1,44 @@
+//! Turns whatever the user names into Arrow record batches of reviews, cut into units of work.
+//!
+//! People's reviews come as CSV, JSON lines, text trees and more, and everything after this room wants one format with
+//! known positions. So this room finds the files ([`discover`]), sees how they are laid out ([`columns_of`]), parses
+//! them with streaming parsers that know where each record starts, and hands over units ([`UnitReader`]) in which every
+//! record is one row of the reviews or one reject: nothing is dropped, and one broken record never stops a run.
+//! Parquet is found here and read by the engine.
+//!
+//! What counts as what:
+//! - `row` is a record's ordinal in its file from 0: a header does not count, a rejected record does. Blank lines are no
+//!   records in CSV, TSV and JSON lines; with `lines` they are records with empty text.
+//! - Missing and null text is a row with null text, empty text a row with empty text: later stages decide.
+//! - Labels are text without outer white space; an empty one is null. A source without a label column has the label of
+//!   its folder, stem or extension, if that says one.
+//! - Byte offsets count in the decompressed stream; in UTF-16 files in the text as UTF-8, after the two-byte mark.
+
+mod columns;
+mod csv;
+mod discover;
+mod error;
+mod guess;
+mod jsonl;
+mod kept;
+mod labels;
+mod lines;
+mod open;
+mod options;
+mod peek;
+mod reader;
+mod record;
+mod source;
+mod unit;
+mod walk;
+
+pub use columns::{Columns, resolve_columns};
+pub use discover::discover;
+pub use error::{Error, Result};
+pub use open::content_digest;
+pub use options::{Clean, Format, KeepColumns, ReadOptions};
+pub use peek::columns_of;
+pub use reader::{SourceDigest, UnitReader};
+pub use record::Reason;
+pub use source::{Compression, Discovery, Skipped, Source};
+pub use unit::{IngestUnit, Span};

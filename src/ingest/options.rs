@@ -1,0 +1,208 @@
+//! What the user may say about how inputs are read.
+//!
+//! Everything here decides *what* is computed, so it belongs to the resolved run; nothing here says how fast.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Result};
+
+/// How a file is laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// By extension; see [`super::discover`].
+    Auto,
+    /// Comma-separated (or, where the first line says so, semicolons or tabs), quoted as RFC 4180 says.
+    Csv,
+    /// Tab-separated; quotes are quotes only where the file shows that it uses them so.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Apache Parquet; found here, read by the engine.
+    Parquet,
+    /// One review a file.
+    Text,
+    /// One review a line; only LF ends a line.
+    Lines,
+}
+
+impl Format {
+    const NAMES: [(&'static str, Self); 7] = [
+        ("auto", Self::Auto),
+        ("csv", Self::Csv),
+        ("tsv", Self::Tsv),
+        ("jsonl", Self::Jsonl),
+        ("parquet", Self::Parquet),
+        ("text", Self::Text),
+        ("lines", Self::Lines),
+    ];
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, format)| format == self).map_or("auto", |(name, _)| name);
+        formatter.pad(name)
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(name, _)| *name == given)
+            .map(|(_, format)| *format)
+            .ok_or_else(|| Error::UnknownFormat { given: given.to_owned() })
+    }
+}
+
+/// What is done to a text before it is counted, hashed and tokenised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clean {
+    /// Nothing: the text is what the input holds.
+    None,
+    /// A run of `<br>`, `<br/>` or `<br />` (any case) becomes one space.
+    Html,
+}
+
+impl fmt::Display for Clean {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::None => "none",
+            Self::Html => "html",
+        })
+    }
+}
+
+impl FromStr for Clean {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self> {
+        match given {
+            "none" => Ok(Self::None),
+            "html" => Ok(Self::Html),
+            _ => Err(Error::UnknownClean { given: given.to_owned() }),
+        }
+    }
+}
+
+impl Clean {
+    /// The text after cleaning.
+    pub fn apply(self, text: String) -> String {
+        match self {
+            Self::None => text,
+            Self::Html if !text.contains('<') => text,
+            Self::Html => without_breaks(&text),
+        }
+    }
+}
+
+fn without_breaks(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        cleaned.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let mut run = 0;
+        while let Some(length) = break_length(&rest[run..]) {
+            run += length;
+        }
+        if run > 0 {
+            cleaned.push(' ');
+            rest = &rest[run..];
+        } else {
+            cleaned.push('<');
+            rest = &rest[1..];
+        }
+    }
+    cleaned.push_str(rest);
+    cleaned
+}
+
+/// How many bytes the `<br />` at the start of `text` takes, if one is there.
+fn break_length(text: &str) -> Option<usize> {
+    let name = text.as_bytes().get(..3)?;
+    if !name.eq_ignore_ascii_case(b"<br") {
+        return None;
+    }
+    let inside = text[3..].trim_start_matches([' ', '\t']);
+    let inside = inside.strip_prefix('/').unwrap_or(inside);
+    inside.strip_prefix('>').map(|after| text.len() - after.len())
+}
+
+/// Which columns besides text and label travel into the reviews.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepColumns {
+    /// None.
+    None,
+    /// All but the text and the label.
+    All,
+    /// These; each must be in at least one input.
+    Named(Vec<String>),
+}
+
+/// How inputs are found and read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadOptions {
+    /// The column of the text; `None` finds it by the usual names.
+    pub text_column: Option<String>,
+    /// The column of the label; `None` finds it by the usual names, and there may be none.
+    pub label_column: Option<String>,
+    /// The format of every input, or [`Format::Auto`].
+    pub format: Format,
+    /// Whether CSV and TSV may begin with a header; `false` (`--no-header`) says that none does.
+    pub header: bool,
+    /// Cleaning of the texts.
+    pub clean: Clean,
+    /// At most so many records in all, rejected ones included.
+    pub limit: Option<u64>,
+    /// Further columns to carry along.
+    pub keep: KeepColumns,
+    /// Bytes of text after which a unit is cut.
+    pub unit_bytes: u64,
+}
+
+impl Default for ReadOptions {
+    /// Everything found by itself, nothing cleaned or kept, units of 2 MiB (some 20 s of encoding on a CPU).
+    fn default() -> Self {
+        Self {
+            text_column: None,
+            label_column: None,
+            format: Format::Auto,
+            header: true,
+            clean: Clean::None,
+            limit: None,
+            keep: KeepColumns::None,
+            unit_bytes: 2 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_round_trip_and_the_error_lists_them() {
+        for (name, format) in Format::NAMES {
+            assert_eq!(name.parse::<Format>().unwrap(), format);
+            assert_eq!(format.to_string(), name);
+        }
+        let error = "xlsx".parse::<Format>().unwrap_err();
+        assert!(error.to_string().contains("jsonl") && error.is_usage(), "{error}");
+    }
+
+    #[test]
+    fn html_breaks_become_one_space() {
+        let clean = |text: &str| Clean::Html.apply(text.to_owned());
+        assert_eq!(clean("a<br /><br />b<BR>c<bR/>d"), "a b c d");
+        assert_eq!(clean("a < b <bro> <br <é"), "a < b <bro> <br <é");
+        assert_eq!(Clean::None.apply("a<br />b".to_owned()), "a<br />b");
+    }
+}

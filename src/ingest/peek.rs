@@ -1,0 +1,293 @@
+//! Looks at the start of a source to see how it is laid out: delimiter, quoting, header, columns.
+//!
+//! No data row may be swallowed as a header: a first record that looks like data (one of its values recurs below it, it
+//! is a number in a column of numbers, or it is a sentence) is data, and the columns then go by position.
+
+use std::io::Cursor;
+
+use super::columns::{self, Columns};
+use super::csv::{Dialect, RawOutcome, RawRecords};
+use super::guess;
+use super::lines::LineReader;
+use super::record::MAX_RECORD_BYTES;
+use super::{Error, Format, ReadOptions, Result, Source, jsonl, open};
+
+const SAMPLE_BYTES: u64 = 1 << 20;
+const SAMPLE_RECORDS: usize = 1000;
+
+/// How a source is laid out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Layout {
+    pub columns: Columns,
+    /// All columns, in the order of the source.
+    pub names: Vec<String>,
+    /// `None` for JSON lines.
+    pub delimited: Option<Delimited>,
+}
+
+/// What is particular to CSV and TSV.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Delimited {
+    pub dialect: Dialect,
+    pub width: usize,
+}
+
+/// The columns of a CSV, TSV or JSON-lines source, seen in its first MiB; `None` for a source without columns (text and
+/// lines), without content, or in Parquet (give the names of its schema to [`super::resolve_columns`]).
+///
+/// # Errors
+/// Those of [`super::resolve_columns`], a file that cannot be read, and JSON that is not JSON lines.
+pub fn columns_of(source: &Source, options: &ReadOptions) -> Result<Option<Columns>> {
+    Ok(layout_of(source, options)?.map(|layout| layout.columns))
+}
+
+/// As [`columns_of`], with what the parser needs to know.
+pub(super) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
+    match source.format {
+        Format::Csv | Format::Tsv => delimited(source, options),
+        Format::Jsonl => json_lines(source, options),
+        Format::Auto | Format::Parquet | Format::Text | Format::Lines => Ok(None),
+    }
+}
+
+fn json_lines(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
+    let (mut head, mut complete) = open::sample(source, SAMPLE_BYTES)?;
+    if !complete && !head.contains(&b'\n') {
+        (head, complete) = open::sample(source, MAX_RECORD_BYTES as u64)?;
+    }
+    if !complete {
+        head.truncate(head.iter().rposition(|byte| *byte == b'\n').map_or(head.len(), |at| at + 1));
+    }
+    let first = head.trim_ascii_start().first().copied();
+    let mut names: Vec<String> = Vec::new();
+    let mut n_objects = 0;
+    let mut lines = LineReader::new(&source.name, Box::new(Cursor::new(head)), 0);
+    while n_objects < SAMPLE_RECORDS && lines.advance()?.is_some() {
+        let Some(keys) = jsonl::keys_of(lines.line()) else { continue };
+        n_objects += 1;
+        for key in keys {
+            if !names.contains(&key) {
+                names.push(key);
+            }
+        }
+    }
+    match first {
+        None => Ok(None),
+        Some(b'[') if n_objects == 0 => Err(Error::JsonArray { name: source.name.clone() }),
+        Some(_) if n_objects == 0 => Err(Error::NotJsonLines { name: source.name.clone() }),
+        Some(_) => {
+            let columns = columns::resolve_columns(&names, options, &source.name)?;
+            Ok(Some(Layout { columns, names, delimited: None }))
+        }
+    }
+}
+
+fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
+    let (head, complete) = open::sample(source, SAMPLE_BYTES)?;
+    let sample = Sample { head, complete, name: &source.name };
+    let dialect = if source.format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
+    let records = sample.records(dialect, SAMPLE_RECORDS)?;
+    let Some((first, rest)) = records.split_first() else { return Ok(None) };
+    if options.header && !is_data(first, rest, options) {
+        let names = guess::header_names(first);
+        let hint = if first.iter().any(|name| columns::is_usual(name)) {
+            ""
+        } else {
+            ", or --no-header if its first line is data"
+        };
+        let columns = columns::resolve(&names, options, &source.name, hint)?;
+        let delimited = Some(Delimited { dialect, width: names.len() });
+        return Ok(Some(Layout { columns, names, delimited }));
+    }
+    let width = guess::usual_width(&records);
+    let names: Vec<String> = (0..width).map(|position| position.to_string()).collect();
+    let columns = guess::by_content(&names, &records, options, &source.name)?;
+    Ok(Some(Layout { columns, names, delimited: Some(Delimited { dialect, width }) }))
+}
+
+/// Whether the first record is data rather than a header.
+fn is_data(first: &[String], rest: &[Vec<String>], options: &ReadOptions) -> bool {
+    let asked =
+        |name: &String| options.text_column.as_ref() == Some(name) || options.label_column.as_ref() == Some(name);
+    if first.iter().any(|name| columns::is_usual(name.trim()) || asked(&name.trim().to_owned())) {
+        return false;
+    }
+    let is_number = |value: &str| value.trim().parse::<f64>().is_ok();
+    first.iter().enumerate().any(|(at, value)| {
+        let mut below = rest.iter().filter_map(|record| record.get(at)).peekable();
+        let in_numbers = is_number(value) && below.peek().is_some() && below.clone().all(|other| is_number(other));
+        let recurs = !value.trim().is_empty() && below.any(|other| other == value);
+        in_numbers || recurs || value.split_whitespace().nth(5).is_some()
+    })
+}
+
+struct Sample<'a> {
+    head: Vec<u8>,
+    complete: bool,
+    name: &'a str,
+}
+
+impl Sample<'_> {
+    /// The whole records of the sample, with broken bytes replaced: they are only looked at.
+    fn records(&self, dialect: Dialect, at_most: usize) -> Result<Vec<Vec<String>>> {
+        let mut raw = RawRecords::new(self.name, Box::new(Cursor::new(self.head.clone())), 0, dialect);
+        let mut records: Vec<Vec<String>> = Vec::new();
+        while records.len() < at_most {
+            match raw.advance()? {
+                None => {
+                    // The last record of a cut sample is cut.
+                    if !self.complete && records.len() > 1 {
+                        records.pop();
+                    }
+                    break;
+                }
+                Some((_, RawOutcome::Complete)) => {
+                    records.push(raw.fields().map(|field| String::from_utf8_lossy(field).into_owned()).collect());
+                }
+                Some(_) => break,
+            }
+        }
+        Ok(records)
+    }
+
+    /// Commas, unless the first line has none and another usual delimiter splits the lines alike.
+    fn csv_dialect(&self) -> Result<Dialect> {
+        let comma = Dialect { delimiter: b',', quoting: true, escape: false };
+        if self.records(comma, 1)?.first().is_none_or(|first| first.len() > 1) {
+            return self.with_escape(comma);
+        }
+        for delimiter in *b";\t|" {
+            let dialect = Dialect { delimiter, ..comma };
+            let records = self.records(dialect, SAMPLE_RECORDS)?;
+            let width = guess::usual_width(&records);
+            if width > 1 && records[0].len() == width && n_regular(&records) * 5 >= records.len() * 4 {
+                return self.with_escape(dialect);
+            }
+        }
+        Ok(comma)
+    }
+
+    /// Many TSV files know no quotes, and a stray one must not swallow the rows after it: quotes count only where some
+    /// field starts with one, and not where more lines are regular without them.
+    fn tsv_dialect(&self) -> Result<Dialect> {
+        let plain = Dialect { delimiter: b'\t', quoting: false, escape: false };
+        let as_lines = self.records(plain, usize::MAX)?;
+        if !as_lines.iter().flatten().any(|field| field.starts_with('"')) {
+            return Ok(plain);
+        }
+        let quoted = self.with_escape(Dialect { quoting: true, ..plain })?;
+        // Where the sample is cut, one record more or less says nothing.
+        let n_quoted = n_regular(&self.records(quoted, usize::MAX)?) + usize::from(!self.complete);
+        Ok(if n_regular(&as_lines) > n_quoted { plain } else { quoted })
+    }
+
+    /// Some writers put `\"` where RFC 4180 wants `""`. A `\"` that is followed by more of its field can only be that;
+    /// one at the end of a field may as well be a backslash and a closing quote, so regularity decides.
+    fn with_escape(&self, dialect: Dialect) -> Result<Dialect> {
+        let ends_field = |byte: u8| byte == dialect.delimiter || matches!(byte, b'\r' | b'\n' | b'"');
+        if !self.head.windows(3).any(|bytes| bytes.starts_with(b"\\\"") && !ends_field(bytes[2])) {
+            return Ok(dialect);
+        }
+        let escaped = Dialect { escape: true, ..dialect };
+        let count = |dialect| self.records(dialect, usize::MAX).map(|records| n_regular(&records));
+        Ok(if count(escaped)? >= count(dialect)? { escaped } else { dialect })
+    }
+}
+
+/// How many records have the width that most have.
+fn n_regular(records: &[Vec<String>]) -> usize {
+    let width = guess::usual_width(records);
+    records.iter().filter(|record| record.len() == width).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::Compression;
+
+    fn layout(name: &str, content: &str, options: &ReadOptions) -> Result<Option<Layout>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs_err::write(&path, content).unwrap();
+        let format = match path.extension().unwrap().to_str().unwrap() {
+            "csv" => Format::Csv,
+            "tsv" => Format::Tsv,
+            _ => Format::Jsonl,
+        };
+        let bytes = content.len() as u64;
+        let compression = Compression::None;
+        let source = Source { path, name: name.into(), format, compression, bytes, label: None, input: 0, note: None };
+        layout_of(&source, options)
+    }
+
+    fn columns(name: &str, content: &str) -> Columns {
+        layout(name, content, &ReadOptions::default()).unwrap().unwrap().columns
+    }
+
+    #[test]
+    fn a_first_line_of_data_is_not_a_header() {
+        let sst2 = columns("a.tsv", "one long string of cliches\t0\na gem\t1\nk 19 exploits our fear\t0\n");
+        assert!(sst2.header_absent);
+        assert_eq!((sst2.text.as_str(), sst2.label.as_deref()), ("0", Some("1")));
+        let news = columns(
+            "a.csv",
+            "\"3\",\"Short title\",\"a longer story of it\"\n\"4\",\"Other\",\"a far longer story of it\"\n\"3\",\"Ti\",\"and one more story of it\"\n",
+        );
+        assert_eq!((news.text.as_str(), news.label.as_deref()), ("2", Some("0")));
+        let single = columns("a.csv", "this is a review and no header\nshort one\n");
+        assert!(single.header_absent);
+    }
+
+    #[test]
+    fn a_header_is_a_header() {
+        assert!(!columns("a.csv", "text,label\na,1\ntext,1\n").header_absent);
+        assert!(!columns("a.csv", "text\n").header_absent);
+        let options = ReadOptions { text_column: Some("foo".into()), ..ReadOptions::default() };
+        assert!(!layout("a.csv", "id,foo\n1,a\n", &options).unwrap().unwrap().columns.header_absent);
+        let error = layout("a.csv", "id,foo\n1,a\n2,b\n", &ReadOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("`id`, `foo`") && error.to_string().contains("--no-header"), "{error}");
+    }
+
+    #[test]
+    fn no_header_is_obeyed_and_positions_can_be_asked_for() {
+        let options = ReadOptions { header: false, text_column: Some("1".into()), ..ReadOptions::default() };
+        let columns = layout("a.csv", "text,label\na,b\n", &options).unwrap().unwrap().columns;
+        assert_eq!((columns.text.as_str(), columns.header_absent), ("1", true));
+    }
+
+    #[test]
+    fn semicolons_and_stray_quotes_are_seen() {
+        let semicolons = layout("a.csv", "text;label\n\"a, b\";1\nc;2\n", &ReadOptions::default()).unwrap().unwrap();
+        assert_eq!(semicolons.delimited.unwrap().dialect.delimiter, b';');
+        let quoting = |content: &str| {
+            layout("a.tsv", content, &ReadOptions::default()).unwrap().unwrap().delimited.unwrap().dialect.quoting
+        };
+        assert!(!quoting("text\tlabel\n\"stray\t1\nb\t0\n"));
+        assert!(!quoting("text\tlabel\nplain\t1\n"));
+        assert!(quoting("text\tlabel\n\"two\nlines\"\t1\n"));
+        assert!(quoting("text\tlabel\n\"a \\\"b\\\" c\"\t1\n"));
+        assert!(quoting("text\tlabel\n\"say \"\"hi\"\"\"\t1\n"));
+    }
+
+    #[test]
+    fn escaped_quotes_are_seen_and_backslashes_left_alone() {
+        let escape = |content: &str| {
+            layout("a.csv", content, &ReadOptions::default()).unwrap().unwrap().delimited.unwrap().dialect.escape
+        };
+        assert!(escape("text,label\n\"a \\\"b, c\\\" d\",1\n\"e\",0\n"));
+        assert!(!escape("text,label\n\"C:\\\",1\n\"e\",0\n\"f\",0\n"));
+        assert!(!escape("text,label\n\"a \"\"b\"\"\",1\n"));
+    }
+
+    #[test]
+    fn json_keys_are_the_union_of_the_first_objects() {
+        let columns = columns("a.jsonl", "{\"id\":1}\nbroken\n\n{\"stars\":5,\"review\":\"x\"}\n");
+        assert_eq!((columns.text.as_str(), columns.label.as_deref()), ("review", Some("stars")));
+        assert_eq!(columns.others, ["id"]);
+        let array = layout("a.jsonl", "[\n{\"text\": \"a\"}]", &ReadOptions::default()).unwrap_err();
+        assert!(array.to_string().contains("JSON array"), "{array}");
+        let pretty = layout("a.jsonl", "{\n\"text\": \"a\"\n}", &ReadOptions::default()).unwrap_err();
+        assert!(pretty.to_string().contains("JSON lines"), "{pretty}");
+        assert_eq!(layout("a.jsonl", "\n", &ReadOptions::default()).unwrap(), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Lists the files behind one input: a file, a folder or a glob.
+//!
+//! An existing path wins over a glob reading, so a file that is called `a[1].csv` can be named as it is. The order is
+//! that of the sorted names, level by level, so it does not depend on the file system.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::source::Skipped;
+use super::{Error, Result};
+
+/// A file behind an input, with what its place says.
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub name: String,
+    /// The folders around it, outermost first: the input's own, then those below it.
+    pub folders: Vec<String>,
+    /// How many of the folders are below the input's own.
+    pub depth: usize,
+    /// Whether the user named this very file.
+    pub named: bool,
+}
+
+/// The files behind an input; what is hidden or private goes to `skipped`.
+pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>> {
+    let path = Path::new(input);
+    if path.is_dir() {
+        return folder(path, &below(input), &own_name(path).into_iter().collect::<Vec<_>>(), skipped);
+    }
+    if path.exists() {
+        let folders = path.parent().and_then(own_name).into_iter().collect();
+        return Ok(vec![Found { path: path.to_owned(), name: slashes(path), folders, depth: 0, named: true }]);
+    }
+    let mut found = Vec::new();
+    let base = literal_folder(input);
+    for entry in glob::glob(input).map_err(|source| Error::BadGlob { input: input.to_owned(), source })? {
+        let path = entry.map_err(|error| Error::List { name: slashes(error.path()), source: error.into() })?;
+        let mut folders: Vec<String> = own_name(&base).into_iter().collect();
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let inner = names(parent.strip_prefix(&base).unwrap_or(Path::new("")));
+        let depth = inner.len();
+        folders.extend(inner);
+        let name = slashes(&path);
+        if path.is_dir() {
+            folders.extend(own_name(&path));
+            let mut inside = folder(&path, &format!("{name}/"), &folders, skipped)?;
+            inside.iter_mut().for_each(|file| file.depth += depth + 1);
+            found.extend(inside);
+        } else {
+            found.push(Found { path, name, folders, depth, named: false });
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::InputNotFound { input: input.to_owned() });
+    }
+    Ok(found)
+}
+
+fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped>) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut walk = WalkDir::new(path).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let name = error.path().map_or_else(|| prefix.to_owned(), slashes);
+                let broken = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+                let reason = match error.loop_ancestor() {
+                    Some(_) => "a link to a folder around it",
+                    None if broken => "a broken link",
+                    None => return Err(Error::List { name, source: error.into() }),
+                };
+                skipped.push(Skipped { name, reason: reason.into() });
+                continue;
+            }
+        };
+        let inner = names(entry.path().strip_prefix(path).unwrap_or(Path::new("")));
+        let name = format!("{prefix}{}", inner.join("/"));
+        let own = entry.file_name().to_string_lossy();
+        if own.starts_with(['.', '_']) {
+            let what = if own.starts_with('.') { "hidden" } else { "its name starts with `_`" };
+            skipped.push(Skipped { name, reason: what.into() });
+            if entry.file_type().is_dir() {
+                walk.skip_current_dir();
+            }
+        } else if entry.file_type().is_file() {
+            let depth = inner.len() - 1;
+            let folders = outer.iter().chain(&inner[..depth]).cloned().collect();
+            found.push(Found { path: entry.into_path(), name, folders, depth, named: false });
+        } else if !entry.file_type().is_dir() {
+            skipped.push(Skipped { name, reason: "not a file".into() });
+        }
+    }
+    Ok(found)
+}
+
+/// The input as typed, ready to be followed by a path below it.
+fn below(input: &str) -> String {
+    let trimmed = input.trim_end_matches('/');
+    format!("{trimmed}/")
+}
+
+/// A folder's own name, also for `.` and `..`.
+fn own_name(path: &Path) -> Option<String> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let name = match path.file_name() {
+        Some(name) => Some(name.to_owned()),
+        None => fs_err::canonicalize(path).ok()?.file_name().map(ToOwned::to_owned),
+    };
+    name.map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The folder in front of a glob's first wildcard.
+fn literal_folder(input: &str) -> PathBuf {
+    let wildcard = input.find(['*', '?', '[']).unwrap_or(input.len());
+    let end = input[..wildcard].rfind('/').map_or(0, |at| at + 1);
+    PathBuf::from(&input[..end])
+}
+
+fn names(path: &Path) -> Vec<String> {
+    path.components().map(|component| component.as_os_str().to_string_lossy().into_owned()).collect()
+}
+
+fn slashes(path: &Path) -> String {
+    path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+}

@@ -1,0 +1,26 @@
+//! The stage `embed`: reviews become CLS embeddings, one line a distinct text, and rows that point at them.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::inputs::{Inputs, Labels};
+use super::stage::{Job, Loaded, Outcome, Planned};
+use super::{EmbedOptions, Result};
+use crate::encode;
+use crate::engine::Mode;
+use crate::report::Start;
+use crate::telemetry::Terminal;
+
+/// Runs the stage.
+pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
+    let start = Start::now("embed");
+    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found)?);
+    let clean = options.read.clean.to_string();
+    let planned = Planned::find(&options.model, options.max_length, &clean, &options.device, terminal)?;
+    let mode = Mode::Embed { hidden: encode::hidden_of(&planned.model.dir)? };
+    let mut resolved = Job::resolve("embed", &inputs)?;
+    planned.resolve_into(&mut resolved);
+    let job = Job { start, command: "embed", terminal, inputs, out: &options.out, resolved };
+    job.run(Some(Loaded { planned, mode, head: None }), |_| Map::new())
+}

@@ -1,0 +1,115 @@
+//! What can stop a stage or a pipeline: the rooms' errors, and those of putting them together.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Errors of the pipeline room.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Reading the input failed.
+    #[error(transparent)]
+    Ingest(#[from] crate::ingest::Error),
+    /// Getting the model failed.
+    #[error(transparent)]
+    Model(#[from] crate::model::Error),
+    /// The encoder failed.
+    #[error(transparent)]
+    Encode(#[from] crate::encode::Error),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Tokenize(#[from] crate::tokenize::Error),
+    /// The head failed.
+    #[error(transparent)]
+    Head(#[from] crate::head::Error),
+    /// A unit failed.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::Error),
+    /// An output folder or cached dataset failed.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::Error),
+    /// The inputs hold no record.
+    #[error("the input holds no records ({inputs}); nothing to {stage}")]
+    NoRows {
+        /// The inputs as given.
+        inputs: String,
+        /// The stage.
+        stage: &'static str,
+    },
+    /// The head was trained on vectors of another encoder.
+    #[error(
+        "the head `{head}` was trained on another encoder: {differences}; score with the encoder that it was trained on (--model), or train a head on this one"
+    )]
+    OtherEncoder {
+        /// The bundle's folder.
+        head: PathBuf,
+        /// Each difference.
+        differences: String,
+    },
+    /// The labels do not make a training set.
+    #[error(
+        "`{inputs}` has no labelled rows; embed it again with --label-column, or from a folder whose names say the labels"
+    )]
+    NoLabels {
+        /// The inputs as given.
+        inputs: String,
+    },
+    /// The validation set has labels that the training set lacks.
+    #[error("`{dir}` has the label `{label}`, which the training rows do not have; they have {known}")]
+    UnknownLabel {
+        /// The validation set.
+        dir: PathBuf,
+        /// The label.
+        label: String,
+        /// Labels of the training set.
+        known: String,
+    },
+    /// An async runtime could not be made.
+    #[error("cannot start the worker threads")]
+    Runtime(#[source] std::io::Error),
+    /// A pipeline file cannot be read.
+    #[error("cannot read the pipeline file `{path}`")]
+    ReadSpec {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A pipeline file is wrong; every problem is named.
+    #[error("`{path}` is not a valid pipeline:\n  {problems}")]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// One problem a line.
+        problems: String,
+    },
+    /// A path is nothing that can be shown.
+    #[error("`{path}` cannot be shown: {why}")]
+    NotShown {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Error {
+    /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Error::Ingest(error) => error.is_usage(),
+            Error::Model(error) => error.is_usage(),
+            Error::Encode(error) => error.is_usage(),
+            Error::Tokenize(error) => error.is_usage(),
+            Error::Head(error) => error.is_usage(),
+            Error::Engine(error) => error.is_usage(),
+            Error::Cache(error) => error.is_usage(),
+            Error::Spec { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,239 @@
+//! The command `explain`: what a stage would do and cost, without doing it.
+//!
+//! The plan is the one that would run. Rows and units come from footers and from parsing; tokens and hours from a
+//! sample of the first texts, tokenized and (a few micro-batches of it) encoded to see this machine's rate.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{AsArray, RecordBatch};
+use datafusion_physical_plan::display::DisplayableExecutionPlan;
+use datafusion_physical_plan::{ExecutionPlan, collect};
+use futures::StreamExt;
+use serde::Serialize;
+
+use super::inputs::{Inputs, Labels};
+use super::score::encoder_of;
+use super::stage::Planned;
+use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
+use crate::cache::{Manifest, PartMetadata};
+use crate::encode::{self, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
+use crate::engine::{Mode, Planner, WorkUnit, task_context};
+use crate::head::Bundle;
+use crate::telemetry::Terminal;
+
+/// Texts whose tokens are counted.
+const SAMPLE_TEXTS: usize = 2000;
+/// Micro-batches that are encoded to see the rate.
+const SAMPLE_BATCHES: usize = 12;
+
+/// What a stage would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// The stage's command.
+    pub stage: &'static str,
+    /// The physical plan of the first unit.
+    pub plan: String,
+    /// Units in all.
+    pub units: u64,
+    /// Of these, units that the output holds already.
+    pub units_done: u64,
+    /// Records of the input.
+    pub rows: u64,
+    /// Bytes of the input files.
+    pub bytes: u64,
+    /// Tokens that the encoder would see, estimated from a sample; duplicates are not taken off.
+    pub tokens_estimated: Option<u64>,
+    /// The rate that the sample gave on this machine.
+    pub tokens_per_second: Option<f64>,
+    /// Hours of encoding that are left.
+    pub hours_estimated: Option<f64>,
+}
+
+impl std::fmt::Display for Explained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.stage)?;
+        for line in self.plan.lines() {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "  units {} ({} done), rows {}, input {} bytes", self.units, self.units_done, self.rows, self.bytes)?;
+        if let (Some(tokens), Some(rate), Some(hours)) =
+            (self.tokens_estimated, self.tokens_per_second, self.hours_estimated)
+        {
+            write!(f, "\n  about {tokens} tokens at {rate:.0} tokens/s: {hours:.3} hours left to encode")?;
+        }
+        Ok(())
+    }
+}
+
+/// Explains a stage. `train` has no units: it reads whole features.
+pub fn explain(stage: &Stage, terminal: Terminal) -> Result<Explained> {
+    match stage {
+        Stage::Ingest(options) => explain_ingest(options),
+        Stage::Embed(options) => explain_embed(options, terminal),
+        Stage::Score(options) => explain_score(options, terminal),
+        Stage::Train(options, _) => Ok(Explained {
+            stage: "train",
+            plan: format!("features of {} -> {} head", display(&options.inputs), options.recipe),
+            units: 1,
+            units_done: u64::from(finished(&options.out.out)?),
+            rows: options.inputs.iter().map(|dir| rows_of(dir)).sum::<Result<u64>>()?,
+            bytes: 0,
+            tokens_estimated: None,
+            tokens_per_second: None,
+            hours_estimated: None,
+        }),
+    }
+}
+
+fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
+    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found)?);
+    let planner = planner(&options.out.out, None, "");
+    Survey::of(&inputs, &planner)?.explained("ingest", &inputs, None)
+}
+
+fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
+    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found)?);
+    let clean = options.read.clean.to_string();
+    let planned = Planned::find(&options.model, options.max_length, &clean, &options.device, terminal)?;
+    let mode = Mode::Embed { hidden: encode::hidden_of(&planned.model.dir)? };
+    let planner = planner(&options.out.out, Some(mode), &planned.model.name);
+    let survey = Survey::of(&inputs, &planner)?;
+    let rate = survey.rate(&planned)?;
+    survey.explained("embed", &inputs, Some(rate))
+}
+
+fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained> {
+    let (bundle, _) = Bundle::load(&options.head)?;
+    let mut read = options.read.clone();
+    read.clean = bundle.encoder.identity.clean.parse()?;
+    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
+    let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
+    let mode = Mode::Score { classes: bundle.labels.len(), true_label: options.read.label_column.is_some() };
+    let planner = planner(&options.out.out, Some(mode), &planned.model.name);
+    let survey = Survey::of(&inputs, &planner)?;
+    let rate = survey.rate(&planned)?;
+    survey.explained("score", &inputs, Some(rate))
+}
+
+fn planner(out: &Path, mode: Option<Mode>, model: &str) -> Planner {
+    Planner { out: out.to_owned(), mode, model: model.to_owned(), metadata: PartMetadata::new() }
+}
+
+/// Every unit counted, the first ones looked into.
+struct Survey {
+    plan: String,
+    units: u64,
+    done: u64,
+    rows: u64,
+    rows_done: u64,
+    texts: Vec<String>,
+}
+
+/// Tokens of a text and tokens a second.
+struct Rate {
+    tokens_a_row: f64,
+    tokens_per_second: f64,
+}
+
+impl Survey {
+    fn of(inputs: &Arc<Inputs>, planner: &Planner) -> Result<Survey> {
+        let committed: Vec<String> = Manifest::read(&planner.out)?
+            .map(|manifest| manifest.units.into_iter().map(|unit| unit.unit).collect())
+            .unwrap_or_default();
+        let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+        threads.block_on(async {
+            let mut survey =
+                Survey { plan: String::new(), units: 0, done: 0, rows: 0, rows_done: 0, texts: Vec::new() };
+            let mut units = std::pin::pin!(inputs.units());
+            while let Some(unit) = units.next().await {
+                let unit = unit?;
+                if survey.units == 0 {
+                    let plan = planner.plan(&unit, 0)?;
+                    survey.plan = DisplayableExecutionPlan::new(plan.as_ref()).indent(false).to_string();
+                }
+                if survey.texts.len() < SAMPLE_TEXTS {
+                    survey.sample(&unit).await?;
+                }
+                let done = committed.contains(&unit.id);
+                survey.units += 1;
+                survey.rows += unit.rows_in;
+                survey.done += u64::from(done);
+                survey.rows_done += if done { unit.rows_in } else { 0 };
+            }
+            Ok(survey)
+        })
+    }
+
+    async fn sample(&mut self, unit: &WorkUnit) -> Result<()> {
+        let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
+        let batches: Vec<RecordBatch> = collect(plan, task_context(None))
+            .await
+            .map_err(|source| crate::engine::Error::Unit { source_file: unit.source.clone(), source })?;
+        for batch in batches {
+            let texts = batch["text"].as_string::<i32>();
+            let room = SAMPLE_TEXTS - self.texts.len();
+            self.texts.extend(texts.iter().flatten().filter(|text| !text.is_empty()).take(room).map(str::to_owned));
+        }
+        Ok(())
+    }
+
+    fn rate(&self, planned: &Planned) -> Result<Rate> {
+        let (encoder, pool) = planned.open(Terminal { quiet: true, json: false })?;
+        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
+        let tokenized = encoder.tokenizer().encode(&texts, &pool);
+        let lengths = tokenized.lengths();
+        let tokens: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
+        let tokens_a_row = tokens as f64 / texts.len().max(1) as f64;
+        let plans = plan_micro_batches(&lengths, TOKEN_BUDGET);
+        let step = plans.len().div_ceil(SAMPLE_BATCHES).max(1);
+        let pad = encoder.tokenizer().pad_id();
+        let threads = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
+        let (mut seen, mut clock) = (0, Instant::now());
+        for (index, plan) in plans.iter().step_by(step).enumerate() {
+            let batch = MicroBatch::gather(plan, pad, |row| tokenized.ids(row));
+            seen += batch.tokens();
+            threads.block_on(encoder.encode(batch))?;
+            // The first micro-batch pays for the provider's own preparations.
+            if index == 0 && plans.len() > 1 {
+                (seen, clock) = (0, Instant::now());
+            }
+        }
+        let tokens_per_second = seen as f64 / clock.elapsed().as_secs_f64().max(1e-9);
+        Ok(Rate { tokens_a_row, tokens_per_second })
+    }
+
+    fn explained(self, stage: &'static str, inputs: &Inputs, rate: Option<Rate>) -> Result<Explained> {
+        let left = (self.rows - self.rows_done) as f64;
+        Ok(Explained {
+            stage,
+            plan: self.plan,
+            units: self.units,
+            units_done: self.done,
+            rows: self.rows,
+            bytes: inputs.bytes(),
+            tokens_estimated: rate.as_ref().map(|rate| (rate.tokens_a_row * self.rows as f64) as u64),
+            tokens_per_second: rate.as_ref().map(|rate| rate.tokens_per_second),
+            hours_estimated: rate.map(|rate| rate.tokens_a_row * left / rate.tokens_per_second.max(1e-9) / 3600.0),
+        })
+    }
+}
+
+fn finished(dir: &Path) -> Result<bool> {
+    Ok(Manifest::read(dir)?.is_some_and(|manifest| manifest.complete.is_some()))
+}
+
+fn rows_of(dir: &Path) -> Result<u64> {
+    Ok(Manifest::read(dir)?.map_or(0, |manifest| manifest.totals().1.rows_out))
+}
+
+fn display(paths: &[std::path::PathBuf]) -> String {
+    paths.iter().fold(String::new(), |mut text, path| {
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        write!(text, "{comma}{}", path.display()).ok();
+        text
+    })
+}

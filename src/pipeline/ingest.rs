@@ -1,0 +1,20 @@
+//! The stage `ingest`: whatever is in a folder becomes the datasets `reviews` and `rejects`.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::inputs::{Inputs, Labels};
+use super::stage::{Job, Outcome};
+use super::{IngestOptions, Result};
+use crate::report::Start;
+use crate::telemetry::Terminal;
+
+/// Runs the stage.
+pub fn ingest(options: &IngestOptions, terminal: Terminal) -> Result<Outcome> {
+    let start = Start::now("ingest");
+    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found)?);
+    let resolved = Job::resolve("ingest", &inputs)?;
+    let job = Job { start, command: "ingest", terminal, inputs, out: &options.out, resolved };
+    job.run(None, |_| Map::new())
+}

@@ -1,0 +1,284 @@
+//! The inputs of a stage: found, looked into, and handed to the engine as a stream of units.
+//!
+//! Parquet files are cut into row ranges that the engine scans; everything else is parsed on a thread of its own and
+//! arrives as record batches, through a bounded channel. Both ways the cuts depend on the input alone.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use futures::Stream;
+use hashbrown::HashMap;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{Error, ReadOptions, Result};
+use crate::cache::Manifest;
+use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
+use crate::ingest::{self, Discovery, Format, KeepColumns, Source, UnitReader};
+use crate::report::Input;
+use crate::schema::Dataset;
+use crate::telemetry::Terminal;
+
+/// Bytes of text of a unit: some 20 seconds of encoding on a CPU, so little is lost when a run is killed.
+const UNIT_BYTES: u64 = 2 << 20;
+/// Units that are parsed ahead of the engine.
+const UNITS_AHEAD: usize = 1;
+
+/// What a stage does with the labels of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// Taken from the named column, else found by the usual names.
+    Found,
+    /// Taken only where a column is named.
+    OnDemand,
+}
+
+/// The inputs of a stage, found and looked into.
+pub struct Inputs {
+    given: Vec<String>,
+    options: ingest::ReadOptions,
+    discovery: Discovery,
+    labels: Labels,
+    digests: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Inputs {
+    /// Finds the inputs; `keep` are the columns to carry along.
+    pub fn find(read: &ReadOptions, keep: &str, labels: Labels) -> Result<Inputs> {
+        let options = ingest::ReadOptions {
+            text_column: read.text_column.clone(),
+            label_column: read.label_column.clone(),
+            format: read.format,
+            header: !read.no_header,
+            clean: read.clean,
+            limit: read.limit,
+            keep: keep_columns(keep),
+            unit_bytes: UNIT_BYTES,
+        };
+        let given = expand(&read.inputs)?;
+        let discovery = ingest::discover(&given, &options)?;
+        Ok(Inputs { given: read.inputs.clone(), options, discovery, labels, digests: Arc::default() })
+    }
+
+    /// What of the inputs determines the output: the arguments, how they are read, and the state of the files.
+    pub fn resolved(&self) -> Result<Value> {
+        let mut hasher = blake3::Hasher::new();
+        for source in &self.discovery.sources {
+            let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
+            let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            let nanos = modified.map_or(0, |time| time.as_nanos());
+            hasher
+                .update(source.name.as_bytes())
+                .update(&[0])
+                .update(&source.bytes.to_le_bytes())
+                .update(&nanos.to_le_bytes());
+        }
+        let state = hasher.finalize().to_hex()[..16].to_owned();
+        Ok(json!({
+            "inputs": self.given,
+            "files": self.discovery.sources.len(),
+            "bytes": self.bytes(),
+            "state": state,
+        }))
+    }
+
+    /// How the inputs are read, as far as it determines the output.
+    pub fn reading(&self) -> Value {
+        json!(self.options)
+    }
+
+    /// The arguments, for messages.
+    pub fn names(&self) -> String {
+        self.given.join(", ")
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.discovery.sources.iter().map(|source| source.bytes).sum()
+    }
+
+    /// Says what was found: formats, columns, what was passed over.
+    pub fn describe(&self, terminal: Terminal) -> Result<()> {
+        let mut groups: Vec<(String, u64)> = Vec::new();
+        for source in &self.discovery.sources {
+            let columns = match source.format {
+                Format::Text => "one review a file".to_owned(),
+                Format::Lines => "one review a line".to_owned(),
+                _ => self.columns(source)?.map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
+            };
+            let line = format!("{}, {columns}", source.format);
+            match groups.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, count)) => *count += 1,
+                None => groups.push((line, 1)),
+            }
+        }
+        for (line, count) in groups {
+            terminal.say(&format!("input: {count} {} of {line}", if count == 1 { "file" } else { "files" }));
+        }
+        for skipped in self.discovery.skipped.iter().take(5) {
+            terminal.say(&format!("skipped: `{}` ({})", skipped.name, skipped.reason));
+        }
+        if self.discovery.skipped.len() > 5 {
+            terminal.say(&format!("skipped: {} more files", self.discovery.skipped.len() - 5));
+        }
+        Ok(())
+    }
+
+    /// The columns of a source; `None` where it has none.
+    fn columns(&self, source: &Source) -> Result<Option<ingest::Columns>> {
+        if source.format != Format::Parquet {
+            return Ok(ingest::columns_of(source, &self.options)?);
+        }
+        let metadata = engine::open_parquet(&source.path)?;
+        let names: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let mut columns = ingest::resolve_columns(&names, &self.options, &source.name)?;
+        if self.labels == Labels::OnDemand && self.options.label_column.is_none() {
+            columns.others.extend(columns.label.take());
+        }
+        Ok(Some(columns))
+    }
+
+    fn plan_parquet(&self, source: &Source, limit: u64, first: u64) -> Result<Vec<WorkUnit>> {
+        let Some(columns) = self.columns(source)? else { return Ok(Vec::new()) };
+        let keep = match &self.options.keep {
+            KeepColumns::None => Vec::new(),
+            KeepColumns::All => columns.others.clone(),
+            KeepColumns::Named(names) => {
+                let all = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
+                if let Some(column) = names.iter().find(|name| !all.contains(name)) {
+                    let columns = format!("`{}`", all.join("`, `"));
+                    return Err(ingest::Error::NoSuchKeptColumn { column: column.clone(), columns }.into());
+                }
+                names.clone()
+            }
+        };
+        let digest = ingest::content_digest(&source.path)?;
+        self.remember(&source.name, &digest);
+        let scan = ScanColumns { text: columns.text, label: columns.label, keep, clean: self.options.clean };
+        let parquet = ParquetSource::open(&source.path, &source.name, digest, scan)?;
+        Ok(plan_units(&parquet, self.options.unit_bytes, limit, first))
+    }
+
+    /// A stream of every unit, in order: what is parsed first, then the Parquet files.
+    pub fn units(self: &Arc<Self>) -> impl Stream<Item = engine::Result<WorkUnit>> + use<> {
+        let (sender, mut receiver) = mpsc::channel(UNITS_AHEAD);
+        let inputs = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = inputs.produce(&sender) {
+                // Where the receiver is gone, the run has failed already and says why.
+                sender.blocking_send(Err(error)).ok();
+            }
+        });
+        futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+    }
+
+    fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
+        let (mut ordinal, mut rows) = (0, 0);
+        let mut reader = UnitReader::new(&self.discovery, &self.options)?;
+        for unit in reader.by_ref() {
+            let unit = unit?;
+            let source = unit.spans.first().map_or_else(String::new, |span| span.source.clone());
+            rows += unit.rows_in;
+            let work = WorkUnit {
+                id: unit.id,
+                ordinal,
+                source,
+                rows_in: unit.rows_in,
+                bytes: unit.text_bytes,
+                input: UnitInput::Reviews(unit.reviews),
+                rejects: Some(unit.rejects),
+            };
+            ordinal += 1;
+            if sender.blocking_send(Ok(work)).is_err() {
+                return Ok(());
+            }
+        }
+        reader.digests().iter().for_each(|found| self.remember(&found.name, &found.digest));
+        for source in self.discovery.sources.iter().filter(|source| source.format == Format::Parquet) {
+            let left = self.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
+            let units = self.plan_parquet(source, left, ordinal).map_err(into_engine)?;
+            for unit in units {
+                rows += unit.rows_in;
+                ordinal += 1;
+                if sender.blocking_send(Ok(unit)).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&self, name: &str, digest: &str) {
+        if let Ok(mut digests) = self.digests.lock() {
+            digests.insert(name.to_owned(), digest.to_owned());
+        }
+    }
+
+    /// The input arguments with the digests of what was read, for `run.json`.
+    pub fn report(&self) -> Vec<Input> {
+        let digests = self.digests.lock().map(|digests| digests.clone()).unwrap_or_default();
+        self.discovery
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(index, path)| {
+                let sources: Vec<&Source> =
+                    self.discovery.sources.iter().filter(|source| source.input == index).collect();
+                let mut hasher = blake3::Hasher::new();
+                for source in &sources {
+                    hasher.update(source.name.as_bytes()).update(&[0]);
+                    hasher.update(digests.get(&source.name).map_or("", String::as_str).as_bytes());
+                }
+                let digest = match sources.as_slice() {
+                    [one] => digests.get(&one.name).cloned().unwrap_or_default(),
+                    _ => hasher.finalize().to_hex()[..32].to_owned(),
+                };
+                let bytes = sources.iter().map(|source| source.bytes).sum();
+                Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
+            })
+            .collect()
+    }
+}
+
+/// The output folder of `bertline ingest` stands for the reviews that it committed.
+fn expand(inputs: &[String]) -> Result<Vec<String>> {
+    let mut expanded = Vec::new();
+    for input in inputs {
+        let dir = Path::new(input);
+        let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
+        match manifest {
+            Some(manifest) if manifest.parts(Dataset::Reviews.name()).next().is_some() => {
+                if manifest.complete.is_none() {
+                    return Err(crate::cache::Error::Incomplete { dir: dir.to_owned() }.into());
+                }
+                let base = input.trim_end_matches('/');
+                expanded.extend(manifest.parts(Dataset::Reviews.name()).map(|part| format!("{base}/{}", part.path)));
+            }
+            _ => expanded.push(input.clone()),
+        }
+    }
+    Ok(expanded)
+}
+
+fn describe(columns: &ingest::Columns) -> String {
+    let label = columns.label.as_ref().map_or_else(|| "no label column".to_owned(), |label| format!("label `{label}`"));
+    let header = if columns.header_absent { " (no header)" } else { "" };
+    format!("text `{}`, {label}{header}", columns.text)
+}
+
+fn keep_columns(given: &str) -> KeepColumns {
+    match given {
+        "none" | "" => KeepColumns::None,
+        "all" => KeepColumns::All,
+        names => KeepColumns::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
+    }
+}
+
+fn into_engine(error: Error) -> engine::Error {
+    match error {
+        Error::Engine(error) => error,
+        Error::Ingest(error) => engine::Error::Ingest(error),
+        Error::Cache(error) => engine::Error::Cache(error),
+        other => engine::Error::Io(std::io::Error::other(other)),
+    }
+}

@@ -1,0 +1,33 @@
+//! Stages and pipelines: what is computed, from what, into which folder.
+//!
+//! Useful for: running a stage from code, reading a pipeline file, explaining what a run would do.
+//! Not for: how a unit runs (`engine`), how flags are typed (`cli`).
+
+mod embed;
+mod error;
+mod explain;
+mod ingest;
+mod inputs;
+mod options;
+mod predict;
+mod score;
+mod show;
+mod spec;
+mod stage;
+#[cfg(feature = "train")]
+mod train;
+
+pub use embed::embed;
+pub use error::{Error, Result};
+pub use explain::{Explained, explain};
+pub use ingest::ingest;
+pub use options::{
+    DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, ScoreOptions, TrainOptions,
+};
+pub use predict::{Prediction, predict};
+pub use score::score;
+pub use show::{Shown, show};
+pub use spec::{NamedStage, Stage, load};
+pub use stage::{Outcome, say_event};
+#[cfg(feature = "train")]
+pub use train::train;

@@ -1,0 +1,176 @@
+//! What each stage can be told: one definition for the command line and for pipeline files.
+//!
+//! The doc comment of a field is its `--help`. Nothing here touches a file; resolving (models, inputs, devices) is the
+//! stages' work.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::encode::{DeviceChoice, PrecisionChoice};
+use crate::head::RecipeName;
+use crate::ingest::{Clean, Format};
+
+/// Where reviews come from and how they are read.
+#[derive(Args, Clone, Debug)]
+pub struct ReadOptions {
+    /// Files, folders (read recursively) or quoted globs: CSV, TSV, JSON lines, Parquet, text; .gz and .zst of these
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub inputs: Vec<String>,
+    /// Column that holds the text [default: found by its usual names: text, review, sentence, content, body ...]
+    #[arg(long, value_name = "COLUMN")]
+    pub text_column: Option<String>,
+    /// Column that holds the label [default: found by its usual names: label, sentiment, class, target, rating]
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// Format of the input: auto, csv, tsv, jsonl, parquet, text (one review a file) or lines (one review a line)
+    #[arg(long, default_value = "auto", value_name = "FORMAT")]
+    pub format: Format,
+    /// CSV and TSV files have no header line; columns are then named 0, 1, ...
+    #[arg(long)]
+    pub no_header: bool,
+    /// Clean the texts before they are used: `html` turns `<br />` into a space
+    #[arg(long, default_value = "none", value_name = "HOW")]
+    pub clean: Clean,
+    /// Read at most this many records
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// Where a stage's output goes.
+#[derive(Args, Clone, Debug)]
+pub struct OutOptions {
+    /// Folder for the output
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Start over if the folder holds the output of an earlier run
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// What the encoder runs on.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceOptions {
+    /// Arithmetic of the encoder: auto, fp32 or bf16 (int8 and fp16 are not built yet)
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<PrecisionChoice>,
+    /// Where the encoder runs: auto or cpu (cuda[:N] is not built yet)
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+    /// Threads of the encoder and of the tokenizer [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// `bertline ingest`
+#[derive(Args, Clone, Debug)]
+pub struct IngestOptions {
+    /// What to read
+    #[command(flatten)]
+    pub read: ReadOptions,
+    /// Where to write
+    #[command(flatten)]
+    pub out: OutOptions,
+    /// Further columns of the input to keep: a,b,c or all or none
+    #[arg(long, default_value = "none", value_name = "COLUMNS")]
+    pub keep_columns: String,
+}
+
+/// `bertline embed`
+#[derive(Args, Clone, Debug)]
+pub struct EmbedOptions {
+    /// What to read
+    #[command(flatten)]
+    pub read: ReadOptions,
+    /// Where to write
+    #[command(flatten)]
+    pub out: OutOptions,
+    /// Encoder: a known name, a hub id such as org/name[@revision], or a folder with config.json, model.safetensors
+    /// and tokenizer.json
+    #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
+    pub model: String,
+    /// Tokens of a text that the encoder sees, specials included; longer texts are truncated on the right
+    #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
+    pub max_length: u32,
+    /// What to run on
+    #[command(flatten)]
+    pub device: DeviceOptions,
+}
+
+/// `bertline train`
+#[derive(Args, Clone, Debug)]
+pub struct TrainOptions {
+    /// Output folders of `bertline embed`
+    #[arg(required = true, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
+    pub inputs: Vec<PathBuf>,
+    /// Where to write
+    #[command(flatten)]
+    pub out: OutOptions,
+    /// Output of `bertline embed` to validate on, instead of a part of the inputs
+    #[arg(long, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
+    pub validation: Option<PathBuf>,
+    /// default (chosen by evidence) or article (Linear-ReLU-dropout-Linear, AdamW 1e-5, 5 epochs)
+    #[arg(long, default_value = "default", value_name = "RECIPE")]
+    pub recipe: RecipeName,
+    /// Passes over the training rows [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Learning rate of AdamW [default: the recipe's]
+    #[arg(long, value_name = "X")]
+    pub learning_rate: Option<f64>,
+    /// Rows of a training step [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Units of the hidden layer, 0 for a linear head [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub hidden: Option<usize>,
+    /// Dropout behind the hidden layer [default: the recipe's]
+    #[arg(long, value_name = "X")]
+    pub dropout: Option<f64>,
+    /// Share of the rows that is kept for validation
+    #[arg(long, default_value_t = 0.2, value_name = "SHARE")]
+    pub val_fraction: f64,
+    /// Seed of the split, the initialisation and the shuffling
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    pub seed: u64,
+}
+
+/// `bertline score`
+#[derive(Args, Clone, Debug)]
+pub struct ScoreOptions {
+    /// What to read
+    #[command(flatten)]
+    pub read: ReadOptions,
+    /// Head bundle, as `bertline train` leaves it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub head: PathBuf,
+    /// Where to write
+    #[command(flatten)]
+    pub out: OutOptions,
+    /// Columns of the input to copy to the predictions: a,b,c or all or none
+    #[arg(long, default_value = "none", value_name = "COLUMNS")]
+    pub keep_columns: String,
+    /// Encoder, if it is no longer where the head's bundle says: a name or a folder; it must be the same encoder
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// What to run on
+    #[command(flatten)]
+    pub device: DeviceOptions,
+}
+
+/// `bertline predict`
+#[derive(Args, Clone, Debug)]
+pub struct PredictOptions {
+    /// Head bundle, as `bertline train` leaves it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub head: PathBuf,
+    /// Texts to judge [default: standard input, one text a line]
+    #[arg(value_name = "TEXT")]
+    pub texts: Vec<String>,
+    /// Encoder, if it is no longer where the head's bundle says
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// What to run on
+    #[command(flatten)]
+    pub device: DeviceOptions,
+}

@@ -1,0 +1,78 @@
+//! The stage `score`: every input row gets the head's answer, without an embedding ever being written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::inputs::{Inputs, Labels};
+use super::stage::{Job, Loaded, Outcome, Planned};
+use super::{DeviceOptions, Error, Result, ScoreOptions};
+use crate::cache::UnitStats;
+use crate::encode::PrecisionChoice;
+use crate::engine::{self, Mode};
+use crate::head::Bundle;
+use crate::report::Start;
+use crate::telemetry::Terminal;
+
+/// Runs the stage.
+pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
+    let start = Start::now("score");
+    let (bundle, head) = Bundle::load(&options.head)?;
+    let mut read = options.read.clone();
+    read.clean = bundle.encoder.identity.clean.parse()?;
+    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
+    let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
+    let true_label = options.read.label_column.is_some();
+    let mode = Mode::Score { classes: bundle.labels.len(), true_label };
+    let mut resolved = Job::resolve("score", &inputs)?;
+    planned.resolve_into(&mut resolved);
+    resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
+    let job = Job { start, command: "score", terminal, inputs, out: &options.out, resolved };
+    let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
+    let behind = engine::Head { head, labels: bundle.labels };
+    job.run(Some(Loaded { planned, mode, head: Some(behind) }), |stats| {
+        let mut extra = Map::new();
+        extra.insert("head".to_owned(), head_report);
+        if true_label {
+            extra.insert("metrics".to_owned(), metrics(stats));
+        }
+        extra
+    })
+}
+
+/// The encoder that a bundle's head was trained on, in the precision of its training unless another is asked for.
+pub(super) fn encoder_of(
+    bundle: &Bundle,
+    dir: &Path,
+    model: Option<&str>,
+    device: &DeviceOptions,
+    terminal: Terminal,
+) -> Result<Planned> {
+    let trained = &bundle.encoder;
+    let precision: PrecisionChoice = device.precision.unwrap_or(trained.numerics.precision.into());
+    let device = DeviceOptions { precision: Some(precision), ..device.clone() };
+    let name = model.unwrap_or(&trained.model);
+    let planned = Planned::find(name, trained.identity.max_length, &trained.identity.clean, &device, terminal)?;
+    let differences = planned.identity.differences(&trained.identity);
+    if !differences.is_empty() {
+        return Err(Error::OtherEncoder { head: dir.to_owned(), differences: differences.join("; ") });
+    }
+    if planned.numerics != trained.numerics {
+        terminal.warn(&format!(
+            "the head was trained on {} vectors, this run makes {} ones: probabilities may differ a little",
+            trained.numerics, planned.numerics
+        ));
+    }
+    Ok(planned)
+}
+
+fn metrics(stats: &UnitStats) -> Value {
+    let share = |sum: f64| (stats.labelled > 0).then(|| sum / stats.labelled as f64);
+    json!({
+        "rows": stats.labelled,
+        "accuracy": share(stats.correct as f64),
+        "log_loss": share(stats.log_loss_sum),
+        "rows_with_unknown_label": stats.unknown_labels,
+    })
+}

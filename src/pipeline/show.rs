@@ -1,0 +1,129 @@
+//! The command `show`: the first rows of any input, or of any stage's output.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion_physical_plan::collect;
+use futures::StreamExt;
+
+use super::inputs::{Inputs, Labels};
+use super::{Error, ReadOptions, Result};
+use crate::cache::Manifest;
+use crate::engine::{self, task_context};
+use crate::ingest::{Clean, Format};
+use crate::schema::Dataset;
+
+/// Characters of a cell in a table.
+const CELL: usize = 60;
+
+/// A dataset's first rows.
+pub struct Shown {
+    /// What it is: a path and its rows.
+    pub title: String,
+    /// The rows.
+    pub batch: RecordBatch,
+}
+
+impl Shown {
+    /// The rows as text, long cells cut.
+    pub fn table(&self) -> Result<RecordBatch> {
+        let options = FormatOptions::default().with_null("");
+        let mut fields = Vec::new();
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for (field, column) in self.batch.schema().fields().iter().zip(self.batch.columns()) {
+            let formatter = ArrayFormatter::try_new(column, &options).map_err(|error| self.fail(&error.to_string()))?;
+            let cells = (0..column.len()).map(|row| cut(&formatter.value(row).to_string()));
+            columns.push(Arc::new(StringArray::from_iter_values(cells)));
+            fields.push(Field::new(field.name(), DataType::Utf8, false));
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| self.fail(&error.to_string()))
+    }
+
+    fn fail(&self, why: &str) -> Error {
+        Error::NotShown { path: self.title.clone().into(), why: why.to_owned() }
+    }
+}
+
+fn cut(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CELL + 1).collect();
+    if line.chars().count() > CELL { line.chars().take(CELL - 3).collect::<String>() + "..." } else { line }
+}
+
+/// The first `rows` rows of what is at `path`: each dataset of a stage's output, or the reviews of an input.
+pub fn show(path: &str, rows: usize) -> Result<Vec<Shown>> {
+    let dir = Path::new(path);
+    let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
+    let Some(manifest) = manifest else {
+        return if parquet_only(dir) { Ok(vec![parquet(dir, path, rows)?]) } else { Ok(vec![reviews(path, rows)?]) };
+    };
+    let mut shown = Vec::new();
+    for dataset in Dataset::ALL {
+        let total: u64 = manifest.parts(dataset.name()).map(|part| part.rows).sum();
+        if let Some(part) = manifest.parts(dataset.name()).next() {
+            let title = format!("{path}/{}: {total} rows", dataset.name());
+            shown.push(parquet(&dir.join(&part.path), &title, rows)?);
+        }
+    }
+    if shown.is_empty() {
+        let why = "it holds no dataset; a head bundle is described by its bundle.json".to_owned();
+        return Err(Error::NotShown { path: dir.to_owned(), why });
+    }
+    Ok(shown)
+}
+
+/// Whether `path` is a Parquet file or a folder whose files are Parquet.
+fn parquet_only(path: &Path) -> bool {
+    let is_parquet =
+        |path: &Path| path.extension().is_some_and(|extension| extension == "parquet" || extension == "pq");
+    if path.is_dir() { first_parquet(path).is_some() } else { is_parquet(path) }
+}
+
+fn first_parquet(dir: &Path) -> Option<std::path::PathBuf> {
+    let entries = fs_err::read_dir(dir).ok()?;
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).min()
+}
+
+fn parquet(path: &Path, title: &str, rows: usize) -> Result<Shown> {
+    let path = if path.is_dir() { first_parquet(path).unwrap_or_else(|| path.to_owned()) } else { path.to_owned() };
+    let open = |source| engine::Error::Open { path: path.clone(), source };
+    let file = fs_err::File::open(&path).map_err(engine::Error::from)?;
+    let builder =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file.into_file()).map_err(open)?;
+    let schema = Arc::clone(builder.schema());
+    let mut reader = builder.with_batch_size(rows.max(1)).with_limit(rows).build().map_err(open)?;
+    let batch = match reader.next() {
+        Some(batch) => batch.map_err(|error| open(error.into()))?,
+        None => RecordBatch::new_empty(schema),
+    };
+    Ok(Shown { title: title.to_owned(), batch })
+}
+
+fn reviews(path: &str, rows: usize) -> Result<Shown> {
+    let read = ReadOptions {
+        inputs: vec![path.to_owned()],
+        text_column: None,
+        label_column: None,
+        format: Format::Auto,
+        no_header: false,
+        clean: Clean::None,
+        limit: Some(rows as u64),
+    };
+    let inputs = Arc::new(Inputs::find(&read, "none", Labels::Found)?);
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    threads.block_on(async {
+        let mut units = std::pin::pin!(inputs.units());
+        let Some(unit) = units.next().await else {
+            return Err(Error::NoRows { inputs: path.to_owned(), stage: "show" });
+        };
+        let unit = unit?;
+        let failed = |source| engine::Error::Unit { source_file: unit.source.clone(), source };
+        let batches = collect(unit.scan()?, task_context(None)).await.map_err(failed)?;
+        let schema = batches.first().map_or_else(|| crate::schema::reviews(&[]), |batch| batch.schema());
+        let batch = arrow::compute::concat_batches(&schema, &batches).map_err(|error| failed(error.into()))?;
+        Ok(Shown { title: format!("{path}: as reviews"), batch: batch.slice(0, rows.min(batch.num_rows())) })
+    })
+}

@@ -1,0 +1,176 @@
+//! `run.json`: what ran, on what, and what it cost.
+//!
+//! Totals are of the whole output, summed over the units that the manifest names, so that they hold across restarts;
+//! `this_run` is of this process alone.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::cache::{Manifest, UnitStats};
+use crate::encode::Encoder;
+use crate::telemetry::peak_rss_bytes;
+
+/// One input argument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// As given.
+    pub path: String,
+    /// Files behind it.
+    pub files: u64,
+    /// Their sizes.
+    pub bytes: u64,
+    /// BLAKE3-128 of the file, or of the files' names and digests in order.
+    pub digest: String,
+}
+
+/// What this process did.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ThisRun {
+    /// Units committed.
+    pub units: u64,
+    /// Records read.
+    pub rows: u64,
+    /// Tokens fed to the encoder.
+    pub tokens: u64,
+    /// Wall seconds.
+    pub seconds: f64,
+}
+
+/// The encoder behind a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EncoderReport {
+    /// Name or folder of the model.
+    pub model: Option<String>,
+    /// Identity: must match wherever vectors meet a head or another cache.
+    pub encoder_id: Option<String>,
+    /// Precision and provider.
+    pub numerics: Option<String>,
+    /// Tokens of a text that the encoder sees.
+    pub max_length: Option<u32>,
+    /// cpu, cuda:0, ...
+    pub device: Option<String>,
+    /// Execution provider.
+    pub provider: Option<String>,
+    /// Arithmetic.
+    pub precision: Option<String>,
+    /// Why this precision.
+    pub precision_reason: Option<String>,
+    /// Threads.
+    pub threads: Option<usize>,
+}
+
+impl EncoderReport {
+    /// Describes an open encoder.
+    pub fn of(encoder: &Encoder, model: &str) -> EncoderReport {
+        EncoderReport {
+            model: Some(model.to_owned()),
+            encoder_id: Some(encoder.identity().id()),
+            numerics: Some(encoder.numerics().to_string()),
+            max_length: Some(encoder.identity().max_length),
+            device: Some(encoder.device().to_owned()),
+            provider: Some(encoder.numerics().provider.clone()),
+            precision: Some(encoder.numerics().precision.to_string()),
+            precision_reason: Some(encoder.precision_reason().to_owned()),
+            threads: Some(encoder.threads()),
+        }
+    }
+}
+
+/// The report of one stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// The stage.
+    pub command: String,
+    /// bertline's version.
+    pub version: String,
+    /// When this process started, RFC 3339.
+    pub started: String,
+    /// Wall seconds over all processes that worked on the output.
+    pub seconds: f64,
+    /// Records of the input.
+    pub rows_in: u64,
+    /// Rows of the stage's main dataset.
+    pub rows_out: u64,
+    /// Rows of `rejects`.
+    pub rows_rejected: u64,
+    /// Rows (inside `rows_out`) whose text was encoded for another row.
+    pub rows_deduplicated: u64,
+    /// Tokens fed to the encoder, without padding.
+    pub tokens: u64,
+    /// Rows times width over all micro-batches.
+    pub padded_tokens: u64,
+    /// `padded_tokens / tokens`.
+    pub padding_ratio: Option<f64>,
+    /// Wall time from the first micro-batch handed to the encoder to the last vector out.
+    pub encoder_seconds: f64,
+    /// `tokens / encoder_seconds`.
+    pub tokens_per_second: Option<f64>,
+    /// The encoder.
+    #[serde(flatten)]
+    pub encoder: EncoderReport,
+    /// The process's largest resident set.
+    pub peak_rss_bytes: Option<u64>,
+    /// The inputs.
+    pub inputs: Vec<Input>,
+    /// What this process did.
+    pub this_run: ThisRun,
+    /// What the stage adds.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// When and as what a stage started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    command: &'static str,
+    started: String,
+    clock: std::time::Instant,
+}
+
+impl Start {
+    /// Now.
+    pub fn now(command: &'static str) -> Start {
+        let started = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        Start { command, started, clock: std::time::Instant::now() }
+    }
+
+    /// Wall seconds since then.
+    pub fn seconds(&self) -> f64 {
+        self.clock.elapsed().as_secs_f64()
+    }
+
+    /// The report of a stage whose units are in `manifest`; `this_run` gets its seconds here.
+    pub fn report(
+        &self,
+        manifest: &Manifest,
+        mut this_run: ThisRun,
+        encoder: EncoderReport,
+        inputs: Vec<Input>,
+    ) -> RunReport {
+        let (rows_in, stats) = manifest.totals();
+        this_run.seconds = self.seconds();
+        let UnitStats { tokens, padded_tokens, encoder_seconds, .. } = stats;
+        // Laps cover the time between commits; what this process spent outside them (opening the model) counts too.
+        let earlier = stats.seconds.max(this_run.seconds);
+        RunReport {
+            command: self.command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started.clone(),
+            seconds: earlier,
+            rows_in,
+            rows_out: stats.rows_out,
+            rows_rejected: stats.rows_rejected,
+            rows_deduplicated: stats.rows_deduplicated,
+            tokens,
+            padded_tokens,
+            padding_ratio: (tokens > 0).then(|| padded_tokens as f64 / tokens as f64),
+            encoder_seconds,
+            tokens_per_second: (encoder_seconds > 0.0).then(|| tokens as f64 / encoder_seconds),
+            encoder,
+            peak_rss_bytes: peak_rss_bytes(),
+            inputs,
+            this_run,
+            extra: Map::new(),
+        }
+    }
+}

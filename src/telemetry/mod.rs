@@ -1,0 +1,11 @@
+//! What a run tells people while it works: messages, a progress bar, and what the process itself uses.
+//!
+//! Useful for: anything on stderr, and figures about the process. Not for: results (stdout, `report`).
+
+mod memory;
+mod progress;
+mod terminal;
+
+pub use memory::peak_rss_bytes;
+pub use progress::ProgressBar;
+pub use terminal::Terminal;

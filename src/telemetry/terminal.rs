@@ -1,0 +1,56 @@
+//! Messages to people on stderr, results on stdout.
+//!
+//! The one place that prints: everything else hands its words here, so that `--quiet` and a closed pipe are dealt with
+//! once.
+
+use std::io::{IsTerminal, Write};
+
+/// How this process talks.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    /// Say nothing but errors.
+    pub quiet: bool,
+    /// Print results as JSON.
+    pub json: bool,
+}
+
+impl Terminal {
+    /// Whether stderr is a terminal, so that a bar can be drawn.
+    pub fn interactive(self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
+    }
+
+    /// A message to people.
+    pub fn say(self, message: &str) {
+        if !self.quiet {
+            // A closed stderr must not end a run that is doing its work.
+            let over = if self.interactive() { "\r\x1b[2K" } else { "" };
+            writeln!(std::io::stderr(), "{over}{message}").ok();
+        }
+    }
+
+    /// A passing state, drawn over the one before; nothing where stderr is no terminal.
+    pub fn status(self, message: &str) {
+        if self.interactive() {
+            write!(std::io::stderr(), "\r\x1b[2K{message}").ok();
+        }
+    }
+
+    /// A warning: said even with `--quiet`.
+    pub fn warn(self, message: &str) {
+        writeln!(std::io::stderr(), "warning: {message}").ok();
+    }
+
+    /// What went wrong: said even with `--quiet`.
+    pub fn error(self, message: &str) {
+        writeln!(std::io::stderr(), "error: {message}").ok();
+    }
+
+    /// A result. A reader that has gone away (`| head`) is not an error.
+    pub fn print(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).is_err() {
+            std::process::exit(0);
+        }
+    }
+}
