@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// The folders that may hold the native libraries, in the order in which they are tried:
 ///
-/// 1. `BERTLINE_LIB_DIR`, where it is set: the user's word goes first;
+/// 1. `BERTLINE_LIB_DIR`, where it is set: then only this one, so that a wrong setting is seen;
 /// 2. `<folder of the binary>/../lib/bertline`: an installed prefix (`bin/` beside `lib/`);
 /// 3. `<folder of the binary>/../../.native`: a clone, `target/<profile>/bertline`;
 /// 4. `.native` of the clone that this binary was built from: custom target folders, and tests in `target/*/deps`.
 pub fn searched() -> Vec<PathBuf> {
-    let mut folders = Vec::with_capacity(4);
     if let Some(folder) = std::env::var_os("BERTLINE_LIB_DIR").filter(|folder| !folder.is_empty()) {
-        folders.push(PathBuf::from(folder));
+        return vec![PathBuf::from(folder)];
     }
+    let mut folders = Vec::with_capacity(3);
     // The link is resolved first: `bertline` in /usr/local/bin may point into a clone.
     let executable = std::env::current_exe().map(|path| path.canonicalize().unwrap_or(path));
     if let Ok(folder) = executable.as_deref().map(|path| path.parent().unwrap_or(Path::new("/"))) {

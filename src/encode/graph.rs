@@ -197,3 +197,7 @@ impl Builder<'_> {
         Ok(self.node("LayerNormalization", &[rows, &weight, &bias], &format!("{prefix}/normed"), attributes))
     }
 }
+
+#[cfg(test)]
+#[path = "graph_tests.rs"]
+mod tests;

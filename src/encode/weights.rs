@@ -31,6 +31,11 @@ impl WeightsFile {
         Ok(WeightsFile { path, bytes })
     }
 
+    #[cfg(test)]
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> WeightsFile {
+        WeightsFile { path: PathBuf::from("model.safetensors"), bytes }
+    }
+
     /// The tensors in it.
     ///
     /// # Errors
@@ -118,7 +123,7 @@ mod tests {
         let views = tensors
             .iter()
             .map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.to_vec(), data).unwrap()));
-        WeightsFile { path: PathBuf::from("m/model.safetensors"), bytes: serialize(views, None).unwrap() }
+        WeightsFile::from_bytes(serialize(views, None).unwrap())
     }
 
     fn floats(values: &[f32]) -> Vec<u8> {

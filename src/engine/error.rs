@@ -22,9 +22,9 @@ pub enum Error {
     Unit {
         /// The file that the unit reads.
         source_file: String,
-        /// Why.
+        /// Why: our own error where an operator of ours failed, else DataFusion's.
         #[source]
-        source: DataFusionError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A plan could not be made.
     #[error("cannot plan the scan of `{source_file}`")]
@@ -67,6 +67,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// A unit's failure, with what DataFusion wrapped around the cause taken off.
+    pub fn unit(source_file: &str, error: DataFusionError) -> Error {
+        let source = match error {
+            DataFusionError::External(inner) => inner,
+            other => Box::new(other),
+        };
+        Error::Unit { source_file: source_file.to_owned(), source }
+    }
+
     /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
     pub fn is_usage(&self) -> bool {
         match self {

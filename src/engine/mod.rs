@@ -28,4 +28,4 @@ pub use run::{Planner, Progress, RunTotals, Runner};
 pub use runtime::{EmbedRuntime, Head, task_context};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};
-pub use unit::{ParquetSource, ROW_BYTES, UnitInput, WorkUnit, plan_units};
+pub use unit::{ParquetSource, ROW_BYTES, UnitInput, WorkUnit, carries_lineage, plan_units};

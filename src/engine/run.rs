@@ -36,7 +36,7 @@ pub struct RunTotals {
 }
 
 /// Called after every commit.
-pub type Progress = Arc<dyn Fn(&RunTotals) + Send + Sync>;
+pub type Progress<'a> = Box<dyn Fn(&RunTotals) + 'a>;
 
 /// Makes the plan of each unit of a run.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl Planner {
 }
 
 /// A stage's units on their way into an output folder.
-pub struct Runner {
+pub struct Runner<'a> {
     /// Makes the plans.
     pub planner: Planner,
     /// What the plans run in.
@@ -81,10 +81,10 @@ pub struct Runner {
     /// Asked for the time in which it had work.
     pub encoder: Option<Encoder>,
     /// Told after every commit.
-    pub progress: Progress,
+    pub progress: Progress<'a>,
 }
 
-impl Runner {
+impl Runner<'_> {
     /// Runs every unit that is not committed yet; returns the output folder and what this process did.
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
@@ -137,7 +137,7 @@ async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
     let Some((plan, task)) = running else { return Ok((unit, None)) };
     let receipts = task.join().await.map_err(|_| Error::WorkerLost)?;
-    let receipts = receipts.map_err(|source| Error::Unit { source_file: unit.source.clone(), source })?;
+    let receipts = receipts.map_err(|error| Error::unit(&unit.source, error))?;
     let record = record(&unit, &plan, &receipts)?;
     Ok((unit, Some(record)))
 }

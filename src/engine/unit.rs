@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion_datasource::memory::MemorySourceConfig;
 use datafusion_physical_plan::ExecutionPlan;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::{Error, Result, Scan, ScanColumns, kept, open_parquet};
 
@@ -79,6 +80,14 @@ pub struct ParquetSource {
     pub columns: ScanColumns,
 }
 
+/// Whether a Parquet file is a `reviews` dataset of bertline, whose rows say themselves where they came from.
+pub fn carries_lineage(metadata: &ArrowReaderMetadata) -> bool {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    pairs.is_some_and(|pairs| {
+        pairs.iter().any(|pair| pair.key == "bertline.dataset" && pair.value.as_deref() == Some("reviews"))
+    })
+}
+
 impl ParquetSource {
     /// Reads what planning needs from the footer of `path`.
     pub fn open(path: &Path, name: &str, digest: String, columns: ScanColumns) -> Result<ParquetSource> {
@@ -90,10 +99,6 @@ impl ParquetSource {
             .filter(|column| column.column_path().parts().first() == Some(&columns.text))
             .map(|column| column.uncompressed_size().max(0).cast_unsigned())
             .sum();
-        let pairs = metadata.metadata().file_metadata().key_value_metadata();
-        let carries_lineage = pairs.is_some_and(|pairs| {
-            pairs.iter().any(|pair| pair.key == "bertline.dataset" && pair.value.as_deref() == Some("reviews"))
-        });
         Ok(ParquetSource {
             path: path.to_owned(),
             name: name.to_owned(),
@@ -102,7 +107,7 @@ impl ParquetSource {
             schema: Arc::clone(metadata.schema()),
             row_groups: groups.iter().map(|group| group.num_rows().max(0).cast_unsigned()).collect(),
             text_bytes,
-            carries_lineage,
+            carries_lineage: carries_lineage(&metadata),
             columns,
         })
     }

@@ -98,7 +98,7 @@ pub struct Recipe {
     pub seed: u64,
     /// Whether features are whitened first: mean 0, variance 1, no correlation (of the training rows).
     pub whiten: bool,
-    /// Whether the last layer starts from zero, that is from even odds, instead of from PyTorch's draw.
+    /// Whether the last layer starts from the classes' shares, whatever the vector, instead of from PyTorch's draw.
     pub zero_output: bool,
     /// Whether the head is trained again on all rows, for as many epochs as were best, once a split-off share of them
     /// has told that number.
@@ -147,16 +147,20 @@ impl Recipe {
         }
     }
 
-    /// The recipe for everyday use.
+    /// The recipe for everyday use: logistic regression on whitened features.
+    ///
+    /// Chosen on CLS features of all-MiniLM-L6-v2 (IMDB, SST-2, airline tweets; 300 to 12,000 rows): as good as
+    /// scikit-learn's logistic regression with its penalty tuned, where hidden layers overfit. Whitening lets few small
+    /// steps reach the weak directions, the refit gives back what the split took.
     pub fn default_() -> Self {
         Self {
             name: RecipeName::Default,
             hidden: Vec::new(),
             dropout: 0.0,
-            learning_rate: 3e-3,
+            learning_rate: 5e-4,
             schedule: Schedule::Cosine,
             weight_decay: 0.1,
-            batch_size: 64,
+            batch_size: 32,
             epochs: 30,
             val_fraction: 0.2,
             seed: 42,

@@ -119,6 +119,14 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Each class's share of the rows, counting one more of each so that none is zero.
+fn shares(examples: &Examples<'_>, rows: &[usize]) -> Vec<f64> {
+    let mut counts = vec![1.0; examples.classes];
+    rows.iter().for_each(|&row| counts[examples.labels[row] as usize] += 1.0);
+    let total: f64 = counts.iter().sum();
+    counts.iter().map(|count| count / total).collect()
+}
+
 fn take(examples: &Examples<'_>, rows: &[usize], whitener: Option<&Whitener>) -> std::result::Result<Rows, TchError> {
     let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
     let shape = [examples.labels.len() as i64, examples.width as i64];

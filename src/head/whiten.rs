@@ -11,6 +11,9 @@ use super::{Examples, Head};
 
 /// Rows of a step: bounds the memory of the 64-bit copy.
 const STEP: usize = 8192;
+/// How many rows a position of the vector the even covariance counts for. Of 1, 3 and 10, 10 did best or as well as any
+/// on 300 to 12,000 rows of three data sets.
+const EVEN_ROWS: f64 = 10.0;
 
 /// The affine map `(x - mean) * matrix`, in 64-bit floats.
 pub(super) struct Whitener {
@@ -24,7 +27,7 @@ impl Whitener {
     /// Measures the given rows.
     ///
     /// Of few rows the weak directions are known badly, and blowing them up would drown the rest: the covariance is
-    /// drawn towards an even one by the share that the width has in rows and width.
+    /// drawn towards an even one as if that had been seen in `EVEN_ROWS` rows a position.
     pub(super) fn of(examples: &Examples<'_>, rows: &[usize]) -> Result<Self, TchError> {
         let width = examples.width as i64;
         let options = (Kind::Double, Device::Cpu);
@@ -42,8 +45,7 @@ impl Whitener {
         let covariance = squares.f_div_scalar(count)?.f_sub(&offset.f_outer(&offset)?)?;
         let (variances, directions) = covariance.f_linalg_eigh("L")?;
         let variances = variances.f_clamp_min(0.0)?;
-        let kk: f64 = std::env::var("KK").map_or(1.0, |v| v.parse().unwrap());
-        let share = kk * width as f64 / (kk * width as f64 + count);
+        let share = EVEN_ROWS * width as f64 / (EVEN_ROWS * width as f64 + count);
         let even = variances.f_mean(Kind::Double)?.f_mul_scalar(share)?;
         // Vectors that are all alike have no variance at all, and stay at zero.
         let drawn = variances.f_mul_scalar(1.0 - share)?.f_add(&even)?.f_clamp_min(1e-12)?;

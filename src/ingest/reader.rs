@@ -40,6 +40,7 @@ pub struct UnitReader {
     current: Option<Current>,
     digests: Vec<SourceDigest>,
     rows_read: u64,
+    bytes_finished: u64,
     done: bool,
     chunk: usize,
 }
@@ -49,6 +50,7 @@ struct Current {
     digest: Arc<str>,
     records: Box<dyn Records + Send>,
     row: u64,
+    byte_offset: u64,
 }
 
 impl UnitReader {
@@ -78,6 +80,7 @@ impl UnitReader {
             current: None,
             digests: Vec::new(),
             rows_read: 0,
+            bytes_finished: 0,
             done: false,
             chunk,
         })
@@ -103,6 +106,12 @@ impl UnitReader {
         self.rows_read
     }
 
+    /// Bytes of the files that lie behind the records read so far, for progress; a guess inside a compressed file.
+    pub fn bytes_read(&self) -> u64 {
+        let within = |current: &Current| current.byte_offset.min(self.sources[current.source].0.bytes);
+        self.bytes_finished + self.current.as_ref().map_or(0, within)
+    }
+
     /// A source as large as a unit shares none, so a change in one large file leaves the units of its neighbours alone.
     fn is_large(&self, source: usize) -> bool {
         self.sources.get(source).is_some_and(|(source, _)| source.bytes >= self.options.unit_bytes)
@@ -125,7 +134,7 @@ impl UnitReader {
                 }
             },
         };
-        Ok(Current { source: index, digest: digest.into(), records, row: 0 })
+        Ok(Current { source: index, digest: digest.into(), records, row: 0, byte_offset: 0 })
     }
 
     fn keys(&self, layout: &Layout) -> Keys {
@@ -171,6 +180,7 @@ impl UnitReader {
             };
             let Some(record) = current.records.next_record()? else {
                 let finished = current.source;
+                self.bytes_finished += self.sources[finished].0.bytes;
                 self.current = None;
                 if self.is_large(finished) && !self.unit.is_empty() {
                     return self.unit.finish().map(Some);
@@ -180,6 +190,7 @@ impl UnitReader {
             let (source, layout) = &self.sources[current.source];
             let has_label_column = layout.as_ref().is_some_and(|layout| layout.columns.label.is_some());
             let label = source.label.as_deref().filter(|_| !has_label_column);
+            current.byte_offset = record.byte_offset;
             self.unit.push(&Place { source, digest: &current.digest, row: current.row, label }, record);
             current.row += 1;
             self.rows_read += 1;

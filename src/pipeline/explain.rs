@@ -169,9 +169,8 @@ impl Survey {
 
     async fn sample(&mut self, unit: &WorkUnit) -> Result<()> {
         let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
-        let batches: Vec<RecordBatch> = collect(plan, task_context(None))
-            .await
-            .map_err(|source| crate::engine::Error::Unit { source_file: unit.source.clone(), source })?;
+        let batches: Vec<RecordBatch> =
+            collect(plan, task_context(None)).await.map_err(|error| crate::engine::Error::unit(&unit.source, error))?;
         for batch in batches {
             let texts = batch["text"].as_string::<i32>();
             let room = SAMPLE_TEXTS - self.texts.len();

@@ -135,6 +135,9 @@ impl Inputs {
         if self.labels == Labels::OnDemand && self.options.label_column.is_none() {
             columns.others.extend(columns.label.take());
         }
+        if engine::carries_lineage(&metadata) {
+            columns.others.retain(|name| name != "source_file" && name != "row");
+        }
         Ok(Some(columns))
     }
 
@@ -173,10 +176,11 @@ impl Inputs {
     }
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
-        let (mut ordinal, mut rows) = (0, 0);
+        let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
         let mut reader = UnitReader::new(&self.discovery, &self.options)?;
-        for unit in reader.by_ref() {
+        while let Some(unit) = reader.next() {
             let unit = unit?;
+            let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
             let source = unit.spans.first().map_or_else(String::new, |span| span.source.clone());
             rows += unit.rows_in;
             let work = WorkUnit {
@@ -184,7 +188,7 @@ impl Inputs {
                 ordinal,
                 source,
                 rows_in: unit.rows_in,
-                bytes: unit.text_bytes,
+                bytes: bytes - bytes_before,
                 input: UnitInput::Reviews(unit.reviews),
                 rejects: Some(unit.rejects),
             };

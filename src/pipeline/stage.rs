@@ -13,7 +13,7 @@ use crate::encode::{self, Encoder, EncoderIdentity, EncoderOptions, Numerics, Pr
 use crate::engine::{self, EmbedRuntime, Head, Mode, Planner, Runner, task_context};
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
-use crate::telemetry::{ProgressBar, Terminal};
+use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
 use crate::tokenize::Pool;
 
 /// Raised whenever the layout of an output folder changes.
@@ -150,18 +150,20 @@ impl Job<'_> {
         }
         self.inputs.describe(self.terminal)?;
         let (runtime, encoder_report, planner) = self.prepare(loaded, &output)?;
-        let bar = Arc::new(ProgressBar::start(self.terminal, self.command, self.inputs.bytes()));
-        let shown = Arc::clone(&bar);
+        let probe = runtime.as_ref().map(|runtime| probe(&runtime.encoder));
+        let bar = ProgressBar::start(self.terminal, self.command, self.inputs.bytes(), probe);
         let runner = Runner {
             planner,
             encoder: runtime.as_ref().map(|runtime| runtime.encoder.clone()),
             context: task_context(runtime),
             output,
-            progress: Arc::new(move |totals| shown.update(totals.bytes, totals.rows_in, totals.stats.tokens)),
+            progress: Box::new(|totals| {
+                bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
+            }),
         };
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
         let (mut output, totals) = threads.block_on(async { runner.run(self.inputs.units()).await })?;
-        bar.finish();
+        drop(bar);
         let (rows_in, stats) = output.manifest().totals();
         if rows_in == 0 {
             let inputs = self.inputs.names();
@@ -213,6 +215,14 @@ pub(super) fn already_done(command: &str, out: &Path, terminal: Terminal) -> Res
     let dir = out.display();
     terminal.say(&format!("{command}: `{dir}` is finished already; nothing to do (--overwrite starts over)"));
     Ok(Outcome::AlreadyDone(report))
+}
+
+fn probe(encoder: &Encoder) -> Probe {
+    let encoder = encoder.clone();
+    Box::new(move || {
+        let usage = encoder.usage();
+        (usage.rows, usage.tokens)
+    })
 }
 
 fn committed(output: &Output) -> Result<HashSet<Key>> {

@@ -7,5 +7,5 @@ mod progress;
 mod terminal;
 
 pub use memory::peak_rss_bytes;
-pub use progress::ProgressBar;
+pub use progress::{Done, Probe, ProgressBar};
 pub use terminal::Terminal;

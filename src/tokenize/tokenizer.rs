@@ -105,6 +105,9 @@ impl Tokenizer {
     }
 }
 
+/// The special tokens before and behind a text.
+type Frame = (Vec<u32>, Vec<u32>);
+
 fn options(add_special_tokens: bool) -> EncodeOptions {
     EncodeOptions {
         add_special_tokens,
@@ -130,7 +133,7 @@ fn read(path: &Path) -> Result<Value> {
 
 /// The ids that the post-processor puts before and behind a text, read off a text of one letter; `None` where it puts
 /// none on either side.
-fn specials(pipeline: &PipelineTokenizer) -> std::result::Result<Option<(Vec<u32>, Vec<u32>)>, String> {
+fn specials(pipeline: &PipelineTokenizer) -> std::result::Result<Option<Frame>, String> {
     let encode = |special: bool| -> std::result::Result<Vec<u32>, String> {
         let mut tokens: Vec<PipelineToken> = Vec::new();
         pipeline.encode_into("a", &options(special), &mut tokens).map_err(|error| error.to_string())?;
