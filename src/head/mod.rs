@@ -2,8 +2,7 @@
 //!
 //! A head is a few dense layers behind a frozen encoder, so training it costs seconds and can be repeated at will.
 //! What leaves this room is plain arithmetic: [`Head`] holds weights and a forward pass in Rust, so that scoring never
-//! loads libtorch. What names
-//! `tch` is under the cargo feature `train`.
+//! loads libtorch. What names `tch` is under the cargo feature `train`.
 //!
 //! ```text
 //! Examples + Recipe --train--> Trained { Head, TrainingReport } --Bundle::save--> bundle.json head.safetensors head.onnx
@@ -33,7 +32,7 @@ pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder};
 pub use error::{Error, Result};
 pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, Tally, TrainingReport, evaluate};
-pub use recipe::{Overrides, Recipe, RecipeName, Schedule};
+pub use recipe::{Overrides, Recipe, RecipeName};
 pub use split::{Split, stratified_split};
 #[cfg(feature = "train")]
 pub use train::{Trained, train};

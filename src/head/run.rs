@@ -60,18 +60,17 @@ impl<'a> Run<'a> {
 
     /// Runs one epoch, counted from 1; the mean of its batches' losses.
     pub(super) fn epoch(&mut self, epoch: usize) -> Result<f64> {
-        let loss = self.pass(epoch).map_err(torch("train an epoch"))?;
+        let loss = self.pass().map_err(torch("train an epoch"))?;
         if loss.is_finite() {
             return Ok(loss);
         }
         Err(Error::Diverged { epoch, learning_rate: self.recipe.learning_rate })
     }
 
-    fn pass(&mut self, epoch: usize) -> std::result::Result<f64, TchError> {
+    fn pass(&mut self) -> std::result::Result<f64, TchError> {
         let rows = self.train.len();
         let batch = self.recipe.batch_size as i64;
         let steps = (rows + batch - 1) / batch;
-        let before = (epoch - 1) * steps as usize;
         let order = Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?;
         let mut total = 0.0;
         for step in 0..steps {
@@ -81,8 +80,6 @@ impl<'a> Run<'a> {
             let labels = self.train.labels.f_index_select(0, &chosen)?;
             let loss = cross_entropy(&self.network.forward(&features, true)?, &labels, Reduction::Mean)?;
             total += loss.f_double_value(&[])?;
-            let factor = self.recipe.schedule.factor(before + step as usize, self.recipe.epochs * steps as usize);
-            self.optimizer.set_learning_rate(self.recipe.learning_rate * factor)?;
             self.optimizer.zero_grad()?;
             loss.f_backward()?;
             self.optimizer.step()?;

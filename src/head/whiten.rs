@@ -91,7 +91,7 @@ mod tests {
         let mut features = noise(rows * WIDTH, 1);
         for row in features.chunks_exact_mut(WIDTH) {
             row[0] = row[0] * 30.0 + 100.0;
-            row[1] = row[0] * 0.1 + row[1];
+            row[1] += row[0] * 0.1;
             row[2] *= 0.05;
             row[3] = 7.5;
         }

@@ -99,6 +99,7 @@ pub(super) fn resolve(names: &[String], options: &ReadOptions, source: &str, hin
     };
     let label = match &options.label_column {
         Some(column) => Some(explicit(names, column, source, hint)?),
+        None if !options.find_label => None,
         None => {
             let free = without(names, Some(&text));
             usual(&free, &LABEL_NAMES, &LABEL_ENDINGS, Role { name: "label", flag: "--label-column", names, source })?
@@ -183,6 +184,13 @@ mod tests {
     fn found(list: &[&str]) -> (String, Option<String>) {
         let columns = resolve_columns(&names(list), &ReadOptions::default(), "x.csv").unwrap();
         (columns.text, columns.label)
+    }
+
+    #[test]
+    fn a_label_that_is_not_looked_for_is_an_ordinary_column() {
+        let options = ReadOptions { find_label: false, ..ReadOptions::default() };
+        let columns = resolve_columns(&names(&["review", "sentiment"]), &options, "x.csv").unwrap();
+        assert_eq!((columns.label, columns.others), (None, names(&["sentiment"])));
     }
 
     #[test]

@@ -62,7 +62,10 @@ pub(super) fn by_content(
         Some(text) => text,
         None => widest(names, &looks, label.as_ref(), source)?,
     };
-    let label = label.or_else(|| label_like(names, &looks, rows.len(), &text));
+    let label = match label {
+        None if options.find_label => label_like(names, &looks, rows.len(), &text),
+        asked => asked,
+    };
     Ok(Columns::new(names, text, label, true))
 }
 

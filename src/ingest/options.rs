@@ -154,6 +154,8 @@ pub struct ReadOptions {
     pub text_column: Option<String>,
     /// The column of the label; `None` finds it by the usual names, and there may be none.
     pub label_column: Option<String>,
+    /// Whether a label column is looked for by the usual names where none is named.
+    pub find_label: bool,
     /// The format of every input, or [`Format::Auto`].
     pub format: Format,
     /// Whether CSV and TSV may begin with a header; `false` (`--no-header`) says that none does.
@@ -174,6 +176,7 @@ impl Default for ReadOptions {
         Self {
             text_column: None,
             label_column: None,
+            find_label: true,
             format: Format::Auto,
             header: true,
             clean: Clean::None,

@@ -21,6 +21,8 @@ use crate::telemetry::Terminal;
 
 /// Bytes of text of a unit: some 20 seconds of encoding on a CPU, so little is lost when a run is killed.
 const UNIT_BYTES: u64 = 2 << 20;
+/// Files that are named one by one before the rest is only counted.
+const SHOWN: usize = 5;
 /// Units that are parsed ahead of the engine.
 const UNITS_AHEAD: usize = 1;
 
@@ -38,7 +40,6 @@ pub struct Inputs {
     given: Vec<String>,
     options: ingest::ReadOptions,
     discovery: Discovery,
-    labels: Labels,
     digests: Arc<Mutex<HashMap<String, String>>>,
 }
 
@@ -48,6 +49,7 @@ impl Inputs {
         let options = ingest::ReadOptions {
             text_column: read.text_column.clone(),
             label_column: read.label_column.clone(),
+            find_label: labels == Labels::Found,
             format: read.format,
             header: !read.no_header,
             clean: read.clean,
@@ -57,7 +59,7 @@ impl Inputs {
         };
         let given = expand(&read.inputs)?;
         let discovery = ingest::discover(&given, &options)?;
-        Ok(Inputs { given: read.inputs.clone(), options, discovery, labels, digests: Arc::default() })
+        Ok(Inputs { given: read.inputs.clone(), options, discovery, digests: Arc::default() })
     }
 
     /// What of the inputs determines the output: the arguments, how they are read, and the state of the files.
@@ -115,11 +117,14 @@ impl Inputs {
         for (line, count) in groups {
             terminal.say(&format!("input: {count} {} of {line}", if count == 1 { "file" } else { "files" }));
         }
-        for skipped in self.discovery.skipped.iter().take(5) {
+        for source in self.discovery.sources.iter().filter(|source| source.note.is_some()).take(SHOWN) {
+            terminal.say(&format!("input: `{}`: {}", source.name, source.note.as_deref().unwrap_or_default()));
+        }
+        for skipped in self.discovery.skipped.iter().take(SHOWN) {
             terminal.say(&format!("skipped: `{}` ({})", skipped.name, skipped.reason));
         }
-        if self.discovery.skipped.len() > 5 {
-            terminal.say(&format!("skipped: {} more files", self.discovery.skipped.len() - 5));
+        if self.discovery.skipped.len() > SHOWN {
+            terminal.say(&format!("skipped: {} more files", self.discovery.skipped.len() - SHOWN));
         }
         Ok(())
     }
@@ -132,9 +137,6 @@ impl Inputs {
         let metadata = engine::open_parquet(&source.path)?;
         let names: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
         let mut columns = ingest::resolve_columns(&names, &self.options, &source.name)?;
-        if self.labels == Labels::OnDemand && self.options.label_column.is_none() {
-            columns.others.extend(columns.label.take());
-        }
         if engine::carries_lineage(&metadata) {
             columns.others.retain(|name| name != "source_file" && name != "row");
         }

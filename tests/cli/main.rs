@@ -1,0 +1,37 @@
+//! Black-box tests: the real binary, the real encoder and the real libraries, from files to files.
+//!
+//! One test binary, because every further one would link all of it again. Subjects, in the order of the data:
+//!
+//! - [`support`], [`datasets`], [`fixtures`]: running the binary in a folder of its own, reading what it left, and the
+//!   few inputs that several tests share;
+//! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
+//! - [`native`]: which libraries are needed for what;
+//! - [`outputs`], [`resume`]: whose an output folder is, and what is left of a run that was interrupted;
+//! - [`errors`], [`damage`]: what is refused, with which words and exit code;
+//! - [`explain`], [`pipelines`], [`terminal`]: the plan, pipeline files, and who is told what where;
+//! - [`contracts`], [`memory`]: the documented schemas, and memory that does not grow with the input.
+//!
+//! Tests that encode need a model folder in `BERTLINE_TEST_MODEL` (`make test` sets it), some need `../shared`; where
+//! one is missing they print a line that starts with `skipped:` and pass.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod article;
+mod contracts;
+mod damage;
+mod datasets;
+mod embed;
+mod errors;
+mod explain;
+mod fixtures;
+mod ingest;
+mod memory;
+mod native;
+mod outputs;
+mod perceptron;
+mod pipelines;
+mod reference;
+mod resume;
+mod score;
+mod support;
+mod terminal;
+mod train;
