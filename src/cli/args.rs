@@ -124,7 +124,6 @@ pub(super) enum ModelsAction {
 }
 
 /// The command line of `bertline-train`; `bertline train` hands on what was typed.
-#[cfg(feature = "train")]
 #[derive(Debug, Parser)]
 #[command(name = "bertline train", version, about = "Train a classifier head on cached features")]
 pub(super) struct TrainCli {

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use arrow::util::pretty::pretty_format_batches;
 use clap::Parser;
 
+use crate::head::Trainer;
 use crate::pipeline::{self, PredictOptions};
 use crate::telemetry::Terminal;
 use args::{Cli, Command, TrainCli};
@@ -28,12 +29,11 @@ pub fn main() -> ExitCode {
     exit(terminal, command(cli.command, terminal))
 }
 
-/// Runs `bertline-train`.
-#[cfg(feature = "train")]
-pub fn train_main() -> ExitCode {
+/// Runs `bertline-train`, whose own part is the trainer.
+pub fn train_main(trainer: Trainer) -> ExitCode {
     let cli = TrainCli::parse();
     let terminal = Terminal { quiet: cli.quiet, json: cli.json };
-    let done = pipeline::train(&cli.options, terminal)
+    let done = pipeline::train(&cli.options, trainer, terminal)
         .map_err(anyhow::Error::from)
         .map(|outcome| summary::stage(terminal, "train", &cli.options.out.out, &outcome));
     exit(terminal, done.map(|()| ExitCode::SUCCESS))

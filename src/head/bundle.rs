@@ -130,9 +130,9 @@ fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::random_head;
     use super::*;
     use crate::encode::Precision;
-    use crate::head::forward::tests::random_head;
     use crate::head::{EpochMetrics, Recipe, evaluate};
 
     fn bundle() -> Bundle {

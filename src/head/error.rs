@@ -103,14 +103,13 @@ pub enum Error {
         learning_rate: f64,
     },
     /// A libtorch call failed.
-    #[cfg(feature = "train")]
     #[error("libtorch failed to {action}")]
     Torch {
         /// What was being done.
         action: &'static str,
         /// libtorch's own account.
         #[source]
-        source: tch::TchError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file of the bundle cannot be read or written.
     #[error("cannot {action} the head bundle")]

@@ -51,8 +51,8 @@ pub(super) fn from_safetensors(bytes: &[u8], path: &Path) -> Result<Head> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::random_head;
     use super::*;
-    use crate::head::forward::tests::random_head;
 
     #[test]
     fn heads_come_back_as_they_were() {

@@ -5,7 +5,7 @@
 //! loads libtorch. What names `tch` is under the cargo feature `train`.
 //!
 //! ```text
-//! Examples + Recipe --train--> Trained { Head, TrainingReport } --Bundle::save--> bundle.json head.safetensors head.onnx
+//! Examples + Recipe --fit--> Trained { Head, TrainingReport } --Bundle::save--> bundle.json head.safetensors head.onnx
 //!                                                                                     |
 //!                              features --Head::probabilities--> rows x classes <--Bundle::load
 //! ```
@@ -15,18 +15,12 @@ mod error;
 mod export;
 mod forward;
 mod metrics;
-#[cfg(feature = "train")]
-mod network;
+#[cfg(test)]
+mod noise;
 mod numpy_random;
 mod onnx;
 mod recipe;
-#[cfg(feature = "train")]
-mod run;
 mod split;
-#[cfg(feature = "train")]
-mod train;
-#[cfg(feature = "train")]
-mod whiten;
 
 pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder};
 pub use error::{Error, Result};
@@ -34,8 +28,18 @@ pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, Tally, TrainingReport, evaluate};
 pub use recipe::{Overrides, Recipe, RecipeName};
 pub use split::{Split, stratified_split};
-#[cfg(feature = "train")]
-pub use train::{Trained, train};
+
+/// A trained head and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trained {
+    /// The head of the best epoch.
+    pub head: Head,
+    /// Recipe, rows, epochs and the kept head's figures.
+    pub report: TrainingReport,
+}
+
+/// Trains a head: examples, validation set if there is one apart, recipe, and who hears of every epoch.
+pub type Trainer = fn(&Examples<'_>, Option<&Examples<'_>>, &Recipe, &mut dyn FnMut(&EpochMetrics)) -> Result<Trained>;
 
 /// Labelled feature rows, as `train` takes them.
 #[derive(Debug, Clone, Copy)]

@@ -202,8 +202,8 @@ fn value(name: &str, width: usize) -> ValueInfoProto {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::random_head;
     use super::*;
-    use crate::head::forward::tests::random_head;
 
     #[test]
     fn the_graph_is_the_head() {

@@ -14,7 +14,6 @@ mod score;
 mod show;
 mod spec;
 mod stage;
-#[cfg(feature = "train")]
 mod train;
 
 pub use embed::embed;
@@ -29,5 +28,4 @@ pub use score::score;
 pub use show::{Shown, show};
 pub use spec::{NamedStage, Stage, load};
 pub use stage::{Outcome, say_event};
-#[cfg(feature = "train")]
 pub use train::train;

@@ -1,6 +1,7 @@
 //! The stage `train`: cached features become a head bundle, with zero encoder calls.
 //!
-//! It runs in the binary `bertline-train`, the only one that is linked to libtorch.
+//! It runs in the binary `bertline-train`, the only one that is linked to libtorch: the library takes the trainer as a
+//! function, so that nothing else is.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,12 +11,12 @@ use serde_json::{Map, Value, json};
 use super::stage::Outcome;
 use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
-use crate::head::{self, Bundle, BundleEncoder, EpochMetrics, Examples, Overrides, Recipe, TrainingReport};
+use crate::head::{self, Bundle, BundleEncoder, EpochMetrics, Examples, Overrides, Recipe, Trainer, TrainingReport};
 use crate::report::{EncoderReport, Input, Start, ThisRun};
 use crate::telemetry::Terminal;
 
-/// Runs the stage.
-pub fn train(options: &TrainOptions, terminal: Terminal) -> Result<Outcome> {
+/// Runs the stage; `trainer` is the part of it that needs libtorch.
+pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("train");
     let recipe = recipe(options)?;
     let resolved = resolve(options, &recipe)?;
@@ -44,7 +45,7 @@ pub fn train(options: &TrainOptions, terminal: Terminal) -> Result<Outcome> {
     let examples = examples(&features, &classes, set.width, labels.len());
     let validation =
         validation.as_ref().map(|(features, classes)| self::examples(features, classes, set.width, labels.len()));
-    let trained = head::train(&examples, validation.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
+    let trained = trainer(&examples, validation.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
     let bundle = Bundle {
         version: head::BUNDLE_VERSION,
         labels,

@@ -15,7 +15,8 @@ pub type Key = Vec<u8>;
 
 /// A dataset as one batch; the folder must hold at least one part.
 pub fn read(place: &Place, relative: &str) -> RecordBatch {
-    let mut parts: Vec<_> = fs_err::read_dir(place.path(relative)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut parts: Vec<_> =
+        fs_err::read_dir(place.path(relative)).unwrap().map(|entry| entry.unwrap().path()).collect();
     parts.sort();
     let batches: Vec<RecordBatch> = parts.iter().flat_map(|part| read_file(part)).collect();
     concat_batches(&batches[0].schema(), &batches).unwrap()

@@ -70,8 +70,7 @@ pub fn parquet_texts() -> Vec<Option<String>> {
 /// with columns of the predictions.
 pub fn parquet(path: &Path) {
     let rows = 0..PARQUET_ROWS;
-    let product: DictionaryArray<Int32Type> =
-        rows.clone().map(|row| (row % 4 != 3).then(|| WORDS[row % 4])).collect();
+    let product: DictionaryArray<Int32Type> = rows.clone().map(|row| (row % 4 != 3).then(|| WORDS[row % 4])).collect();
     let columns: [(&str, ArrayRef); 7] = [
         ("id", Arc::new(Int64Array::from_iter(rows.clone().map(|row| (row != 2).then_some(row as i64 * 7))))),
         ("review", Arc::new(StringArray::from(parquet_texts()))),

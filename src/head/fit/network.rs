@@ -9,7 +9,7 @@ use super::{Dense, Error, Head, Recipe, Result};
 
 /// Names what libtorch was doing when a call failed.
 pub(super) fn torch(action: &'static str) -> impl Fn(TchError) -> Error {
-    move |source| Error::Torch { action, source }
+    move |source| Error::Torch { action, source: Box::new(source) }
 }
 
 /// Dense layers with ReLU and dropout between them.
@@ -91,8 +91,8 @@ pub(super) fn copy(tensor: &Tensor) -> std::result::Result<Vec<f32>, TchError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::{noise, random_head};
     use super::*;
-    use crate::head::forward::tests::{noise, random_head};
 
     #[test]
     fn layers_start_as_pytorchs_do() {

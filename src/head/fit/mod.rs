@@ -2,12 +2,26 @@
 //!
 //! The validation rows say when to stop. What is reported about a head is measured with the forward pass that will score,
 //! not with libtorch's.
+//!
+//! This folder is part of the binary `bertline-train`, not of the library: whatever names `tch` is linked to libtorch, and
+//! scoring must run where libtorch is not.
+
+mod network;
+#[cfg(test)]
+#[path = "../noise.rs"]
+mod noise;
+mod run;
+mod whiten;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::run::Run;
-use super::{EpochMetrics, Error, Examples, Head, Recipe, Result, TrainingReport, evaluate, stratified_split};
+use bertline::head::{
+    Dense, EpochMetrics, Error, Examples, Head, Metrics, Recipe, Result, Trained, TrainingReport, evaluate,
+    stratified_split,
+};
+
+use run::Run;
 
 /// A step is a millisecond of small matrices: handing half of it to another thread costs more than it saves (on two busy
 /// cores, two threads took twice the time of one), and a fixed number keeps the bits the same.
@@ -16,22 +30,13 @@ const THREADS: i32 = 1;
 /// libtorch has one random generator a process; two trainings at once would draw from each other's.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-/// A trained head and how it came about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trained {
-    /// The head of the best epoch.
-    pub head: Head,
-    /// Recipe, rows, epochs and the kept head's figures.
-    pub report: TrainingReport,
-}
-
 /// Trains a head. Without `validation` a stratified share of `examples` is split off by the recipe's seed; `on_epoch`
 /// hears of every epoch as it ends, those of a refit excepted. The same call on the same machine gives the same bytes.
 ///
 /// # Errors
 /// Where examples, validation set or recipe cannot be trained on as they are, the loss stops being a number, or
 /// libtorch fails.
-pub fn train(
+pub(crate) fn train(
     examples: &Examples<'_>,
     validation: Option<&Examples<'_>>,
     recipe: &Recipe,
@@ -143,7 +148,7 @@ impl<'a> Sides<'a> {
         Ok(Self { train: (0..rows).collect(), held_out, validation, only_in_train: Vec::new() })
     }
 
-    fn measure(&self, head: &Head) -> super::Metrics {
+    fn measure(&self, head: &Head) -> Metrics {
         let width = self.held_out.width;
         let mut probabilities = Vec::with_capacity(self.validation.len() * head.classes());
         for rows in self.validation.chunks(256) {
@@ -158,9 +163,9 @@ impl<'a> Sides<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::noise::noise;
     use super::*;
-    use crate::head::Overrides;
-    use crate::head::forward::tests::noise;
+    use bertline::head::Overrides;
 
     const WIDTH: usize = 12;
 

@@ -81,8 +81,8 @@ fn gather(examples: &Examples<'_>, rows: &[usize]) -> Result<Tensor, TchError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::noise::{noise, random_head};
     use super::*;
-    use crate::head::forward::tests::{noise, random_head};
 
     const WIDTH: usize = 6;
 

@@ -1,0 +1,143 @@
+//! `embed`: rows and features of text trees, CSV and JSON lines.
+
+use super::datasets::{embedded, key_of, max_difference, ordinals, read, strings, texts, token_counts};
+use super::fixtures::distinct_text;
+use super::support::{Place, model};
+
+#[test]
+fn a_text_tree_is_embedded_with_labels_from_its_folders_and_one_feature_a_distinct_text() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    for (name, text) in [
+        ("reviews/pos/1_9.txt", "a warm and funny film"),
+        ("reviews/pos/2_8.txt", "said twice, word for word"),
+        ("reviews/neg/1_2.txt", "said twice, word for word"),
+        ("reviews/neg/3_1.txt", "dull from end to end"),
+        ("reviews/README", "not a review"),
+    ] {
+        place.write(name, text);
+    }
+    place.embed(&model, &["reviews", "--out", "out"]);
+    let rows = embedded(&place, "out");
+    let told: Vec<(&str, u64, Option<&str>)> =
+        rows.iter().map(|row| (row.source_file.as_str(), row.row, row.label.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            ("reviews/neg/1_2.txt", 0, Some("neg")),
+            ("reviews/neg/3_1.txt", 0, Some("neg")),
+            ("reviews/pos/1_9.txt", 0, Some("pos")),
+            ("reviews/pos/2_8.txt", 0, Some("pos")),
+        ]
+    );
+    let keys =
+        ["said twice, word for word", "dull from end to end", "a warm and funny film", "said twice, word for word"];
+    assert!(rows.iter().zip(keys).all(|(row, text)| row.key == key_of(text)));
+    assert_eq!(read(&place, "out/features").num_rows(), 3);
+    assert!(rows.iter().all(|row| row.embedding.len() == 384 && row.embedding.iter().all(|value| value.is_finite())));
+    assert!(max_difference(&rows[1].embedding, &rows[2].embedding) > 0.01, "two texts have one vector");
+    let run = place.json("out/run.json");
+    assert_eq!((&run["rows_in"], &run["rows_out"], &run["rows_deduplicated"]), (&4.into(), &4.into(), &1.into()));
+}
+
+#[test]
+fn a_csv_with_newlines_and_quotes_is_embedded_text_for_text() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", "review,label\n\"two\nlines, one comma\",pos\n\"a \"\"quoted\"\" word\",neg\n");
+    place.embed(&model, &["in.csv", "--out", "out"]);
+    let rows = embedded(&place, "out");
+    let keys: Vec<Vec<u8>> = rows.iter().map(|row| row.key.clone()).collect();
+    assert_eq!(keys, [key_of("two\nlines, one comma"), key_of("a \"quoted\" word")]);
+    assert_eq!(rows.iter().map(|row| row.row).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_jsonl_row_without_text_is_rejected_with_its_place_and_rows_are_conserved() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write(
+        "in.jsonl",
+        "{\"text\":\"one\",\"label\":\"pos\"}\n{\"label\":\"neg\"}\n{\"text\":\"\"}\n{broken\n{\"text\":\" \"}\n",
+    );
+    place.embed(&model, &["in.jsonl", "--out", "out"]);
+    let rows = embedded(&place, "out");
+    assert_eq!(rows.iter().map(|row| row.row).collect::<Vec<_>>(), [0, 4]);
+    let rejects = read(&place, "out/rejects");
+    let mut rejected: Vec<(u64, String)> = ordinals(&rejects).into_iter().zip(strings(&rejects, "reason")).collect();
+    rejected.sort();
+    let expected = [(1, "missing_text"), (2, "empty_text"), (3, "bad_json")].map(|(row, why)| (row, why.to_owned()));
+    assert_eq!(rejected, expected);
+    assert_eq!(strings(&rejects, "source_file"), ["in.jsonl"; 3]);
+    let run = place.json("out/run.json");
+    assert_eq!((&run["rows_in"], &run["rows_out"], &run["rows_rejected"]), (&5.into(), &2.into(), &3.into()));
+}
+
+#[test]
+fn a_long_text_is_truncated_and_says_so() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let long = distinct_text(1, 60);
+    place.write("in.jsonl", format!("{{\"text\":\"{long}\"}}\n{{\"text\":\"short\"}}\n"));
+    place.embed(&model, &["in.jsonl", "--out", "cut", "--max-length", "16"]);
+    place.embed(&model, &["in.jsonl", "--out", "whole"]);
+    let (cut, whole) = (embedded(&place, "cut"), embedded(&place, "whole"));
+    assert_eq!((cut[0].truncated, cut[1].truncated, whole[0].truncated), (true, false, false));
+    assert_eq!(cut[0].n_tokens, whole[0].n_tokens, "tokens are counted before truncation");
+    assert!(cut[0].n_tokens > 60);
+    assert!(max_difference(&cut[0].embedding, &whole[0].embedding) > 0.01);
+    assert!(max_difference(&cut[1].embedding, &whole[1].embedding) <= 1e-4);
+    assert_eq!(place.json("cut/run.json")["tokens"], 16 + 3);
+    assert_eq!(place.json("cut/run.json")["max_length"], 16);
+}
+
+#[test]
+fn the_output_of_ingest_is_embedded_under_the_names_of_the_original_files() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in/a.csv", "text,label\none<br />film,pos\ntwo,neg\n");
+    place.write("in/b.jsonl", "{\"text\":\"three\",\"label\":\"pos\"}\n{\"label\":\"neg\"}\n");
+    place.run(&["ingest", "in", "--out", "reviews"]).ok();
+    place.embed(&model, &["reviews", "--out", "staged"]);
+    place.embed(&model, &["in", "--out", "direct"]);
+    assert_eq!(embedded(&place, "staged"), embedded(&place, "direct"));
+    let rejects = read(&place, "staged/rejects");
+    assert_eq!((strings(&rejects, "source_file"), ordinals(&rejects)), (vec!["in/b.jsonl".to_owned()], vec![1]));
+}
+
+#[test]
+fn the_report_adds_up() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let lines: String = (0..50).map(|row| format!("{{\"text\":\"{}\"}}\n", distinct_text(row, 5 + row % 20))).collect();
+    place.write("in.jsonl", lines);
+    place.embed(&model, &["in.jsonl", "--out", "out", "--threads", "1", "--precision", "fp32", "--device", "cpu"]);
+    let run = place.json("out/run.json");
+    let fed: u32 = token_counts(&read(&place, "out/features")).iter().sum();
+    assert_eq!(run["tokens"], fed);
+    let (tokens, padded) = (run["tokens"].as_f64().unwrap(), run["padded_tokens"].as_f64().unwrap());
+    assert!(padded >= tokens);
+    assert!((run["padding_ratio"].as_f64().unwrap() - padded / tokens).abs() < 1e-9);
+    let rate = tokens / run["encoder_seconds"].as_f64().unwrap();
+    assert!((run["tokens_per_second"].as_f64().unwrap() / rate - 1.0).abs() < 1e-6);
+    for (key, value) in
+        [("command", "embed"), ("precision", "fp32"), ("device", "cpu"), ("version", env!("CARGO_PKG_VERSION"))]
+    {
+        assert_eq!(run[key], value);
+    }
+    assert_eq!((&run["threads"], &run["this_run"]["rows"]), (&1.into(), &50.into()));
+    assert_eq!(run["inputs"][0]["path"], "in.jsonl");
+    assert_eq!(run["inputs"][0]["bytes"], fs_err::metadata(place.path("in.jsonl")).unwrap().len());
+    assert!(run["encoder_id"].is_string() && run["numerics"].is_string() && run["provider"].is_string());
+}
+
+#[test]
+fn labels_are_optional_and_a_named_column_is_taken() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", "body,stars,mood\nfine,5,glad\n");
+    place.embed(&model, &["in.csv", "--out", "none"]);
+    place.embed(&model, &["in.csv", "--out", "mood", "--text-column", "body", "--label-column", "mood"]);
+    assert_eq!(texts(&read(&place, "none/rows"), "label"), [None]);
+    assert_eq!(texts(&read(&place, "mood/rows"), "label"), [Some("glad".to_owned())]);
+}

@@ -1,0 +1,137 @@
+//! `train`: classes as they come, two inputs, a validation set, and the same head every time.
+
+use super::datasets::{read, strings, texts, vectors};
+use super::fixtures::head;
+use super::support::{Place, model, project};
+
+/// Reviews of three moods that a head can tell apart, as `(text, label)`.
+fn moods(rows: std::ops::Range<usize>) -> Vec<(String, &'static str)> {
+    let things = ["kettle", "film", "hotel", "novel", "concert", "bicycle", "soup", "museum", "phone", "garden"];
+    rows.map(|row| {
+        let thing = things[row % things.len()];
+        match row % 3 {
+            0 => (format!("I love this {thing}, wonderful and perfect, number {row}"), "glad"),
+            1 => (format!("I hate this {thing}, terrible and broken, number {row}"), "angry"),
+            _ => (format!("Where can I buy the {thing} and what does it cost, number {row}?"), "asking"),
+        }
+    })
+    .collect()
+}
+
+fn csv(reviews: &[(String, &str)]) -> String {
+    reviews.iter().fold("text,label\n".to_owned(), |csv, (text, label)| csv + &format!("\"{text}\",{label}\n"))
+}
+
+#[test]
+fn a_head_of_three_classes_comes_from_two_embed_outputs_and_scores() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("a.csv", csv(&moods(0..90)));
+    let jsonl = moods(90..150)
+        .iter()
+        .map(|(text, label)| format!("{}\n", serde_json::json!({ "review": text, "class": label })))
+        .collect::<String>();
+    place.write("b.jsonl", jsonl);
+    place.write("new.csv", csv(&moods(150..180)));
+    place.embed(&model, &["a.csv", "--out", "a"]);
+    place.embed(&model, &["b.jsonl", "--out", "b"]);
+    place.run(&["train", "a", "b", "--out", "head"]).ok().says(&["`angry` 50", "`asking` 50", "`glad` 50"]);
+
+    assert_eq!(place.json("head/bundle.json")["labels"], serde_json::json!(["angry", "asking", "glad"]));
+    let run = place.json("head/run.json");
+    assert_eq!((&run["rows_in"], &run["command"]), (&150.into(), &"train".into()));
+    assert_eq!(run["metrics"]["train_rows"], 120);
+    assert_eq!(run["metrics"]["validation"]["rows"], 30);
+    for file in ["head.safetensors", "head.onnx"] {
+        assert!(fs_err::metadata(place.path("head").join(file)).unwrap().len() > 0);
+    }
+
+    place.run(&["score", "new.csv", "--head", "head", "--out", "scored", "--label-column", "label"]).ok();
+    let scored = read(&place, "scored/predictions");
+    assert!(vectors(&scored, "probabilities").iter().all(|probabilities| probabilities.len() == 3));
+    let expected: Vec<&str> = moods(150..180).iter().map(|(_, label)| *label).collect();
+    assert_eq!(strings(&scored, "true_label"), expected);
+    let right = strings(&scored, "label").iter().zip(&expected).filter(|(found, label)| found == *label).count();
+    assert!(right >= 27, "{right} of 30");
+    let metrics = &place.json("scored/run.json")["metrics"];
+    assert!((metrics["accuracy"].as_f64().unwrap() - right as f64 / 30.0).abs() < 1e-9, "{metrics}");
+    assert!(metrics["log_loss"].as_f64().unwrap() < 3_f64.ln());
+}
+
+#[test]
+fn integer_labels_are_classes_by_their_digits() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let reviews = moods(0..40);
+    let jsonl = reviews.iter().map(|(text, label)| {
+        format!("{}\n", serde_json::json!({ "text": text, "label": if *label == "glad" { 1 } else { 0 } }))
+    });
+    place.write("in.jsonl", jsonl.collect::<String>());
+    place.embed(&model, &["in.jsonl", "--out", "features"]);
+    place.run(&["train", "features", "--out", "head", "--epochs", "2"]).ok();
+    assert_eq!(place.json("head/bundle.json")["labels"], serde_json::json!(["0", "1"]));
+}
+
+#[test]
+fn the_same_training_gives_the_same_head_and_another_seed_another() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(&moods(0..60)));
+    place.embed(&model, &["in.csv", "--out", "features"]);
+    for (out, seed) in [("first", "42"), ("again", "42"), ("other", "7")] {
+        place.run(&["train", "features", "--out", out, "--recipe", "article", "--seed", seed]).ok();
+    }
+    let weights = |out: &str| fs_err::read(place.path(out).join("head.safetensors")).unwrap();
+    assert_eq!(weights("first"), weights("again"));
+    assert_ne!(weights("first"), weights("other"));
+}
+
+#[test]
+fn a_validation_output_is_validated_on_as_it_is() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("a.csv", csv(&moods(0..60)));
+    place.write("b.csv", csv(&moods(60..75)));
+    place.write("c.csv", "text,label\nfine,unheard\n");
+    for name in ["a", "b", "c"] {
+        place.embed(&model, &[&format!("{name}.csv"), "--out", name]);
+    }
+    place.run(&["train", "a", "--validation", "b", "--out", "head"]).ok();
+    let metrics = &place.json("head/run.json")["metrics"];
+    assert_eq!((&metrics["train_rows"], &metrics["validation"]["rows"]), (&60.into(), &15.into()));
+    let refused = place.run(&["train", "a", "--validation", "c", "--out", "other"]);
+    refused.fails(1, &["`c`", "`unheard`", "glad"]);
+}
+
+#[test]
+fn every_epoch_is_told_and_saved() {
+    let Some(head) = head() else { return };
+    let bundle: serde_json::Value =
+        serde_json::from_slice(&fs_err::read(std::path::Path::new(head).join("bundle.json")).unwrap()).unwrap();
+    let epochs = bundle["training"]["epochs"].as_array().unwrap();
+    assert!(!epochs.is_empty());
+    for (at, epoch) in epochs.iter().enumerate() {
+        assert_eq!(epoch["epoch"], at + 1);
+        assert!(epoch["train_loss"].is_f64() && epoch["validation_loss"].is_f64(), "{epoch}");
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_refused_with_the_way_out() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("unlabelled.csv", "text\nfine\ngood\n");
+    place.write("alike.csv", "text,label\nfine,pos\ngood,pos\nnice,pos\n");
+    place.write("labelled.csv", csv(&moods(0..30)));
+    for name in ["unlabelled", "alike", "labelled"] {
+        place.embed(&model, &[&format!("{name}.csv"), "--out", name]);
+    }
+    place.embed(&model, &["labelled.csv", "--out", "shorter", "--max-length", "100"]);
+    place.run(&["train", "unlabelled", "--out", "h"]).fails(1, &["`unlabelled`", "--label-column"]);
+    let alike = place.run(&["train", "alike", "--out", "h"]);
+    assert!(alike.code == Some(1) && alike.stderr.contains("class"), "{alike:?}");
+    place.run(&["train", "labelled", "shorter", "--out", "h"]).fails(1, &["labelled", "shorter", "max_length"]);
+    place.run(&["train", "nowhere", "--out", "h"]).fails(1, &["nowhere"]);
+    place.run(&["train", &project("pipelines"), "--out", "h"]).fails(1, &["not the output of `bertline embed`"]);
+    assert_eq!(texts(&read(&place, "unlabelled/rows"), "label"), [None, None]);
+}
