@@ -99,7 +99,7 @@ impl Runner<'_> {
             }
             let plan = planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))?;
             let task = SpawnedTask::spawn(collect(Arc::clone(&plan), Arc::clone(&context)));
-            Ok(Started { unit, running: Some((plan, task)) })
+            Ok(Started { unit, running: Some(Running { plan, task }) })
         });
         let mut finished = std::pin::pin!(
             started.map(|started: Result<Started>| async { finish(started?).await }).buffered(UNITS_IN_FLIGHT)
@@ -130,12 +130,18 @@ impl Runner<'_> {
 
 struct Started {
     unit: WorkUnit,
-    running: Option<(Arc<dyn ExecutionPlan>, SpawnedTask<datafusion_common::Result<Vec<RecordBatch>>>)>,
+    running: Option<Running>,
+}
+
+/// A unit's plan (asked for its metrics at the end) and the task that executes it.
+struct Running {
+    plan: Arc<dyn ExecutionPlan>,
+    task: SpawnedTask<datafusion_common::Result<Vec<RecordBatch>>>,
 }
 
 async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
-    let Some((plan, task)) = running else { return Ok((unit, None)) };
+    let Some(Running { plan, task }) = running else { return Ok((unit, None)) };
     let receipts = task.join().await.map_err(|_| Error::WorkerLost)?;
     let receipts = receipts.map_err(|error| Error::unit(&unit.source, error))?;
     let record = record(&unit, &plan, &receipts)?;

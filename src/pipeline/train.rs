@@ -4,7 +4,7 @@
 //! function, so that nothing else is.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -76,7 +76,7 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
     resolved.insert("command".to_owned(), json!("train"));
     resolved.insert("recipe".to_owned(), json!(recipe));
     let inputs: Vec<Value> =
-        options.inputs.iter().chain(&options.validation).map(input_state).collect::<Result<_>>()?;
+        options.inputs.iter().chain(&options.validation).map(|dir| input_state(dir)).collect::<Result<_>>()?;
     resolved.insert(
         "input".to_owned(),
         json!({ "inputs": options.inputs, "validation": options.validation, "state": inputs }),
@@ -85,12 +85,12 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
 }
 
 /// A digest of what the manifest of an embed output names: the vectors themselves need not be read to know them.
-fn input_state(dir: &PathBuf) -> Result<Value> {
+fn input_state(dir: &Path) -> Result<Value> {
     let path = crate::cache::Manifest::path(dir);
     match fs_err::read(&path) {
         Ok(bytes) => Ok(json!(blake3::hash(&bytes).to_hex()[..16].to_owned())),
         Err(_) => Err(crate::cache::Error::NotOutput {
-            dir: dir.clone(),
+            dir: dir.to_owned(),
             wanted: "embed".to_owned(),
             missing: "manifest.jsonl".to_owned(),
         }
@@ -112,7 +112,7 @@ fn labelled(set: &FeatureSet, labels: &[String]) -> std::result::Result<(Vec<f32
     Ok((features, classes))
 }
 
-fn unknown(dir: &std::path::Path, label: String, labels: &[String]) -> Error {
+fn unknown(dir: &Path, label: String, labels: &[String]) -> Error {
     Error::UnknownLabel { dir: dir.to_owned(), label, known: format!("`{}`", labels.join("`, `")) }
 }
 
@@ -170,7 +170,7 @@ fn finish(
         max_length: Some(bundle.encoder.identity.max_length),
         ..EncoderReport::default()
     };
-    let inputs = options.inputs.iter().chain(&options.validation).map(input).collect::<Result<Vec<_>>>()?;
+    let inputs = options.inputs.iter().chain(&options.validation).map(|dir| input(dir)).collect::<Result<Vec<_>>>()?;
     let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
     let mut report = start.report(output.manifest(), this_run, encoder, inputs);
     report.extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
@@ -178,7 +178,7 @@ fn finish(
     Ok(Outcome::Done(Box::new(report)))
 }
 
-fn input(dir: &PathBuf) -> Result<Input> {
+fn input(dir: &Path) -> Result<Input> {
     let manifest = crate::cache::Manifest::read(dir)?.unwrap_or_default();
     let parts: Vec<_> = manifest.units.iter().flat_map(|unit| &unit.parts).collect();
     let mut hasher = blake3::Hasher::new();

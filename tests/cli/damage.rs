@@ -8,7 +8,7 @@ use super::support::{Place, model};
 const FILES: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
 
 /// A copy of the model's folder whose `file` went through `change`.
-fn changed(place: &Place, model: &str, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+fn changed(place: &Place, model: &str, file: &str, change: impl Fn(&mut Vec<u8>)) {
     fs_err::create_dir_all(place.path("model")).unwrap();
     for name in FILES {
         let (from, to) = (Path::new(model).join(name), place.path("model").join(name));

@@ -20,7 +20,9 @@ fn the_same_command_on_a_finished_output_does_nothing_and_says_so() {
         place.run(&["train", "features", "--out", "head"]),
         place.run(&["score", "in.csv", "--head", "head", "--out", "scored"]),
     ];
-    again.map(|ran| ran.ok().says(&["finished already", "nothing to do"]));
+    for ran in again {
+        ran.ok().says(&["finished already", "nothing to do"]);
+    }
     let after: Vec<_> = ["features", "reviews", "head", "scored"].map(|out| place.files(out)).into();
     assert!(before == after, "a finished output was touched");
 }
