@@ -19,3 +19,6 @@ pub use key::Key;
 pub use manifest::{Manifest, Part, UnitRecord, UnitStats};
 pub use output::{Output, Resolved, State, write_atomically};
 pub use part::{PartMetadata, PartWriter};
+
+#[cfg(test)]
+mod round_trip_tests;

@@ -1,0 +1,101 @@
+//! The bottom of the plan against real Parquet files: every row once, in order, with its own number, whatever the cut.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int32Type, UInt64Type};
+use datafusion_physical_plan::collect;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use proptest::prelude::*;
+
+use super::{ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units, task_context};
+use crate::ingest::Clean;
+
+fn write(path: &Path, rows: usize, row_group: usize) {
+    let texts: Vec<Option<String>> = (0..rows).map(|i| (i % 7 != 3).then(|| format!("text<br />{i}"))).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("row", Arc::new(Int32Array::from_iter_values((0..rows as i32).map(|i| i * 10)))),
+        ("body", Arc::new(LargeStringArray::from(texts))),
+        ("stars", Arc::new(Int64Array::from_iter_values((0..rows as i64).map(|i| i % 5)))),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(row_group)).build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+fn units(path: &Path, unit_bytes: u64, clean: Clean) -> Vec<WorkUnit> {
+    let columns = ScanColumns { text: "body".into(), label: Some("stars".into()), keep: vec!["row".into()], clean };
+    let source = ParquetSource::open(path, "in/a.parquet", "digest".into(), columns).unwrap();
+    plan_units(&source, unit_bytes, u64::MAX, 0)
+}
+
+fn read(unit: &WorkUnit) -> Vec<RecordBatch> {
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    threads.block_on(collect(unit.scan().unwrap(), task_context(None))).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn every_row_is_read_once_with_its_number(rows in 1usize..300, group in 1usize..120, unit_bytes in 100u64..20_000) {
+        let dir = tempfile::tempdir().unwrap();
+        // A name that an object store would have to escape.
+        let path = dir.path().join("a b#%20(é).parquet");
+        write(&path, rows, group);
+        let mut next = 0u64;
+        for unit in units(&path, unit_bytes, Clean::None) {
+            let before = next;
+            for batch in read(&unit) {
+                let numbers = batch["row"].as_primitive::<UInt64Type>();
+                let texts = batch["text"].as_string::<i32>();
+                let labels = batch["label"].as_string::<i32>();
+                let kept = batch["keep.row"].as_primitive::<Int32Type>();
+                for i in 0..batch.num_rows() {
+                    prop_assert_eq!(numbers.value(i), next);
+                    prop_assert_eq!(texts.is_null(i), next % 7 == 3);
+                    prop_assert_eq!(labels.value(i), (next % 5).to_string());
+                    prop_assert_eq!(kept.value(i) as u64, next * 10);
+                    next += 1;
+                }
+            }
+            prop_assert_eq!(next - before, unit.rows_in);
+        }
+        prop_assert_eq!(next, rows as u64);
+    }
+}
+
+#[test]
+fn texts_of_parquet_are_cleaned_in_the_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write(&path, 2, 2);
+    let batches = read(&units(&path, 1 << 20, Clean::Html)[0]);
+    assert_eq!(batches[0]["text"].as_string::<i32>().value(1), "text 1");
+}
+
+#[test]
+fn reviews_just_parsed_enter_the_same_plan() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+    let columns: Vec<ArrayRef> =
+        vec![text.clone(), Arc::new(arrow::array::UInt64Array::from(vec![4, 5])), text.clone(), text];
+    let fields = crate::schema::reviews(&[]);
+    let fields: Vec<_> = fields.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let batch = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).unwrap();
+    let unit = WorkUnit {
+        id: "0123456789".into(),
+        ordinal: 0,
+        source: "a.csv".into(),
+        rows_in: 2,
+        bytes: 1,
+        input: UnitInput::Reviews(batch),
+        rejects: None,
+    };
+    let read = read(&unit);
+    assert_eq!(read[0].num_rows(), 2);
+    assert_eq!(read[0].schema().field(2).data_type(), &DataType::Utf8);
+}
