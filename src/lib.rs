@@ -49,6 +49,7 @@ pub mod head;
 pub mod ingest;
 pub mod model;
 pub mod native;
+mod onnx;
 pub mod pipeline;
 pub mod report;
 pub mod schema;

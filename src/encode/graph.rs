@@ -11,11 +11,14 @@
 
 use super::Result;
 use super::architecture::{Activation, Architecture};
-use super::onnx::{AttributeProto, Dim, FLOAT, GraphProto, INT32, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use super::weights::Weights;
+use crate::onnx::{AttributeProto, Dim, FLOAT, GraphProto, INT32, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// Changes whenever the graph of the same files would differ: graphs of another version are built again.
 pub(super) const VERSION: u32 = 1;
+/// The operator set that has Gelu as one operator, and the file version that goes with it.
+pub(super) const OPSET: i64 = 20;
+pub(super) const IR_VERSION: i64 = 10;
 /// Widths are multiples of this; the position table is padded to it.
 pub(super) const WIDTH_STEP: usize = 8;
 /// The input of token ids, i32 [rows, width].
@@ -42,7 +45,7 @@ pub(super) fn build(architecture: &Architecture, weights: &Weights<'_>) -> Resul
     }
     builder.constant_int64s("token_axis", &[1]);
     builder.nodes.push(NodeProto::new("Squeeze", &[&rows, "token_axis"], CLS, vec![]));
-    Ok(ModelProto::new(GraphProto {
+    let graph = GraphProto {
         node: builder.nodes,
         name: Some("bertline encoder".to_owned()),
         initializer: builder.initializers,
@@ -51,7 +54,8 @@ pub(super) fn build(architecture: &Architecture, weights: &Weights<'_>) -> Resul
             ValueInfoProto::new(LENGTHS, INT32, &[Dim::Named("rows")]),
         ],
         output: vec![ValueInfoProto::new(CLS, FLOAT, &[Dim::Named("rows"), Dim::Fixed(architecture.hidden)])],
-    }))
+    };
+    Ok(ModelProto::new(graph, IR_VERSION, OPSET))
 }
 
 struct Builder<'a> {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | which vectors may meet, and how were they computed? | `identity.rs`, `numerics.rs` |
 //! | which models are supported, and is this one whole? | `architecture.rs`, `weights.rs` |
-//! | what is computed? | `graph.rs`, in the messages of `onnx.rs`, kept by `saved.rs` |
+//! | what is computed? | `graph.rs`, in the messages of [`crate::onnx`], kept by `saved.rs` |
 //! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
 //! | how are texts packed? | `batch.rs` |
 //! | how do others reach it? | `encoder.rs`, over the channel of `service.rs` |
@@ -25,7 +25,6 @@ mod graph;
 mod identity;
 mod library;
 mod numerics;
-mod onnx;
 mod proof;
 mod saved;
 mod service;

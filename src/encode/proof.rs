@@ -6,10 +6,11 @@
 
 use prost::Message as _;
 
+use super::graph::{IR_VERSION, OPSET};
 use super::library::Library;
-use super::onnx::{Dim, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use super::session::{PROVIDER, Session, Settings};
 use super::{Error, Precision, Result};
+use crate::onnx::{Dim, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 const SIZE: usize = 64;
 /// A number that bf16, with its eight bits of significand, rounds to 1.
@@ -36,11 +37,12 @@ pub(super) fn check(library: &Library, settings: Settings) -> Result<()> {
 /// [SIZE, SIZE] times a matrix of ones.
 fn product() -> ModelProto {
     let dims = [Dim::Named("rows"), Dim::Fixed(SIZE)];
-    ModelProto::new(GraphProto {
+    let product = GraphProto {
         node: vec![NodeProto::new("MatMul", &["values", "ones"], "products", vec![])],
         name: Some("bertline precision proof".to_owned()),
         initializer: vec![TensorProto::floats("ones", &[SIZE, SIZE], &[1.0; SIZE * SIZE])],
         input: vec![ValueInfoProto::new("values", FLOAT, &dims)],
         output: vec![ValueInfoProto::new("products", FLOAT, &dims)],
-    })
+    };
+    ModelProto::new(product, IR_VERSION, OPSET)
 }

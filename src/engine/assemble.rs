@@ -10,9 +10,9 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::Result;
 
-use super::embed::{Counters, Distinct, Encoded};
 use super::kept;
 use super::runtime::Head;
+use super::texts::{Counters, Distinct, Encoded};
 use crate::schema;
 
 /// One row an input row: its key, and its embedding where this unit encoded the text and the row is the first with it.

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::tree_node::TreeNodeRecursion;
@@ -16,17 +16,16 @@ use datafusion_common::{DataFusionError, Result, internal_err};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType};
-use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion_physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use hashbrown::HashMap;
 
 use super::runtime::EmbedRuntime;
+use super::texts::{Counters, Distinct, Encoded};
 use super::{assemble, kept};
-use crate::cache::Key;
 use crate::encode::{MicroBatch, plan_micro_batches};
 use crate::schema;
 use crate::tokenize::Tokenized;
@@ -177,47 +176,6 @@ impl ExecutionPlan for EmbedExec {
     }
 }
 
-/// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
-pub(super) struct Counters {
-    tokens: Count,
-    padded_tokens: Count,
-    pub(super) rows_deduplicated: Count,
-    pub(super) labelled: Count,
-    pub(super) correct: Count,
-    /// Log loss in units of 1e-9 nats: counters are whole numbers.
-    pub(super) log_loss_nano: Count,
-    pub(super) unknown_labels: Count,
-}
-
-impl Counters {
-    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Counters {
-        let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
-        Counters {
-            tokens: counter("tokens"),
-            padded_tokens: counter("padded_tokens"),
-            rows_deduplicated: counter("rows_deduplicated"),
-            labelled: counter("labelled"),
-            correct: counter("correct"),
-            log_loss_nano: counter("log_loss_nano"),
-            unknown_labels: counter("unknown_labels"),
-        }
-    }
-}
-
-/// The distinct texts of a unit: `slots[row]` is a text's place in `first`, which holds the row where it stands first.
-pub(super) struct Distinct {
-    pub(super) keys: Vec<Key>,
-    pub(super) first: Vec<usize>,
-    pub(super) slots: Vec<Option<u32>>,
-}
-
-/// The texts of a unit that were encoded: for each distinct text its place among them, their tokens and vectors.
-pub(super) struct Encoded {
-    pub(super) places: Vec<Option<u32>>,
-    pub(super) tokenized: Tokenized,
-    pub(super) vectors: Vec<f32>,
-}
-
 struct Unit {
     runtime: Arc<EmbedRuntime>,
     mode: Mode,
@@ -235,7 +193,7 @@ impl Unit {
         let batch = concat_batches(&schema, &batches)?;
         drop(batches);
         let texts = batch["text"].as_string::<i32>().clone();
-        let distinct = distinct(&texts);
+        let distinct = Distinct::of(&texts);
         let mine = match ticket {
             Some(ticket) => ticket.claim(&distinct.keys).await.map_err(external)?,
             None => vec![true; distinct.keys.len()],
@@ -288,25 +246,6 @@ impl Unit {
         .await
         .map_err(external)
     }
-}
-
-fn distinct(texts: &StringArray) -> Distinct {
-    let mut found: HashMap<Key, u32> = HashMap::new();
-    let mut distinct = Distinct { keys: Vec::new(), first: Vec::new(), slots: Vec::with_capacity(texts.len()) };
-    for row in 0..texts.len() {
-        if texts.is_null(row) || texts.value(row).is_empty() {
-            distinct.slots.push(None);
-            continue;
-        }
-        let key = Key::of(texts.value(row));
-        let slot = *found.entry(key).or_insert_with(|| {
-            distinct.keys.push(key);
-            distinct.first.push(row);
-            (distinct.keys.len() - 1) as u32
-        });
-        distinct.slots.push(Some(slot));
-    }
-    distinct
 }
 
 fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {

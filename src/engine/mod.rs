@@ -20,6 +20,7 @@ mod run;
 mod runtime;
 mod scan;
 mod sink;
+mod texts;
 mod unit;
 
 pub use embed::{EmbedExec, Mode};

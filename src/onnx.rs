@@ -1,4 +1,4 @@
-//! The few messages of the ONNX file format that a graph of ours needs.
+//! The few messages of the ONNX file format that graphs of ours need: the encoder's and the heads'.
 //!
 //! Written as prost structs because the full generated bindings need a protobuf compiler at build time. Field numbers
 //! are those of `onnx.proto` (IR version 10); scalars are optional there, so that an attribute of value 0 is still
@@ -7,17 +7,14 @@
 use prost::Message;
 
 /// `TensorProto.DataType` of f32.
-pub(super) const FLOAT: i32 = 1;
+pub(crate) const FLOAT: i32 = 1;
 /// `TensorProto.DataType` of i32.
-pub(super) const INT32: i32 = 6;
+pub(crate) const INT32: i32 = 6;
 /// `TensorProto.DataType` of i64.
-pub(super) const INT64: i32 = 7;
-
-const IR_VERSION: i64 = 10;
-const OPSET: i64 = 20;
+pub(crate) const INT64: i32 = 7;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ModelProto {
+pub(crate) struct ModelProto {
     #[prost(int64, optional, tag = "1")]
     pub ir_version: Option<i64>,
     #[prost(string, optional, tag = "2")]
@@ -26,10 +23,20 @@ pub(super) struct ModelProto {
     pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OperatorSetIdProto {
+pub(crate) struct StringStringEntryProto {
+    #[prost(string, optional, tag = "1")]
+    pub key: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    pub value: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OperatorSetIdProto {
     #[prost(string, optional, tag = "1")]
     pub domain: Option<String>,
     #[prost(int64, optional, tag = "2")]
@@ -37,7 +44,7 @@ pub(super) struct OperatorSetIdProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct GraphProto {
+pub(crate) struct GraphProto {
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<NodeProto>,
     #[prost(string, optional, tag = "2")]
@@ -51,7 +58,7 @@ pub(super) struct GraphProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct NodeProto {
+pub(crate) struct NodeProto {
     #[prost(string, repeated, tag = "1")]
     pub input: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -65,7 +72,7 @@ pub(super) struct NodeProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct AttributeProto {
+pub(crate) struct AttributeProto {
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
     #[prost(float, optional, tag = "2")]
@@ -81,7 +88,7 @@ pub(super) struct AttributeProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorProto {
+pub(crate) struct TensorProto {
     #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, optional, tag = "2")]
@@ -93,7 +100,7 @@ pub(super) struct TensorProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ValueInfoProto {
+pub(crate) struct ValueInfoProto {
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
     #[prost(message, optional, tag = "2")]
@@ -101,13 +108,13 @@ pub(super) struct ValueInfoProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TypeProto {
+pub(crate) struct TypeProto {
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorTypeProto {
+pub(crate) struct TensorTypeProto {
     #[prost(int32, optional, tag = "1")]
     pub elem_type: Option<i32>,
     #[prost(message, optional, tag = "2")]
@@ -115,13 +122,13 @@ pub(super) struct TensorTypeProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TensorShapeProto {
+pub(crate) struct TensorShapeProto {
     #[prost(message, repeated, tag = "1")]
     pub dim: Vec<DimensionProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DimensionProto {
+pub(crate) struct DimensionProto {
     #[prost(int64, optional, tag = "1")]
     pub dim_value: Option<i64>,
     #[prost(string, optional, tag = "2")]
@@ -130,7 +137,7 @@ pub(super) struct DimensionProto {
 
 /// One dimension of a graph's input or output.
 #[derive(Clone, Copy)]
-pub(super) enum Dim {
+pub(crate) enum Dim {
     /// Always this long.
     Fixed(usize),
     /// As long as the caller says, by this name.
@@ -139,7 +146,7 @@ pub(super) enum Dim {
 
 impl NodeProto {
     /// A node of the standard operator set with one output.
-    pub(super) fn new(op_type: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> Self {
+    pub(crate) fn new(op_type: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> Self {
         Self {
             input: inputs.iter().map(|&name| name.to_owned()).collect(),
             output: vec![output.to_owned()],
@@ -155,19 +162,19 @@ impl AttributeProto {
         Self { name: Some(name.to_owned()), kind: Some(kind), ..Self::default() }
     }
 
-    pub(super) fn float(name: &str, value: f32) -> Self {
+    pub(crate) fn float(name: &str, value: f32) -> Self {
         Self { f: Some(value), ..Self::named(name, 1) }
     }
 
-    pub(super) fn int(name: &str, value: i64) -> Self {
+    pub(crate) fn int(name: &str, value: i64) -> Self {
         Self { i: Some(value), ..Self::named(name, 2) }
     }
 
-    pub(super) fn text(name: &str, value: &str) -> Self {
+    pub(crate) fn text(name: &str, value: &str) -> Self {
         Self { s: Some(value.as_bytes().to_vec()), ..Self::named(name, 3) }
     }
 
-    pub(super) fn ints(name: &str, values: &[i64]) -> Self {
+    pub(crate) fn ints(name: &str, values: &[i64]) -> Self {
         Self { ints: values.to_vec(), ..Self::named(name, 7) }
     }
 }
@@ -182,21 +189,21 @@ impl TensorProto {
         }
     }
 
-    pub(super) fn floats(name: &str, shape: &[usize], values: &[f32]) -> Self {
+    pub(crate) fn floats(name: &str, shape: &[usize], values: &[f32]) -> Self {
         Self::new(name, shape, FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
-    pub(super) fn int32s(name: &str, shape: &[usize], values: &[i32]) -> Self {
+    pub(crate) fn int32s(name: &str, shape: &[usize], values: &[i32]) -> Self {
         Self::new(name, shape, INT32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
-    pub(super) fn int64s(name: &str, values: &[i64]) -> Self {
+    pub(crate) fn int64s(name: &str, values: &[i64]) -> Self {
         Self::new(name, &[values.len()], INT64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 }
 
 impl ValueInfoProto {
-    pub(super) fn new(name: &str, elem_type: i32, dims: &[Dim]) -> Self {
+    pub(crate) fn new(name: &str, elem_type: i32, dims: &[Dim]) -> Self {
         let dim = |dim: &Dim| match *dim {
             Dim::Fixed(size) => DimensionProto { dim_value: Some(size as i64), dim_param: None },
             Dim::Named(name) => DimensionProto { dim_value: None, dim_param: Some(name.to_owned()) },
@@ -208,14 +215,21 @@ impl ValueInfoProto {
 }
 
 impl ModelProto {
-    /// A model of one graph in the standard operator set.
-    pub(super) fn new(graph: GraphProto) -> Self {
+    /// A model of one graph in the standard operator set `opset`; the file version is the one that goes with it.
+    pub(crate) fn new(graph: GraphProto, ir_version: i64, opset: i64) -> Self {
         Self {
-            ir_version: Some(IR_VERSION),
+            ir_version: Some(ir_version),
             producer_name: Some("bertline".to_owned()),
             graph: Some(graph),
-            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
+            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(opset) }],
+            metadata_props: Vec::new(),
         }
+    }
+
+    /// This model with a piece of metadata.
+    pub(crate) fn with_metadata(mut self, key: &str, value: String) -> Self {
+        self.metadata_props.push(StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) });
+        self
     }
 }
 

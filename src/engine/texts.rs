@@ -1,0 +1,83 @@
+//! The texts of a unit on their way through `EmbedExec`: which are distinct, what became of them, what it cost.
+
+use arrow::array::{Array, StringArray};
+use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
+use hashbrown::HashMap;
+
+use crate::cache::Key;
+use crate::tokenize::Tokenized;
+
+/// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
+pub(super) struct Counters {
+    pub(super) tokens: Count,
+    pub(super) padded_tokens: Count,
+    pub(super) rows_deduplicated: Count,
+    pub(super) labelled: Count,
+    pub(super) correct: Count,
+    /// Log loss in units of 1e-9 nats: counters are whole numbers.
+    pub(super) log_loss_nano: Count,
+    pub(super) unknown_labels: Count,
+}
+
+impl Counters {
+    pub(super) fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Counters {
+        let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
+        Counters {
+            tokens: counter("tokens"),
+            padded_tokens: counter("padded_tokens"),
+            rows_deduplicated: counter("rows_deduplicated"),
+            labelled: counter("labelled"),
+            correct: counter("correct"),
+            log_loss_nano: counter("log_loss_nano"),
+            unknown_labels: counter("unknown_labels"),
+        }
+    }
+}
+
+/// The distinct texts of a unit: `slots[row]` is a text's place in `first`, which holds the row where it stands first.
+pub(super) struct Distinct {
+    pub(super) keys: Vec<Key>,
+    pub(super) first: Vec<usize>,
+    pub(super) slots: Vec<Option<u32>>,
+}
+
+/// The texts of a unit that were encoded: for each distinct text its place among them, their tokens and vectors.
+pub(super) struct Encoded {
+    pub(super) places: Vec<Option<u32>>,
+    pub(super) tokenized: Tokenized,
+    pub(super) vectors: Vec<f32>,
+}
+
+impl Distinct {
+    /// Finds the distinct texts; a null or empty text is none.
+    pub(super) fn of(texts: &StringArray) -> Distinct {
+        let mut found: HashMap<Key, u32> = HashMap::new();
+        let mut distinct = Distinct { keys: Vec::new(), first: Vec::new(), slots: Vec::with_capacity(texts.len()) };
+        for row in 0..texts.len() {
+            if texts.is_null(row) || texts.value(row).is_empty() {
+                distinct.slots.push(None);
+                continue;
+            }
+            let key = Key::of(texts.value(row));
+            let slot = *found.entry(key).or_insert_with(|| {
+                distinct.keys.push(key);
+                distinct.first.push(row);
+                (distinct.keys.len() - 1) as u32
+            });
+            distinct.slots.push(Some(slot));
+        }
+        distinct
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_stands_twice_has_one_slot_and_no_text_has_none() {
+        let distinct = Distinct::of(&StringArray::from(vec![Some("a"), None, Some("b"), Some(""), Some("a")]));
+        assert_eq!(distinct.slots, [Some(0), None, Some(1), None, Some(0)]);
+        assert_eq!((distinct.first, distinct.keys), (vec![0, 2], vec![Key::of("a"), Key::of("b")]));
+    }
+}
