@@ -52,7 +52,11 @@ impl Output {
         if overwrite {
             clear(dir)?;
         }
-        let found = Manifest::read(dir)?;
+        // A run that committed nothing leaves nothing behind that could stand in another one's way.
+        let found = Manifest::read(dir)?.filter(|found| !found.units.is_empty() || found.complete.is_some());
+        if found.is_none() {
+            clear(dir)?;
+        }
         let state = match &found {
             None => State::Fresh,
             Some(manifest) => {
@@ -99,6 +103,17 @@ impl Output {
         self.appender.complete(complete.clone())?;
         self.manifest.complete = Some(complete);
         Ok(())
+    }
+}
+
+impl Drop for Output {
+    /// A run that ends before its first commit takes away what it made: a refused command leaves no folder behind.
+    fn drop(&mut self) {
+        if self.manifest.units.is_empty() && self.manifest.complete.is_none() && clear(&self.dir).is_ok() {
+            // Best effort, in this order: the folder goes only if nothing else is in it.
+            fs::remove_file(self.dir.join(LOCK)).ok();
+            fs::remove_dir(&self.dir).ok();
+        }
     }
 }
 
@@ -196,14 +211,32 @@ fn sweep(dir: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 fn differences(there: &Resolved, here: &Resolved) -> Vec<String> {
-    let show = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let (there, here) = (flat(there), flat(here));
     let mut keys: Vec<&String> = there.keys().chain(here.keys()).collect();
     keys.sort();
     keys.dedup();
+    let show = |value: Option<&&Value>| value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
     keys.into_iter()
         .filter(|key| there.get(*key) != here.get(*key))
         .map(|key| format!("{key} is {} there, {} now", show(there.get(key)), show(here.get(key))))
         .collect()
+}
+
+/// The leaves of a run by their dotted paths, so that a difference names one setting and not a page of them.
+fn flat(run: &Resolved) -> BTreeMap<String, &Value> {
+    fn visit<'a>(path: String, value: &'a Value, leaves: &mut BTreeMap<String, &'a Value>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, value)| visit(format!("{path}.{key}"), value, leaves));
+            }
+            leaf => {
+                leaves.insert(path, leaf);
+            }
+        }
+    }
+    let mut leaves = BTreeMap::new();
+    run.iter().for_each(|(key, value)| visit(key.clone(), value, &mut leaves));
+    leaves
 }
 
 #[cfg(test)]
@@ -245,9 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_committed_nothing_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        drop(Output::open(&out, &run(250), false).unwrap());
+        assert!(!out.exists());
+        // Nor does one that was killed before its first commit stand in another's way.
+        std::mem::forget(Output::open(&out, &run(250), false).unwrap().0);
+        assert!(out.join("manifest.jsonl").exists());
+        std::fs::remove_file(out.join(LOCK)).unwrap();
+        assert_eq!(Output::open(&out, &run(128), false).unwrap().1, State::Fresh);
+    }
+
+    #[test]
     fn another_run_is_refused_with_each_difference() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Output::open(dir.path(), &run(250), false).unwrap());
+        let (mut output, _) = Output::open(dir.path(), &run(250), false).unwrap();
+        output.commit(unit("u", "rows/part-0.parquet")).unwrap();
+        drop(output);
         let message = Output::open(dir.path(), &run(128), false).unwrap_err().to_string();
         assert!(message.contains("max_length is 250 there, 128 now") && message.contains("--overwrite"), "{message}");
     }
@@ -313,11 +361,13 @@ mod tests {
     #[test]
     fn a_damaged_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Output::open(dir.path(), &run(250), false).unwrap());
+        let (mut output, _) = Output::open(dir.path(), &run(250), false).unwrap();
+        output.commit(unit("u", "rows/part-0.parquet")).unwrap();
+        drop(output);
         let path = Manifest::path(dir.path());
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"{\"unit\": 1}\n");
         std::fs::write(&path, bytes).unwrap();
-        assert!(Manifest::read(dir.path()).unwrap_err().to_string().contains("line 2"));
+        assert!(Manifest::read(dir.path()).unwrap_err().to_string().contains("line 3"));
     }
 }

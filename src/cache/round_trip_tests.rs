@@ -133,6 +133,10 @@ fn a_row_whose_vector_is_gone_is_an_error_and_not_a_row_less() {
 #[test]
 fn an_unfinished_output_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Output::open(dir.path(), &run(), false).unwrap());
+    let (mut output, _) = Output::open(dir.path(), &run(), false).unwrap();
+    let record =
+        UnitRecord { unit: "u".into(), source: "a".into(), rows_in: 0, parts: vec![], stats: UnitStats::default() };
+    output.commit(record).unwrap();
+    drop(output);
     assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::Incomplete { .. })));
 }

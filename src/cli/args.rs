@@ -74,17 +74,14 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  bertline explain pipelines/bulk-score.toml\n  \
                             bertline explain embed reviews/ --out features")]
     Explain {
-        /// Change an option of a pipeline's stage: stage.key=value
-        #[arg(long, value_name = "STAGE.KEY=VALUE")]
-        set: Vec<String>,
-        /// A pipeline file, or a stage and its flags
+        /// A pipeline file (and --set as in `run`), or a stage and its flags
         #[arg(
             required = true,
             trailing_var_arg = true,
             allow_hyphen_values = true,
             value_name = "PIPELINE | STAGE FLAGS"
         )]
-        stage: Vec<String>,
+        what: Vec<String>,
     },
     /// Show the first rows of any input, or of any stage's output
     #[command(after_help = "Examples:\n  bertline show reviews/\n  bertline show scored -n 20")]

@@ -57,7 +57,7 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
         Command::Train(_) => return train::start(terminal, &train::typed()),
         Command::Predict(options) => predict(&options, terminal)?,
         Command::Run { file, set } => return run::run(&file, &set, terminal),
-        Command::Explain { stage, set } => run::explain(&stage, &set, terminal)?,
+        Command::Explain { what } => run::explain(&what, terminal)?,
         Command::Show { path, rows } => show(&path, rows, terminal)?,
         Command::Models { action } => models::models(&action, terminal)?,
         Command::Doctor => return doctor::doctor(terminal),

@@ -9,7 +9,7 @@ use clap::Parser;
 
 use super::args::{Cli, Command};
 use super::{summary, train};
-use crate::pipeline::{self, NamedStage, Stage};
+use crate::pipeline::{self, Explained, NamedStage, Stage};
 use crate::telemetry::Terminal;
 
 /// Runs every stage; the first that fails ends the run.
@@ -36,45 +36,42 @@ pub(super) fn run(file: &Path, set: &[String], terminal: Terminal) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Explains the stages of a pipeline file, or one stage given as it would be typed.
-pub(super) fn explain(stage: &[String], set: &[String], terminal: Terminal) -> Result<()> {
-    let file = Path::new(&stage[0]);
-    let stages = if file.extension().is_some_and(|extension| extension == "toml") {
-        pipeline::load(file, set)?
-    } else {
-        vec![typed(stage)]
+/// Explains the stages of a pipeline file, or one stage given as it would be typed; flags behind either count.
+pub(super) fn explain(what: &[String], terminal: Terminal) -> Result<()> {
+    let is_file = what.iter().find(|word| !word.starts_with('-')).is_some_and(|word| word.ends_with(".toml"));
+    let command = is_file.then(|| "run".to_owned());
+    // Parsed as `run FILE` or the stage itself would be; wrong flags end the process with clap's own words.
+    let cli = Cli::parse_from(std::iter::once("bertline".to_owned()).chain(command).chain(what.iter().cloned()));
+    let terminal = Terminal { quiet: terminal.quiet || cli.quiet, json: terminal.json || cli.json };
+    let stage = match cli.command {
+        Command::Run { file, set } => return explain_file(&file, &set, terminal),
+        Command::Ingest(options) => Stage::Ingest(options),
+        Command::Embed(options) => Stage::Embed(options),
+        Command::Train(options) => Stage::Train(options, Vec::new()),
+        Command::Score(options) => Stage::Score(options),
+        _ => {
+            let words = "a pipeline file, or one of ingest, embed, train and score with its flags, can be explained\n";
+            clap::Error::raw(clap::error::ErrorKind::InvalidValue, words).exit()
+        }
     };
-    for NamedStage { name, stage } in stages {
+    print(&pipeline::explain(&stage, terminal)?, terminal)
+}
+
+/// A later stage often waits for the output of an earlier one that has not run: that is said, and no error.
+fn explain_file(file: &Path, set: &[String], terminal: Terminal) -> Result<()> {
+    for NamedStage { name, stage } in pipeline::load(file, set)? {
         match pipeline::explain(&stage, terminal) {
-            Ok(explained) if terminal.json => terminal.print(&serde_json::to_string(&explained)?),
-            Ok(explained) => terminal.print(&explained.to_string()),
+            Ok(explained) => print(&explained, terminal)?,
             Err(error) => {
-                terminal.warn(&format!("stage `{name}` cannot be explained yet: {}", super::chain(&error.into())))
+                terminal.warn(&format!("stage `{name}` cannot be explained yet: {}", super::chain(&error.into())));
             }
         }
     }
     Ok(())
 }
 
-/// Parses `embed FOLDER --out DIR` as the command line would; wrong flags end the process with clap's own words.
-fn typed(stage: &[String]) -> NamedStage {
-    let cli = Cli::parse_from(std::iter::once("bertline".to_owned()).chain(stage.iter().cloned()));
-    let stage = match cli.command {
-        Command::Ingest(options) => Stage::Ingest(options),
-        Command::Embed(options) => Stage::Embed(options),
-        Command::Train(options) => Stage::Train(options, Vec::new()),
-        Command::Score(options) => Stage::Score(options),
-        _ => clap::Error::raw(
-            clap::error::ErrorKind::InvalidValue,
-            "only ingest, embed, train and score can be explained\n",
-        )
-        .exit(),
-    };
-    let name = match stage {
-        Stage::Ingest(_) => "ingest",
-        Stage::Embed(_) => "embed",
-        Stage::Train(..) => "train",
-        Stage::Score(_) => "score",
-    };
-    NamedStage { name: name.to_owned(), stage }
+fn print(explained: &Explained, terminal: Terminal) -> Result<()> {
+    let text = if terminal.json { serde_json::to_string(explained)? } else { explained.to_string() };
+    terminal.print(&text);
+    Ok(())
 }

@@ -108,7 +108,7 @@ fn fp32_vectors_equal_pytorchs() {
 #[test]
 fn bf16_vectors_are_close_to_pytorchs() {
     if !library::cpu_has_bf16() {
-        eprintln!("skipped: this CPU has no bf16");
+        eprintln!("not run here: this CPU has no bf16");
         return;
     }
     let (Some(encoder), Some(reference)) = (open(PrecisionChoice::Bf16), reference()) else { return };

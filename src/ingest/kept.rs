@@ -27,9 +27,11 @@ pub(super) fn settle(keep: &KeepColumns, layouts: &[Option<Layout>], strict: boo
     let mut names: Vec<String> = Vec::new();
     match keep {
         KeepColumns::None => {}
-        KeepColumns::All => {
-            for Layout { columns: Columns { others, .. }, .. } in layouts() {
-                for name in others {
+        KeepColumns::All | KeepColumns::Every => {
+            for layout in layouts() {
+                let Layout { columns: Columns { others, .. }, names: every, .. } = layout;
+                let wanted = if *keep == KeepColumns::All { others } else { every };
+                for name in wanted {
                     if !names.contains(name) {
                         names.push(name.clone());
                     }

@@ -141,8 +141,10 @@ fn break_length(text: &str) -> Option<usize> {
 pub enum KeepColumns {
     /// None.
     None,
-    /// All but the text and the label.
+    /// All but the text and the label, which the reviews have anyway.
     All,
+    /// All, the text and the label too, for an output that has neither.
+    Every,
     /// These; each must be in at least one input.
     Named(Vec<String>),
 }

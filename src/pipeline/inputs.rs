@@ -54,7 +54,7 @@ impl Inputs {
             header: !read.no_header,
             clean: read.clean,
             limit: read.limit,
-            keep: keep_columns(keep),
+            keep: keep_columns(keep, labels),
             unit_bytes: UNIT_BYTES,
         };
         let given = expand(&read.inputs)?;
@@ -148,8 +148,9 @@ impl Inputs {
         let keep = match &self.options.keep {
             KeepColumns::None => Vec::new(),
             KeepColumns::All => columns.others.clone(),
+            KeepColumns::Every => every(&columns),
             KeepColumns::Named(names) => {
-                let all = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
+                let all = every(&columns);
                 if let Some(column) = names.iter().find(|name| !all.contains(name)) {
                     let columns = format!("`{}`", all.join("`, `"));
                     return Err(ingest::Error::NoSuchKeptColumn { column: column.clone(), columns }.into());
@@ -266,15 +267,20 @@ fn expand(inputs: &[String]) -> Result<Vec<String>> {
     Ok(expanded)
 }
 
+fn every(columns: &ingest::Columns) -> Vec<String> {
+    [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat()
+}
+
 fn describe(columns: &ingest::Columns) -> String {
     let label = columns.label.as_ref().map_or_else(|| "no label column".to_owned(), |label| format!("label `{label}`"));
     let header = if columns.header_absent { " (no header)" } else { "" };
     format!("text `{}`, {label}{header}", columns.text)
 }
 
-fn keep_columns(given: &str) -> KeepColumns {
+fn keep_columns(given: &str, labels: Labels) -> KeepColumns {
     match given {
         "none" | "" => KeepColumns::None,
+        "all" if labels == Labels::OnDemand => KeepColumns::Every,
         "all" => KeepColumns::All,
         names => KeepColumns::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
     }

@@ -28,7 +28,8 @@ fn assert_close(found: &[(f64, f64)], expected: &[(f64, f64)], tolerance: f64) {
 
 #[test]
 fn the_articles_losses_are_those_of_the_same_head_trained_by_hand() {
-    let (Some(model), Some(data)) = (model(), shared("data/sst2-no-header")) else { return };
+    let Some(model) = model() else { return };
+    let Some(data) = shared("data/sst2-no-header") else { return };
     let place = Place::new();
     place.embed(&model, &[&format!("{data}/dev.tsv"), "--out", "train-features"]);
     place.embed(&model, &[&format!("{data}/test.tsv"), "--out", "held-out", "--limit", "300"]);
@@ -41,12 +42,12 @@ fn the_articles_losses_are_those_of_the_same_head_trained_by_hand() {
     assert_close(&found, &losses(&examples(&train), &examples(&held_out), 2, ARTICLE), 0.01);
     assert!(found.is_sorted_by(|a, b| a.0 > b.0), "the train loss does not fall: {found:?}");
 
-    // Five epochs of so few rows barely move; with a hundred times the rate the losses have to follow the same way down.
-    place.run(&[&article[..], &["fast", "--learning-rate", "1e-3"]].concat()).ok();
-    let fast = Settings { learning_rate: 1e-3, ..ARTICLE };
+    // Five epochs of so few rows barely move; with twenty times the rate the losses have to follow the same way down.
+    place.run(&[&article[..], &["fast", "--learning-rate", "2e-4"]].concat()).ok();
+    let fast = Settings { learning_rate: 2e-4, ..ARTICLE };
     let by_hand = losses(&examples(&train), &examples(&held_out), 2, fast);
     assert!(by_hand[4].0 < 0.6, "the comparison says nothing: {by_hand:?}");
-    assert_close(&trained(&place, "fast"), &by_hand, 0.04);
+    assert_close(&trained(&place, "fast"), &by_hand, 0.03);
 }
 
 #[test]
@@ -55,6 +56,7 @@ fn the_articles_recipe_is_the_articles() {
     let place = Place::new();
     place.embed(&model, &[&super::support::project("tests/demo/reviews.csv"), "--out", "features"]);
     place.run(&["train", "features", "--recipe", "article", "--out", "head"]).ok();
+    let rows = embedded(&place, "features").len();
     let bundle = place.json("head/bundle.json");
     let recipe = &bundle["training"]["recipe"];
     assert_eq!(
@@ -65,7 +67,10 @@ fn the_articles_recipe_is_the_articles() {
     assert_eq!((number("learning_rate"), number("weight_decay")), (1e-5, 0.01));
     assert!((number("dropout") - 0.1).abs() < 1e-6);
     assert_eq!((number("val_fraction"), &recipe["seed"]), (0.2, &42.into()));
-    assert_eq!((&bundle["training"]["train_rows"], &bundle["training"]["validation_rows"]), (&80.into(), &20.into()));
+    let share = |key: &str| bundle["training"][key].as_f64().unwrap() / rows as f64;
+    assert!(
+        (share("train_rows") - 0.8).abs() < 0.01 && (share("train_rows") + share("validation_rows") - 1.0).abs() < 1e-9
+    );
     let epochs = trained(&place, "head");
     assert!(
         epochs.iter().all(|(train, validation)| (train - validation).abs() < 0.1 && (train - 2_f64.ln()).abs() < 0.05)

@@ -135,7 +135,7 @@ fn the_report_adds_up() {
 fn labels_are_optional_and_a_named_column_is_taken() {
     let Some(model) = model() else { return };
     let place = Place::new();
-    place.write("in.csv", "body,stars,mood\nfine,5,glad\n");
+    place.write("in.csv", "body,price,mood\nfine,5,glad\n");
     place.embed(&model, &["in.csv", "--out", "none"]);
     place.embed(&model, &["in.csv", "--out", "mood", "--text-column", "body", "--label-column", "mood"]);
     assert_eq!(texts(&read(&place, "none/rows"), "label"), [None]);

@@ -20,7 +20,15 @@ fn scoring_parquet_is_a_scan_then_the_encoder_then_the_sink() {
     let place = Place::new();
     parquet(&place.path("in.parquet"));
     let explained = place.run(&["explain", "score", "in.parquet", "--head", head, "--out", "out"]).ok();
-    settings(&place).bind(|| insta::assert_snapshot!(explained.stdout, @""));
+    settings(&place).bind(|| insta::assert_snapshot!(explained.stdout, @r"
+        score
+          PartSinkExec: datasets=[predictions]
+            EmbedExec: model=[model], output=probabilities[2]
+              ProjectionExec: expr=[__bertline_source_file@1 as source_file, CAST(__bertline_row@2 AS UInt64) as row, review@0 as text, NULL as label]
+                DataSourceExec: file_groups={1 group: [[[place]/in.parquet]]}, projection=[review, __bertline_source_file, __bertline_row], file_type=parquet
+          units 1 (0 done), rows 40, input [bytes] bytes
+          about 824 tokens at [rate] tokens/s: [hours] hours left to encode
+        "));
     assert!(!place.path("out").exists());
 }
 
@@ -30,7 +38,16 @@ fn embedding_a_csv_is_a_scan_then_the_encoder_then_the_sink() {
     let place = Place::new();
     place.write("in.csv", csv(30, 6));
     let explained = place.run(&["explain", "embed", "in.csv", "--model", &model, "--out", "out"]).ok();
-    settings(&place).bind(|| insta::assert_snapshot!(explained.stdout, @""));
+    settings(&place).bind(|| {
+        insta::assert_snapshot!(explained.stdout, @r"
+        embed
+          PartSinkExec: datasets=[rows, features, rejects]
+            EmbedExec: model=[model], output=embedding[384]
+              DataSourceExec: partitions=1, partition_sizes=[1]
+          units 1 (0 done), rows 30, input [bytes] bytes
+          about 240 tokens at [rate] tokens/s: [hours] hours left to encode
+        ")
+    });
     assert!(!place.path("out").exists());
 }
 
@@ -39,7 +56,14 @@ fn ingesting_needs_no_encoder() {
     let place = Place::new();
     place.write("in.csv", csv(30, 6));
     let explained = place.run(&["explain", "ingest", "in.csv", "--out", "out"]).ok();
-    settings(&place).bind(|| insta::assert_snapshot!(explained.stdout, @""));
+    settings(&place).bind(|| {
+        insta::assert_snapshot!(explained.stdout, @r"
+        ingest
+          PartSinkExec: datasets=[reviews]
+            DataSourceExec: partitions=1, partition_sizes=[1]
+          units 1 (0 done), rows 30, input [bytes] bytes
+        ")
+    });
     assert!(!place.path("out").exists());
 }
 

@@ -1,4 +1,6 @@
 //! Memory that does not grow with the input: ten times the input within ten percent of the peak.
+//!
+//! The larger inputs are over 50 MB more than the smaller ones, so that keeping them could not go unseen.
 
 use super::fixtures::csv;
 use super::support::{Place, model};
@@ -11,9 +13,18 @@ fn peak(place: &Place, out: &str) -> f64 {
     place.json(&format!("{out}/run.json"))["peak_rss_bytes"].as_f64().unwrap()
 }
 
+/// What an allocator may keep more or less of from one run to the next.
+const ALLOCATOR_BYTES: f64 = 12e6;
+
 #[track_caller]
 fn assert_bounded(once: f64, ten_times: f64) {
-    assert!(ten_times <= 1.1 * once, "{:.0} MB and, ten times the input, {:.0} MB", once / 1e6, ten_times / 1e6);
+    // Ingest takes so little that ten percent of it would be noise.
+    assert!(
+        ten_times <= once + (0.1 * once).max(ALLOCATOR_BYTES),
+        "{:.0} MB and, ten times the input, {:.0} MB",
+        once / 1e6,
+        ten_times / 1e6
+    );
 }
 
 #[test]

@@ -86,6 +86,21 @@ fn a_folder_that_holds_something_else_is_never_written_to() {
 }
 
 #[test]
+fn a_run_that_was_refused_leaves_nothing_in_the_way_of_the_right_command() {
+    let place = Place::new();
+    place.write("in.csv", "id,stars\n1,5\n");
+    place.run(&["ingest", "in.csv", "--out", "out"]).fails(2, &["--text-column"]);
+    place.run(&["ingest", "in.csv", "--out", "out", "--text-column", "ids"]).fails(2, &["`ids`"]);
+    place.run(&["ingest", "in.csv", "--out", "out", "--text-column", "id"]).ok();
+    let Some(model) = model() else { return };
+    place.embed(&model, &["in.csv", "--out", "features", "--text-column", "id", "--label-column", "stars"]);
+    place.run(&["train", "features", "--out", "head"]).fails(1, &["class"]);
+    place.write("more.csv", csv(20, 5));
+    place.embed(&model, &["more.csv", "--out", "more"]);
+    place.run(&["train", "more", "--out", "head"]).ok();
+}
+
+#[test]
 fn an_empty_folder_is_taken() {
     let place = Place::new();
     place.write("in.csv", csv(3, 5));

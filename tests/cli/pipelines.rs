@@ -13,8 +13,8 @@ fn every_pipeline_of_the_project_loads() {
         // In an empty folder the inputs are not there, which is no fault of the file.
         let ran = place.run(&["explain", file]);
         assert!(ran.code != Some(2) && !ran.stderr.contains("not a valid pipeline"), "{file}: {}", ran.stderr);
-        let known = place.run(&["explain", file, "--set", "nobody.out=x"]);
-        known.fails(2, &["not a valid pipeline", "no stage `nobody`"]);
+        let unknown = place.run(&["explain", "--set", "nobody.out=x", file]);
+        unknown.fails(2, &["not a valid pipeline", "no stage `nobody`"]);
     }
 }
 
@@ -27,7 +27,7 @@ fn a_wrong_pipeline_is_refused_with_all_its_problems_at_once() {
          [[stage]]\nname = \"second\"\nrun = \"fly\"\nout = \"p\"\n",
     );
     for command in ["run", "explain"] {
-        let ran = place.run(&[command, "bad.toml", "--set", "embed=1"]);
+        let ran = place.run(&[command, "--set", "embed=1", "bad.toml"]);
         ran.fails(2, &["bad.toml", "`colour`", "max_length", "max-length", "`fly`", "`second`", "embed=1"]);
     }
     assert_eq!(place.files("").len(), 1);
@@ -42,8 +42,21 @@ fn a_stage_that_fails_ends_the_pipeline_with_its_exit_code() {
     place.write("two.toml", stages);
     place.run(&["run", "two.toml"]).fails(2, &["`id`", "`stars`"]);
     assert!(!place.path("b").exists());
-    place.run(&["run", "two.toml", "--set", "a.text-column=id"]).ok();
+    place.run(&["run", "two.toml", "--set", "a.text-column=id", "--set", "a.out=c", "--set", "b.inputs=c"]).ok();
     assert_eq!(read(&place, "b/reviews").num_rows(), 1);
+}
+
+#[test]
+fn a_set_counts_before_and_behind_the_file() {
+    let place = Place::new();
+    place.write("in.csv", "text\nfine\n");
+    place.write("one.toml", "version = 1\n[[stage]]\nrun = \"ingest\"\ninputs = [\"nowhere\"]\nout = \"out\"\n");
+    let set = "ingest.inputs=in.csv";
+    for arguments in [["explain", "--set", set, "one.toml"], ["explain", "one.toml", "--set", set]] {
+        assert!(place.run(&arguments).ok().stdout.contains("rows 1"), "{arguments:?}");
+    }
+    place.run(&["run", "one.toml", "--set", set]).ok();
+    assert_eq!(read(&place, "out/reviews").num_rows(), 1);
 }
 
 #[test]

@@ -127,11 +127,11 @@ fn what_cannot_be_trained_on_is_refused_with_the_way_out() {
         place.embed(&model, &[&format!("{name}.csv"), "--out", name]);
     }
     place.embed(&model, &["labelled.csv", "--out", "shorter", "--max-length", "100"]);
-    place.run(&["train", "unlabelled", "--out", "h"]).fails(1, &["`unlabelled`", "--label-column"]);
-    let alike = place.run(&["train", "alike", "--out", "h"]);
+    place.run(&["train", "unlabelled", "--out", "a"]).fails(1, &["`unlabelled`", "--label-column"]);
+    let alike = place.run(&["train", "alike", "--out", "b"]);
     assert!(alike.code == Some(1) && alike.stderr.contains("class"), "{alike:?}");
-    place.run(&["train", "labelled", "shorter", "--out", "h"]).fails(1, &["labelled", "shorter", "max_length"]);
-    place.run(&["train", "nowhere", "--out", "h"]).fails(1, &["nowhere"]);
-    place.run(&["train", &project("pipelines"), "--out", "h"]).fails(1, &["not the output of `bertline embed`"]);
+    place.run(&["train", "labelled", "shorter", "--out", "c"]).fails(1, &["labelled", "shorter", "max_length"]);
+    place.run(&["train", "nowhere", "--out", "d"]).fails(1, &["nowhere"]);
+    place.run(&["train", &project("pipelines"), "--out", "e"]).fails(1, &["not the output of `bertline embed`"]);
     assert_eq!(texts(&read(&place, "unlabelled/rows"), "label"), [None, None]);
 }
