@@ -25,6 +25,26 @@ pub enum Error {
         /// Each difference.
         differences: String,
     },
+    /// The output folder is an input, or holds one.
+    #[error("`{dir}` is or holds the input `{input}`, which the output would replace; choose another --out")]
+    HoldsInput {
+        /// The output folder.
+        dir: PathBuf,
+        /// The input.
+        input: PathBuf,
+    },
+    /// A finished output has lost its manifest.
+    #[error("`{dir}` has a run.json, but its manifest.jsonl is gone or empty; start over with --overwrite")]
+    NoManifest {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A committed part is gone, or no longer what was committed.
+    #[error("`{path}` is gone or was changed after it was committed; start over with --overwrite")]
+    PartChanged {
+        /// The part.
+        path: PathBuf,
+    },
     /// Another process holds the folder.
     #[error("`{dir}` is in use by another bertline process (pid {pid}); wait for it, or choose another --out")]
     Locked {
@@ -123,7 +143,7 @@ pub enum Error {
 impl Error {
     /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
     pub fn is_usage(&self) -> bool {
-        false
+        matches!(self, Error::HoldsInput { .. })
     }
 }
 

@@ -14,6 +14,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use super::output::differences;
+use super::part::digest;
 use super::{Error, Key, Manifest, Part, Resolved, Result};
 use crate::schema::Dataset;
 
@@ -88,12 +90,11 @@ fn finished_embed(dir: &Path) -> Result<Manifest> {
 
 /// Refuses two embed outputs (folder, run as resolved) whose vectors must not be used together.
 pub fn check_same_encoder(a: (&Path, &Resolved), b: (&Path, &Resolved)) -> Result<()> {
-    let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-    let differences: Vec<String> = ["encoder", "numerics"]
-        .into_iter()
-        .filter(|key| a.1.get(*key) != b.1.get(*key))
-        .map(|key| format!("{key} {} and {}", text(a.1.get(key)), text(b.1.get(key))))
-        .collect();
+    let vectors = |run: &Resolved| -> Resolved {
+        let parts = ["encoder", "numerics"].into_iter();
+        parts.filter_map(|key| Some((key.to_owned(), run.get(key)?.clone()))).collect()
+    };
+    let differences = differences(&vectors(a.1), &vectors(b.1));
     if differences.is_empty() {
         return Ok(());
     }
@@ -163,6 +164,9 @@ fn key_column(batch: &RecordBatch) -> &FixedSizeBinaryArray {
 /// Reads `columns` of a part, batch by batch, after holding its schema and row count against what is promised.
 fn read(dir: &Path, part: &Part, columns: &[&str], each: &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
     let path = dir.join(&part.path);
+    if digest(&path).map_or(true, |found| found != part.digest) {
+        return Err(Error::PartChanged { path });
+    }
     let parquet = |source| Error::Parquet { path: path.clone(), source };
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file()).map_err(parquet)?;
     let contract = Dataset::ALL.iter().find(|dataset| dataset.name() == part.dataset).map(|dataset| dataset.contract());

@@ -122,7 +122,7 @@ impl Manifest {
             Err(error) => return Err(error.into()),
         };
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut manifest = None;
+        let (mut manifest, mut seen) = (None, HashSet::new());
         for (index, line) in bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
             let line = serde_json::from_slice(line).map_err(|source| Error::Damaged {
                 path: path.clone(),
@@ -131,11 +131,13 @@ impl Manifest {
             })?;
             match (line, &mut manifest) {
                 (Line::Run { run }, empty @ None) => *empty = Some(Manifest { run, ..Manifest::default() }),
-                (Line::Unit(unit), Some(manifest)) => manifest.units.push(unit),
+                (Line::Unit(unit), Some(manifest)) if manifest.complete.is_none() && seen.insert(unit.unit.clone()) => {
+                    manifest.units.push(unit);
+                }
                 (Line::Complete { complete }, Some(manifest)) => manifest.complete = Some(complete),
                 _ => {
-                    let source = serde::de::Error::custom("the lines are not in the order run, units, complete");
-                    return Err(Error::Damaged { path, line: index + 1, source });
+                    let why = "the lines are not one run, then each unit once, then the completion";
+                    return Err(Error::Damaged { path, line: index + 1, source: serde::de::Error::custom(why) });
                 }
             }
         }

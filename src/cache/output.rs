@@ -21,7 +21,7 @@ const LOCK: &str = ".lock";
 const FILES: [&str; 6] = ["manifest.jsonl", "run.json", LOCK, "bundle.json", "head.safetensors", "head.onnx"];
 
 /// What was found in the folder.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Nothing: the run starts here.
     Fresh,
@@ -36,27 +36,34 @@ pub enum State {
 pub struct Output {
     dir: PathBuf,
     manifest: Manifest,
-    appender: Appender,
+    state: State,
+    /// Open from [`Output::begin`] on.
+    appender: Option<Appender>,
+    /// Whether this process made the folder.
+    made: bool,
     _lock: fs::File,
 }
 
 impl Output {
-    /// Takes the folder `dir` for the run `resolved`, starting over if `overwrite`.
+    /// Takes the folder `dir` for the run `resolved`, starting over if `overwrite`; `inputs` are what the run reads.
+    ///
+    /// Nothing in the folder is changed before [`Output::begin`]: a command that turns out to be wrong costs nothing.
     ///
     /// # Errors
-    /// [`Error::Foreign`], [`Error::OtherRun`] and [`Error::Locked`] where the folder is not this run's to write.
-    pub fn open(dir: &Path, resolved: &Resolved, overwrite: bool) -> Result<(Output, State)> {
+    /// [`Error::HoldsInput`], [`Error::Foreign`], [`Error::OtherRun`], [`Error::Locked`] and [`Error::PartChanged`]
+    /// where the folder is not this run's to write.
+    pub fn open(dir: &Path, resolved: &Resolved, overwrite: bool, inputs: &[PathBuf]) -> Result<(Output, State)> {
+        refuse_inputs(dir, inputs)?;
         refuse_foreign(dir)?;
+        let made = !dir.is_dir();
         fs::create_dir_all(dir)?;
         let lock = lock(dir)?;
-        if overwrite {
-            clear(dir)?;
+        let found = if overwrite { None } else { Manifest::read(dir)? };
+        if found.is_none() && !overwrite && dir.join("run.json").exists() {
+            return Err(Error::NoManifest { dir: dir.to_owned() });
         }
         // A run that committed nothing leaves nothing behind that could stand in another one's way.
-        let found = Manifest::read(dir)?.filter(|found| !found.units.is_empty() || found.complete.is_some());
-        if found.is_none() {
-            clear(dir)?;
-        }
+        let found = found.filter(|found| !found.units.is_empty() || found.complete.is_some());
         let state = match &found {
             None => State::Fresh,
             Some(manifest) => {
@@ -65,17 +72,26 @@ impl Output {
                     let differences = differences.join("; ");
                     return Err(Error::OtherRun { dir: dir.to_owned(), differences });
                 }
+                check_parts(dir, manifest)?;
                 if manifest.complete.is_some() { State::Complete } else { State::Partial }
             }
         };
-        let mut appender = Appender::open(dir)?;
-        if state == State::Fresh {
-            appender.run(resolved)?;
-            sync_folder(&Manifest::path(dir))?;
-        }
         let manifest = found.unwrap_or_else(|| Manifest { run: resolved.clone(), ..Manifest::default() });
-        sweep(dir, &manifest)?;
-        Ok((Output { dir: dir.to_owned(), manifest, appender, _lock: lock }, state))
+        Ok((Output { dir: dir.to_owned(), manifest, state, appender: None, made, _lock: lock }, state))
+    }
+
+    /// Makes the folder ready for commits: takes away what is overwritten, or the orphans of a crash.
+    pub fn begin(&mut self) -> Result<()> {
+        if self.state == State::Fresh {
+            clear(&self.dir)?;
+        }
+        let mut appender = Appender::open(&self.dir)?;
+        if self.state == State::Fresh {
+            appender.run(&self.manifest.run)?;
+            sync_folder(&Manifest::path(&self.dir))?;
+        }
+        self.appender = Some(appender);
+        sweep(&self.dir, &self.manifest)
     }
 
     /// The folder.
@@ -90,9 +106,16 @@ impl Output {
 
     /// Makes a unit's parts count.
     pub fn commit(&mut self, unit: UnitRecord) -> Result<()> {
-        self.appender.unit(&unit)?;
+        self.appender()?.unit(&unit)?;
         self.manifest.units.push(unit);
         Ok(())
+    }
+
+    fn appender(&mut self) -> Result<&mut Appender> {
+        if self.appender.is_none() {
+            self.begin()?;
+        }
+        Ok(self.appender.as_mut().expect("begin opened it, else this is a bug"))
     }
 
     /// Writes `run.json`, then marks the run as finished.
@@ -100,7 +123,7 @@ impl Output {
         write_atomically(&self.dir.join("run.json"), &pretty(report))?;
         let (rows_in, _) = self.manifest.totals();
         let complete = serde_json::json!({ "units": self.manifest.units.len(), "rows_in": rows_in });
-        self.appender.complete(complete.clone())?;
+        self.appender()?.complete(complete.clone())?;
         self.manifest.complete = Some(complete);
         Ok(())
     }
@@ -109,9 +132,19 @@ impl Output {
 impl Drop for Output {
     /// A run that ends before its first commit takes away what it made: a refused command leaves no folder behind.
     fn drop(&mut self) {
-        if self.manifest.units.is_empty() && self.manifest.complete.is_none() && clear(&self.dir).is_ok() {
-            // Best effort, in this order: the folder goes only if nothing else is in it.
+        let nothing = self.state == State::Fresh && self.manifest.units.is_empty();
+        if nothing && self.appender.is_some() && clear(&self.dir).is_err() {
+            return;
+        }
+        // What was written but not committed must not be read for data.
+        if !nothing && self.appender.is_some() {
+            sweep(&self.dir, &self.manifest).ok();
+        }
+        if nothing && (self.made || self.appender.is_some()) {
             fs::remove_file(self.dir.join(LOCK)).ok();
+        }
+        if nothing && self.made {
+            // Best effort: the folder goes only if nothing else is in it.
             fs::remove_dir(&self.dir).ok();
         }
     }
@@ -137,6 +170,27 @@ fn pretty(value: &Value) -> Vec<u8> {
 fn is_ours(name: &str) -> bool {
     let name = name.strip_prefix('_').unwrap_or(name);
     FILES.contains(&name) || Dataset::ALL.iter().any(|dataset| dataset.name() == name)
+}
+
+/// An output folder that is, or holds, an input would be written over while it is read.
+fn refuse_inputs(dir: &Path, inputs: &[PathBuf]) -> Result<()> {
+    let Ok(out) = fs::canonicalize(dir) else { return Ok(()) };
+    let inside = |input: &&PathBuf| fs::canonicalize(input).is_ok_and(|input| input.starts_with(&out));
+    match inputs.iter().find(inside) {
+        Some(input) => Err(Error::HoldsInput { dir: dir.to_owned(), input: input.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether every committed part is still there in its size.
+fn check_parts(dir: &Path, manifest: &Manifest) -> Result<()> {
+    for part in manifest.units.iter().flat_map(|unit| &unit.parts) {
+        let path = dir.join(&part.path);
+        if fs::metadata(&path).map_or(true, |metadata| metadata.len() != part.bytes) {
+            return Err(Error::PartChanged { path });
+        }
+    }
+    Ok(())
 }
 
 fn refuse_foreign(dir: &Path) -> Result<()> {
@@ -210,7 +264,8 @@ fn sweep(dir: &Path, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-fn differences(there: &Resolved, here: &Resolved) -> Vec<String> {
+/// Each setting in which two runs differ, as `name is X there, Y now`.
+pub(super) fn differences(there: &Resolved, here: &Resolved) -> Vec<String> {
     let (there, here) = (flat(there), flat(here));
     let mut keys: Vec<&String> = there.keys().chain(here.keys()).collect();
     keys.sort();
@@ -265,38 +320,42 @@ mod tests {
     fn a_folder_goes_from_fresh_over_partial_to_complete() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        let (mut output, state) = Output::open(&out, &run(250), false).unwrap();
+        let (mut output, state) = Output::open(&out, &run(250), false, &[]).unwrap();
         assert_eq!(state, State::Fresh);
         output.commit(unit("u", "rows/part-0.parquet")).unwrap();
         drop(output);
-        let (mut output, state) = Output::open(&out, &run(250), false).unwrap();
+        let (mut output, state) = Output::open(&out, &run(250), false, &[]).unwrap();
         assert_eq!((state, output.manifest().units.len()), (State::Partial, 1));
         output.complete(&json!({})).unwrap();
         drop(output);
-        assert_eq!(Output::open(&out, &run(250), false).unwrap().1, State::Complete);
-        assert_eq!(Output::open(&out, &run(128), true).unwrap().1, State::Fresh);
+        assert_eq!(Output::open(&out, &run(250), false, &[]).unwrap().1, State::Complete);
+        assert_eq!(Output::open(&out, &run(128), true, &[]).unwrap().1, State::Fresh);
     }
 
     #[test]
     fn a_run_that_committed_nothing_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        drop(Output::open(&out, &run(250), false).unwrap());
+        let (mut output, _) = Output::open(&out, &run(250), false, &[]).unwrap();
+        output.begin().unwrap();
+        drop(output);
         assert!(!out.exists());
         // Nor does one that was killed before its first commit stand in another's way.
-        std::mem::forget(Output::open(&out, &run(250), false).unwrap().0);
+        let (mut killed, _) = Output::open(&out, &run(250), false, &[]).unwrap();
+        killed.begin().unwrap();
+        std::mem::forget(killed);
         assert!(out.join("manifest.jsonl").exists());
         std::fs::remove_file(out.join(LOCK)).unwrap();
-        assert_eq!(Output::open(&out, &run(128), false).unwrap().1, State::Fresh);
+        assert_eq!(Output::open(&out, &run(128), false, &[]).unwrap().1, State::Fresh);
     }
 
     #[test]
     fn another_run_is_refused_with_each_difference() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut output, _) = Output::open(dir.path(), &run(250), false).unwrap();
+        let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
         output.commit(unit("u", "rows/part-0.parquet")).unwrap();
         drop(output);
-        let message = Output::open(dir.path(), &run(128), false).unwrap_err().to_string();
+        let message = Output::open(dir.path(), &run(128), false, &[]).unwrap_err().to_string();
         assert!(message.contains("max_length is 250 there, 128 now") && message.contains("--overwrite"), "{message}");
     }
 
@@ -305,34 +364,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("thesis.txt"), "x").unwrap();
         for overwrite in [false, true] {
-            let error = Output::open(dir.path(), &run(250), overwrite).unwrap_err();
+            let error = Output::open(dir.path(), &run(250), overwrite, &[]).unwrap_err();
             assert!(error.to_string().contains("`thesis.txt`"), "{error}");
         }
         // A folder called like a dataset, but without a manifest beside it, is not ours either.
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("reviews")).unwrap();
-        assert!(matches!(Output::open(dir.path(), &run(250), true), Err(Error::Foreign { .. })));
+        assert!(matches!(Output::open(dir.path(), &run(250), true, &[]), Err(Error::Foreign { .. })));
     }
 
     #[test]
     fn a_second_holder_is_told_the_pid_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let _held = Output::open(dir.path(), &run(250), false).unwrap();
-        let message = Output::open(dir.path(), &run(250), false).unwrap_err().to_string();
+        let _held = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+        let message = Output::open(dir.path(), &run(250), false, &[]).unwrap_err().to_string();
         assert!(message.contains(&std::process::id().to_string()), "{message}");
     }
 
     #[test]
     fn orphans_of_a_crash_are_swept_and_committed_parts_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut output, _) = Output::open(dir.path(), &run(250), false).unwrap();
+        let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
         std::fs::create_dir(dir.path().join("rows")).unwrap();
         for name in ["part-0.parquet", "part-1.parquet", "_part-2.parquet"] {
             std::fs::write(dir.path().join("rows").join(name), "x").unwrap();
         }
         output.commit(unit("u", "rows/part-0.parquet")).unwrap();
         drop(output);
-        drop(Output::open(dir.path(), &run(250), false).unwrap());
+        Output::open(dir.path(), &run(250), false, &[]).unwrap().0.begin().unwrap();
         let left: Vec<_> =
             std::fs::read_dir(dir.path().join("rows")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["part-0.parquet"]);
@@ -341,7 +400,7 @@ mod tests {
     #[test]
     fn a_torn_last_line_is_cut_off_wherever_it_tore() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut output, _) = Output::open(dir.path(), &run(250), false).unwrap();
+        let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
         output.commit(unit("a", "rows/a")).unwrap();
         output.commit(unit("b", "rows/b")).unwrap();
         drop(output);
@@ -350,7 +409,7 @@ mod tests {
         let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
         for end in last..whole.len() {
             std::fs::write(&path, &whole[..end]).unwrap();
-            let (mut output, state) = Output::open(dir.path(), &run(250), false).unwrap();
+            let (mut output, state) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
             assert_eq!((state, output.manifest().units.len()), (State::Partial, 1), "torn at {end}");
             output.commit(unit("b", "rows/b")).unwrap();
             drop(output);
@@ -361,7 +420,7 @@ mod tests {
     #[test]
     fn a_damaged_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut output, _) = Output::open(dir.path(), &run(250), false).unwrap();
+        let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
         output.commit(unit("u", "rows/part-0.parquet")).unwrap();
         drop(output);
         let path = Manifest::path(dir.path());

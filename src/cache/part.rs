@@ -76,7 +76,8 @@ pub(super) fn sync_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn digest(path: &Path) -> Result<String> {
+/// BLAKE3-128 of a file.
+pub(super) fn digest(path: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(fs::File::open(path)?)?;
     Ok(hasher.finalize().to_hex()[..32].to_owned())

@@ -65,7 +65,7 @@ fn write(dir: &Path, dataset: Dataset, name: &str, batch: &RecordBatch, encoder_
 
 /// Commits the texts in units, each text's vector with the first unit that holds it, and completes the output.
 fn commit(dir: &Path, units: &[Vec<(String, Option<String>)>], encoder_id: &str) {
-    let (mut output, _) = Output::open(dir, &run(), false).unwrap();
+    let (mut output, _) = Output::open(dir, &run(), false, &[]).unwrap();
     let mut seen = HashMap::new();
     let mut first = 0;
     for (index, texts) in units.iter().enumerate() {
@@ -133,7 +133,7 @@ fn a_row_whose_vector_is_gone_is_an_error_and_not_a_row_less() {
 #[test]
 fn an_unfinished_output_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(), false).unwrap();
+    let (mut output, _) = Output::open(dir.path(), &run(), false, &[]).unwrap();
     let record =
         UnitRecord { unit: "u".into(), source: "a".into(), rows_in: 0, parts: vec![], stats: UnitStats::default() };
     output.commit(record).unwrap();

@@ -6,19 +6,19 @@
 mod args;
 mod doctor;
 mod models;
+mod predict;
 mod run;
 mod summary;
 mod train;
 
-use std::io::Read;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow::util::pretty::pretty_format_batches;
 use clap::Parser;
 
 use crate::head::Trainer;
-use crate::pipeline::{self, PredictOptions};
+use crate::pipeline;
 use crate::telemetry::Terminal;
 use args::{Cli, Command, TrainCli};
 
@@ -54,8 +54,8 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
             summary::stage(terminal, "score", &options.out.out, &outcome);
         }
         // Its own binary parses the options again: what was typed is handed on as it is.
-        Command::Train(_) => return train::start(terminal, &train::typed()),
-        Command::Predict(options) => predict(&options, terminal)?,
+        Command::Train(_) => return train::start(&train::typed()),
+        Command::Predict(options) => predict::predict(&options, terminal)?,
         Command::Run { file, set } => return run::run(&file, &set, terminal),
         Command::Explain { what } => run::explain(&what, terminal)?,
         Command::Show { path, rows } => show(&path, rows, terminal)?,
@@ -63,25 +63,6 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
         Command::Doctor => return doctor::doctor(terminal),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn predict(options: &PredictOptions, terminal: Terminal) -> Result<()> {
-    let mut texts = options.texts.clone();
-    if texts.is_empty() {
-        let mut input = String::new();
-        std::io::stdin().read_to_string(&mut input).context("cannot read texts from standard input")?;
-        texts = input.split_terminator('\n').map(|line| line.trim_end_matches('\r').to_owned()).collect();
-    }
-    for prediction in pipeline::predict(options, &texts, terminal)? {
-        if terminal.json {
-            terminal.print(&serde_json::to_string(&prediction)?);
-        } else {
-            let label = prediction.label.as_deref().unwrap_or("-");
-            let probability = prediction.probability.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-            terminal.print(&format!("{label}\t{probability}\t{}", prediction.text));
-        }
-    }
-    Ok(())
 }
 
 fn show(path: &str, rows: usize, terminal: Terminal) -> Result<()> {
@@ -110,7 +91,7 @@ fn exit(terminal: Terminal, done: Result<ExitCode>) -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<pipeline::Error>() {
-        Some(pipeline::Error::Engine(crate::engine::Error::Interrupted)) => ExitCode::from(130),
+        Some(pipeline::Error::Engine(crate::engine::Error::Interrupted { .. })) => ExitCode::from(130),
         Some(error) if error.is_usage() => ExitCode::from(2),
         _ => ExitCode::from(1),
     }

@@ -23,8 +23,10 @@ pub(super) fn run(file: &Path, set: &[String], terminal: Terminal) -> Result<Exi
             Stage::Embed(options) => ("embed", options.out.out.clone(), pipeline::embed(&options, terminal)?),
             Stage::Score(options) => ("score", options.out.out.clone(), pipeline::score(&options, terminal)?),
             Stage::Train(_, arguments) => {
-                let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
-                let code = train::start(terminal, &arguments)?;
+                let flags = [(terminal.quiet, "--quiet"), (terminal.json, "--json")];
+                let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag.to_owned());
+                let arguments: Vec<OsString> = flags.chain(arguments).map(OsString::from).collect();
+                let code = train::start(&arguments)?;
                 if code != ExitCode::SUCCESS {
                     return Ok(code);
                 }
@@ -38,7 +40,8 @@ pub(super) fn run(file: &Path, set: &[String], terminal: Terminal) -> Result<Exi
 
 /// Explains the stages of a pipeline file, or one stage given as it would be typed; flags behind either count.
 pub(super) fn explain(what: &[String], terminal: Terminal) -> Result<()> {
-    let is_file = what.iter().find(|word| !word.starts_with('-')).is_some_and(|word| word.ends_with(".toml"));
+    let is_stage = ["ingest", "embed", "train", "score"].contains(&what[0].as_str());
+    let is_file = !is_stage && what.iter().any(|word| word.ends_with(".toml"));
     let command = is_file.then(|| "run".to_owned());
     // Parsed as `run FILE` or the stage itself would be; wrong flags end the process with clap's own words.
     let cli = Cli::parse_from(std::iter::once("bertline".to_owned()).chain(command).chain(what.iter().cloned()));

@@ -13,6 +13,16 @@ pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Out
     if let Outcome::Done(_) = outcome {
         terminal.say(&format!("{command}: {} -> {}", figures(&report), out.display()));
     }
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    if number(&report["rows_rejected"]) > 0 {
+        terminal.say(&format!("{command}: what was rejected, and why: bertline show {}", out.display()));
+    }
+    let unknown = number(&report["metrics"]["rows_with_unknown_label"]);
+    if unknown > 0 {
+        terminal.warn(&format!(
+            "{unknown} rows have a true label that the head does not know; accuracy is over the others"
+        ));
+    }
     if let Some(line) = metrics(&report) {
         terminal.say(&format!("{command}: {line}"));
     }

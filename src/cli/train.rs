@@ -6,8 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::native;
-use crate::telemetry::Terminal;
+use crate::{engine, native, pipeline};
 
 const LIBRARY: &str = "libtorch/lib/libtorch_cpu.so";
 
@@ -20,9 +19,10 @@ pub(super) fn typed() -> Vec<OsString> {
     arguments
 }
 
-/// Runs `bertline-train` with `arguments` and hands on how it ended.
-pub(super) fn start(terminal: Terminal, arguments: &[OsString]) -> Result<ExitCode> {
-    let status = command(terminal)?.args(arguments).status().context("cannot start `bertline-train`")?;
+/// Runs `bertline-train` with `arguments` and hands on how it ended; a signal to this process ends that one too.
+pub(super) fn start(arguments: &[OsString]) -> Result<ExitCode> {
+    let mut child = command()?.args(arguments).spawn().context("cannot start `bertline-train`")?;
+    let status = engine::unless_interrupted(&mut child).map_err(pipeline::Error::from)?;
     match status.code() {
         // The dynamic loader's own exit code: it has said which library it could not load.
         Some(127) => bail!("`bertline-train` could not load its libraries; run `make deps`, then `make build`"),
@@ -31,7 +31,7 @@ pub(super) fn start(terminal: Terminal, arguments: &[OsString]) -> Result<ExitCo
     }
 }
 
-fn command(terminal: Terminal) -> Result<Command> {
+fn command() -> Result<Command> {
     let program = beside_this("bertline-train")?;
     let Some(library) = native::find(LIBRARY) else {
         let searched: Vec<String> = native::searched().iter().map(|path| path.display().to_string()).collect();
@@ -43,12 +43,6 @@ fn command(terminal: Terminal) -> Result<Command> {
         let mut paths = vec![folder.to_owned()];
         paths.extend(std::env::var_os("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths));
         command.env("LD_LIBRARY_PATH", std::env::join_paths(paths)?);
-    }
-    if terminal.quiet {
-        command.arg("--quiet");
-    }
-    if terminal.json {
-        command.arg("--json");
     }
     Ok(command)
 }

@@ -59,8 +59,11 @@ pub enum Error {
     #[error("cannot read or write a file of the run")]
     Io(#[from] std::io::Error),
     /// The run was interrupted by a signal.
-    #[error("interrupted; what is committed stays, start the same command again to go on")]
-    Interrupted,
+    #[error("interrupted; {units} committed units stay, start the same command again to go on")]
+    Interrupted {
+        /// Units that the manifest names.
+        units: usize,
+    },
     /// A worker ended without an answer.
     #[error("a worker thread ended unexpectedly; please report this")]
     WorkerLost,

@@ -41,16 +41,17 @@ pub(super) fn mark(batch: &RecordBatch) -> Result<RecordBatch> {
 
 /// The kept columns of a plan's schema as they are called in an output that has `taken` columns already.
 pub(super) fn output_fields(input: &Schema, taken: &Schema) -> Vec<Arc<Field>> {
-    input
-        .fields()
-        .iter()
-        .filter_map(|field| {
-            let name = field.name().strip_prefix(PREFIX)?;
-            let free = taken.column_with_name(name).is_none();
-            let name = if free { name.to_owned() } else { format!("{name}_input") };
-            Some(Arc::new(field.as_ref().clone().with_name(name)))
-        })
-        .collect()
+    let mut names: Vec<String> = taken.fields().iter().map(|field| field.name().clone()).collect();
+    let kept = input.fields().iter().filter_map(|field| Some((field, field.name().strip_prefix(PREFIX)?)));
+    kept.map(|(field, name)| {
+        let mut name = name.to_owned();
+        while names.contains(&name) {
+            name.push_str("_input");
+        }
+        names.push(name.clone());
+        Arc::new(field.as_ref().clone().with_name(name))
+    })
+    .collect()
 }
 
 /// The kept columns of a batch, in the order of [`output_fields`].

@@ -25,7 +25,7 @@ mod unit;
 
 pub use embed::{EmbedExec, Mode};
 pub use error::{Error, Result};
-pub use run::{Planner, Progress, RunTotals, Runner};
+pub use run::{Planner, Progress, RunTotals, Runner, unless_interrupted};
 pub use runtime::{EmbedRuntime, Head, task_context};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};

@@ -1,8 +1,9 @@
 //! Runs units a few at a time and commits them strictly in their order.
 
 use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use datafusion_common_runtime::SpawnedTask;
@@ -21,6 +22,8 @@ use crate::schema::Dataset;
 
 /// Units in flight: while one is at the encoder, the next is read and tokenized, and the one before is written.
 const UNITS_IN_FLIGHT: usize = 3;
+/// Time between two looks at a process.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// What this process has done so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,7 +113,7 @@ impl Runner<'_> {
         loop {
             let result = tokio::select! {
                 result = finished.next() => result,
-                () = &mut interrupt => return Err(Error::Interrupted),
+                () = &mut interrupt => return Err(Error::Interrupted { units: output.manifest().units.len() }),
             };
             let Some(result) = result else { break };
             let (unit, record) = result?;
@@ -203,6 +206,27 @@ impl Clock {
             self.encoder_seconds = total;
         }
     }
+}
+
+/// Waits for a process, or ends it where this one is told to end.
+pub fn unless_interrupted(child: &mut Child) -> Result<ExitStatus> {
+    let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    threads.block_on(async {
+        let mut interrupt = std::pin::pin!(interrupted());
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(WAIT) => {}
+                () = &mut interrupt => {
+                    child.kill()?;
+                    child.wait()?;
+                    return Err(Error::Interrupted { units: 0 });
+                }
+            }
+        }
+    })
 }
 
 async fn interrupted() {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::{DataFusionError, Result, ScalarValue};
 use datafusion_datasource::PartitionedFile;
@@ -40,8 +41,8 @@ pub struct ScanColumns {
     pub text: String,
     /// The label column, cast to Utf8.
     pub label: Option<String>,
-    /// Further columns, to be copied as they are.
-    pub keep: Vec<String>,
+    /// Further columns and the types that they have in the output; null where the file lacks one.
+    pub keep: Vec<Field>,
     /// What is done to the texts.
     pub clean: Clean,
 }
@@ -82,7 +83,11 @@ impl Scan {
             |name: &str| -> Result<Arc<dyn PhysicalExpr>> { Ok(Arc::new(Column::new_with_schema(name, &input)?)) };
         let cast = |name: &str, to: DataType| -> Result<Arc<dyn PhysicalExpr>> {
             let found = column(name)?;
-            Ok(if found.data_type(&input)? == to { found } else { Arc::new(CastExpr::new(found, to, None)) })
+            // Bytes that are no text become null, hence a row without text, and not the end of the run.
+            let bytes =
+                matches!(found.data_type(&input)?, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+            let options = bytes.then(|| CastOptions { safe: true, ..CastOptions::default() });
+            Ok(if found.data_type(&input)? == to { found } else { Arc::new(CastExpr::new(found, to, options)) })
         };
         let (file, row) = match self.source_file {
             Some(_) => (column(SOURCE_FILE)?, cast(ROW, DataType::UInt64)?),
@@ -96,8 +101,12 @@ impl Scan {
             None => lit(ScalarValue::Utf8(None)),
         };
         output.push((label, "label".to_owned()));
-        for name in &self.columns.keep {
-            output.push((column(name)?, kept::inside(name)));
+        for field in &self.columns.keep {
+            let kept = match self.schema.column_with_name(field.name()) {
+                Some(_) => cast(field.name(), field.data_type().clone())?,
+                None => lit(ScalarValue::try_from(field.data_type())?),
+            };
+            output.push((kept, kept::inside(field.name())));
         }
         let output = output.into_iter().map(|(expr, alias)| ProjectionExpr { expr, alias });
         Ok(Arc::new(ProjectionExec::try_new(output, scan)?))
@@ -124,7 +133,7 @@ impl Scan {
     fn projection(&self, lineage: bool) -> Vec<usize> {
         let mut names = vec![self.columns.text.as_str()];
         names.extend(self.columns.label.as_deref());
-        names.extend(self.columns.keep.iter().map(String::as_str));
+        names.extend(self.columns.keep.iter().map(|field| field.name().as_str()));
         if !lineage {
             names.extend(["source_file", "row"]);
         }
@@ -139,7 +148,8 @@ impl Scan {
     }
 
     fn file(&self) -> Result<PartitionedFile> {
-        let path = std::path::absolute(&self.path)?;
+        // An object store's path has no `..` and no links.
+        let path = fs_err::canonicalize(&self.path)?;
         let location = object_store::path::Path::from_absolute_path(&path)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let meta = ObjectMeta {

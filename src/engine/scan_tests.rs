@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Int32Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, Int32Type, UInt64Type};
 use datafusion_physical_plan::collect;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -29,7 +29,12 @@ fn write(path: &Path, rows: usize, row_group: usize) {
 }
 
 fn units(path: &Path, unit_bytes: u64, clean: Clean) -> Vec<WorkUnit> {
-    let columns = ScanColumns { text: "body".into(), label: Some("stars".into()), keep: vec!["row".into()], clean };
+    let columns = ScanColumns {
+        text: "body".into(),
+        label: Some("stars".into()),
+        keep: vec![Field::new("row", DataType::Int32, true), Field::new("absent", DataType::Utf8, true)],
+        clean,
+    };
     let source = ParquetSource::open(path, "in/a.parquet", "digest".into(), columns).unwrap();
     plan_units(&source, unit_bytes, u64::MAX, 0)
 }
@@ -54,6 +59,7 @@ proptest! {
                 let numbers = batch["row"].as_primitive::<UInt64Type>();
                 let texts = batch["text"].as_string::<i32>();
                 let labels = batch["label"].as_string::<i32>();
+                prop_assert_eq!(batch["keep.absent"].null_count(), batch.num_rows());
                 let kept = batch["keep.row"].as_primitive::<Int32Type>();
                 for i in 0..batch.num_rows() {
                     prop_assert_eq!(numbers.value(i), next);

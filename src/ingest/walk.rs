@@ -91,6 +91,10 @@ fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped
             found.push(Found { path: entry.into_path(), name, folders, depth, named: false });
         } else if !entry.file_type().is_dir() {
             skipped.push(Skipped { name, reason: "not a file".into() });
+        } else if entry.path().join("manifest.jsonl").is_file() {
+            // An output inside the input must not become input of the next run.
+            skipped.push(Skipped { name, reason: "an output folder of bertline".into() });
+            walk.skip_current_dir();
         }
     }
     Ok(found)

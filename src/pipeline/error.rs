@@ -46,6 +46,36 @@ pub enum Error {
         /// Each difference.
         differences: String,
     },
+    /// `score --clean` contradicts the head.
+    #[error(
+        "--clean {asked} contradicts the head, which was trained on texts with --clean {trained}; leave the flag out"
+    )]
+    OtherCleaning {
+        /// On the command line.
+        asked: crate::ingest::Clean,
+        /// In the bundle.
+        trained: crate::ingest::Clean,
+    },
+    /// A column of a Parquet file holds something that is no text.
+    #[error("column `{column}` of `{file}` is {kind}, which is no text; name another with --{flag}-column")]
+    NotText {
+        /// The column.
+        column: String,
+        /// The file.
+        file: String,
+        /// Its Arrow type.
+        kind: String,
+        /// `text` or `label`.
+        flag: &'static str,
+    },
+    /// A column to keep is in no input.
+    #[error("no input has a column `{column}` to keep; there are {columns}")]
+    NoSuchKept {
+        /// The column.
+        column: String,
+        /// The columns of all inputs.
+        columns: String,
+    },
     /// The labels do not make a training set.
     #[error(
         "`{inputs}` has no labelled rows; embed it again with --label-column, or from a folder whose names say the labels"
@@ -105,7 +135,7 @@ impl Error {
             Error::Head(error) => error.is_usage(),
             Error::Engine(error) => error.is_usage(),
             Error::Cache(error) => error.is_usage(),
-            Error::Spec { .. } => true,
+            Error::Spec { .. } | Error::OtherCleaning { .. } | Error::NotText { .. } | Error::NoSuchKept { .. } => true,
             _ => false,
         }
     }

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use super::inputs::{Inputs, Labels};
-use super::score::encoder_of;
+use super::score::{encoder_of, read_options};
 use super::stage::Planned;
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::cache::{Manifest, PartMetadata};
@@ -107,8 +107,7 @@ fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained
 
 fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained> {
     let (bundle, _) = Bundle::load(&options.head)?;
-    let mut read = options.read.clone();
-    read.clean = bundle.encoder.identity.clean.parse()?;
+    let read = read_options(options, &bundle)?;
     let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
     let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
     let mode = Mode::Score { classes: bundle.labels.len(), true_label: options.read.label_column.is_some() };

@@ -3,15 +3,16 @@
 //! Parquet files are cut into row ranges that the engine scans; everything else is parsed on a thread of its own and
 //! arrives as record batches, through a bounded channel. Both ways the cuts depend on the input alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use arrow::datatypes::Field;
 use futures::Stream;
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Error, ReadOptions, Result};
+use super::{Error, ReadOptions, Result, columns, kept};
 use crate::cache::Manifest;
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
 use crate::ingest::{self, Discovery, Format, KeepColumns, Source, UnitReader};
@@ -40,13 +41,14 @@ pub struct Inputs {
     given: Vec<String>,
     options: ingest::ReadOptions,
     discovery: Discovery,
+    kept: Vec<Field>,
     digests: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Inputs {
     /// Finds the inputs; `keep` are the columns to carry along.
     pub fn find(read: &ReadOptions, keep: &str, labels: Labels) -> Result<Inputs> {
-        let options = ingest::ReadOptions {
+        let mut options = ingest::ReadOptions {
             text_column: read.text_column.clone(),
             label_column: read.label_column.clone(),
             find_label: labels == Labels::Found,
@@ -59,7 +61,11 @@ impl Inputs {
         };
         let given = expand(&read.inputs)?;
         let discovery = ingest::discover(&given, &options)?;
-        Ok(Inputs { given: read.inputs.clone(), options, discovery, digests: Arc::default() })
+        let kept = kept::settle(&discovery, &options)?;
+        if options.keep != KeepColumns::None {
+            options.keep = KeepColumns::Named(kept.iter().map(|field| field.name().clone()).collect());
+        }
+        Ok(Inputs { given: read.inputs.clone(), options, discovery, kept, digests: Arc::default() })
     }
 
     /// What of the inputs determines the output: the arguments, how they are read, and the state of the files.
@@ -89,6 +95,11 @@ impl Inputs {
         json!(self.options)
     }
 
+    /// The files, which an output folder must not hold.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.discovery.sources.iter().map(|source| source.path.clone()).collect()
+    }
+
     /// The arguments, for messages.
     pub fn names(&self) -> String {
         self.given.join(", ")
@@ -106,7 +117,8 @@ impl Inputs {
             let columns = match source.format {
                 Format::Text => "one review a file".to_owned(),
                 Format::Lines => "one review a line".to_owned(),
-                _ => self.columns(source)?.map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
+                _ => columns::of(source, &self.options)?
+                    .map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
             };
             let line = format!("{}, {columns}", source.format);
             match groups.iter_mut().find(|(known, _)| *known == line) {
@@ -129,38 +141,12 @@ impl Inputs {
         Ok(())
     }
 
-    /// The columns of a source; `None` where it has none.
-    fn columns(&self, source: &Source) -> Result<Option<ingest::Columns>> {
-        if source.format != Format::Parquet {
-            return Ok(ingest::columns_of(source, &self.options)?);
-        }
-        let metadata = engine::open_parquet(&source.path)?;
-        let names: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let mut columns = ingest::resolve_columns(&names, &self.options, &source.name)?;
-        if engine::carries_lineage(&metadata) {
-            columns.others.retain(|name| name != "source_file" && name != "row");
-        }
-        Ok(Some(columns))
-    }
-
     fn plan_parquet(&self, source: &Source, limit: u64, first: u64) -> Result<Vec<WorkUnit>> {
-        let Some(columns) = self.columns(source)? else { return Ok(Vec::new()) };
-        let keep = match &self.options.keep {
-            KeepColumns::None => Vec::new(),
-            KeepColumns::All => columns.others.clone(),
-            KeepColumns::Every => every(&columns),
-            KeepColumns::Named(names) => {
-                let all = every(&columns);
-                if let Some(column) = names.iter().find(|name| !all.contains(name)) {
-                    let columns = format!("`{}`", all.join("`, `"));
-                    return Err(ingest::Error::NoSuchKeptColumn { column: column.clone(), columns }.into());
-                }
-                names.clone()
-            }
-        };
+        let Some(columns) = columns::of(source, &self.options)? else { return Ok(Vec::new()) };
         let digest = ingest::content_digest(&source.path)?;
         self.remember(&source.name, &digest);
-        let scan = ScanColumns { text: columns.text, label: columns.label, keep, clean: self.options.clean };
+        let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
+        let scan = ScanColumns { text, label, keep, clean: self.options.clean };
         let parquet = ParquetSource::open(&source.path, &source.name, digest, scan)?;
         Ok(plan_units(&parquet, self.options.unit_bytes, limit, first))
     }
@@ -253,22 +239,22 @@ fn expand(inputs: &[String]) -> Result<Vec<String>> {
     for input in inputs {
         let dir = Path::new(input);
         let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
-        match manifest {
-            Some(manifest) if manifest.parts(Dataset::Reviews.name()).next().is_some() => {
-                if manifest.complete.is_none() {
-                    return Err(crate::cache::Error::Incomplete { dir: dir.to_owned() }.into());
-                }
-                let base = input.trim_end_matches('/');
-                expanded.extend(manifest.parts(Dataset::Reviews.name()).map(|part| format!("{base}/{}", part.path)));
-            }
-            _ => expanded.push(input.clone()),
+        let Some(manifest) = manifest else {
+            expanded.push(input.clone());
+            continue;
+        };
+        let base = input.trim_end_matches('/');
+        let before = expanded.len();
+        expanded.extend(manifest.parts(Dataset::Reviews.name()).map(|part| format!("{base}/{}", part.path)));
+        if expanded.len() == before {
+            let (wanted, missing) = ("ingest".to_owned(), "reviews".to_owned());
+            return Err(crate::cache::Error::NotOutput { dir: dir.to_owned(), wanted, missing }.into());
+        }
+        if manifest.complete.is_none() {
+            return Err(crate::cache::Error::Incomplete { dir: dir.to_owned() }.into());
         }
     }
     Ok(expanded)
-}
-
-fn every(columns: &ingest::Columns) -> Vec<String> {
-    [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat()
 }
 
 fn describe(columns: &ingest::Columns) -> String {

@@ -3,11 +3,13 @@
 //! Useful for: running a stage from code, reading a pipeline file, explaining what a run would do.
 //! Not for: how a unit runs (`engine`), how flags are typed (`cli`).
 
+mod columns;
 mod embed;
 mod error;
 mod explain;
 mod ingest;
 mod inputs;
+mod kept;
 mod options;
 mod predict;
 mod score;
@@ -23,7 +25,7 @@ pub use ingest::ingest;
 pub use options::{
     DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, ScoreOptions, TrainOptions,
 };
-pub use predict::{Prediction, predict};
+pub use predict::{Prediction, Predictor};
 pub use score::score;
 pub use show::{Shown, show};
 pub use spec::{NamedStage, Stage, load};

@@ -33,7 +33,7 @@ pub struct ReadOptions {
     #[arg(long, default_value = "none", value_name = "HOW")]
     pub clean: Clean,
     /// Read at most this many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub limit: Option<u64>,
 }
 
@@ -116,7 +116,7 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Learning rate of AdamW [default: the recipe's]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Rows of a training step [default: the recipe's]
     #[arg(long, value_name = "N")]
@@ -125,13 +125,13 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N")]
     pub hidden: Option<usize>,
     /// Dropout behind the hidden layer [default: the recipe's]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
     /// Share of the rows that is kept for validation
-    #[arg(long, default_value_t = 0.2, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.2, value_name = "SHARE", allow_negative_numbers = true)]
     pub val_fraction: f64,
     /// Seed of the split, the initialisation and the shuffling
-    #[arg(long, default_value_t = 42, value_name = "N")]
+    #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
 }
 

@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use super::score::encoder_of;
 use super::{Error, PredictOptions, Result};
-use crate::encode::{MicroBatch, TOKEN_BUDGET, plan_micro_batches};
-use crate::head::Bundle;
+use crate::encode::{Encoder, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
+use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
+use crate::tokenize::Pool;
 
 /// What the head says of one text.
 #[derive(Clone, Debug, Serialize)]
@@ -27,16 +28,37 @@ pub struct Prediction {
     pub truncated: bool,
 }
 
-/// Judges `texts` with the head of `options`.
-pub fn predict(options: &PredictOptions, texts: &[String], terminal: Terminal) -> Result<Vec<Prediction>> {
-    let (bundle, head) = Bundle::load(&options.head)?;
-    let clean: Clean = bundle.encoder.identity.clean.parse()?;
-    let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
-    let (encoder, pool) = planned.open(Terminal { quiet: true, ..terminal })?;
+/// A head and its encoder, ready to judge.
+pub struct Predictor {
+    bundle: Bundle,
+    head: Head,
+    clean: Clean,
+    encoder: Encoder,
+    pool: Pool,
+}
+
+impl Predictor {
+    /// Loads the head of `options` and its encoder.
+    pub fn open(options: &PredictOptions, terminal: Terminal) -> Result<Predictor> {
+        let (bundle, head) = Bundle::load(&options.head)?;
+        let clean = bundle.encoder.identity.clean.parse()?;
+        let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
+        let (encoder, pool) = planned.open(Terminal { quiet: true, ..terminal })?;
+        Ok(Predictor { bundle, head, clean, encoder, pool })
+    }
+
+    /// Judges `texts`, in their order.
+    pub fn predict(&self, texts: &[String]) -> Result<Vec<Prediction>> {
+        judge(self, texts)
+    }
+}
+
+fn judge(predictor: &Predictor, texts: &[String]) -> Result<Vec<Prediction>> {
+    let Predictor { bundle, head, clean, encoder, pool } = predictor;
     let cleaned: Vec<String> = texts.iter().map(|text| clean.apply(text.clone())).collect();
     let filled: Vec<usize> = (0..texts.len()).filter(|i| !cleaned[*i].is_empty()).collect();
     let views: Vec<&str> = filled.iter().map(|i| cleaned[*i].as_str()).collect();
-    let tokenized = encoder.tokenizer().encode(&views, &pool);
+    let tokenized = encoder.tokenizer().encode(&views, pool);
     let pad = encoder.tokenizer().pad_id();
     let threads = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
     let batches: Vec<_> = threads.block_on(

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::inputs::{Inputs, Labels};
 use super::stage::{Job, Loaded, Outcome, Planned};
-use super::{DeviceOptions, Error, Result, ScoreOptions};
+use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
 use crate::cache::UnitStats;
 use crate::encode::PrecisionChoice;
 use crate::engine::{self, Mode};
 use crate::head::Bundle;
+use crate::ingest::Clean;
 use crate::report::Start;
 use crate::telemetry::Terminal;
 
@@ -19,8 +20,7 @@ use crate::telemetry::Terminal;
 pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("score");
     let (bundle, head) = Bundle::load(&options.head)?;
-    let mut read = options.read.clone();
-    read.clean = bundle.encoder.identity.clean.parse()?;
+    let read = read_options(options, &bundle)?;
     let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
     let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
     let true_label = options.read.label_column.is_some();
@@ -41,6 +41,17 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     })
 }
 
+/// How the input is read: cleaned as the texts were that the head was trained on.
+pub(super) fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<ReadOptions> {
+    let mut read = options.read.clone();
+    let trained = bundle.encoder.identity.clean.parse()?;
+    if read.clean != Clean::None && read.clean != trained {
+        return Err(Error::OtherCleaning { asked: read.clean, trained });
+    }
+    read.clean = trained;
+    Ok(read)
+}
+
 /// The encoder that a bundle's head was trained on, in the precision of its training unless another is asked for.
 pub(super) fn encoder_of(
     bundle: &Bundle,
@@ -50,10 +61,14 @@ pub(super) fn encoder_of(
     terminal: Terminal,
 ) -> Result<Planned> {
     let trained = &bundle.encoder;
-    let precision: PrecisionChoice = device.precision.unwrap_or(trained.numerics.precision.into());
+    let asked = device.precision;
+    let precision: PrecisionChoice = asked.unwrap_or(trained.numerics.precision.into());
     let device = DeviceOptions { precision: Some(precision), ..device.clone() };
     let name = model.unwrap_or(&trained.model);
-    let planned = Planned::find(name, trained.identity.max_length, &trained.identity.clean, &device, terminal)?;
+    let mut planned = Planned::find(name, trained.identity.max_length, &trained.identity.clean, &device, terminal)?;
+    if asked.is_none() {
+        planned.reason = Some("as the head was trained");
+    }
     let differences = planned.identity.differences(&trained.identity);
     if !differences.is_empty() {
         return Err(Error::OtherEncoder { head: dir.to_owned(), differences: differences.join("; ") });

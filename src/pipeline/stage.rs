@@ -43,6 +43,8 @@ pub(super) struct Planned {
     pub(super) model: ModelFiles,
     pub(super) identity: EncoderIdentity,
     pub(super) numerics: Numerics,
+    /// Why this precision, where it is neither asked for nor the encoder's own choice.
+    pub(super) reason: Option<&'static str>,
     options: EncoderOptions,
 }
 
@@ -70,7 +72,7 @@ impl Planned {
             threads: device.threads.map_or(cores, usize::from),
             clean: clean.to_owned(),
         };
-        Ok(Planned { model, identity, numerics, options })
+        Ok(Planned { model, identity, numerics, reason: None, options })
     }
 
     /// Loads it.
@@ -82,7 +84,7 @@ impl Planned {
             encoder.device(),
             encoder.threads(),
             encoder.numerics(),
-            encoder.precision_reason()
+            self.reason.unwrap_or(encoder.precision_reason())
         ));
         let pool = Pool::new(self.options.threads)?;
         Ok((encoder, pool))
@@ -140,7 +142,8 @@ impl Job<'_> {
         loaded: Option<Loaded>,
         extra: impl FnOnce(&UnitStats) -> Map<String, Value>,
     ) -> Result<Outcome> {
-        let (output, state) = Output::open(&self.out.out, &self.resolved, self.out.overwrite)?;
+        let (mut output, state) =
+            Output::open(&self.out.out, &self.resolved, self.out.overwrite, &self.inputs.paths())?;
         if state == State::Complete {
             return already_done(self.command, &self.out.out, self.terminal);
         }
@@ -150,6 +153,7 @@ impl Job<'_> {
         }
         self.inputs.describe(self.terminal)?;
         let (runtime, encoder_report, planner) = self.prepare(loaded, &output)?;
+        output.begin()?;
         let probe = runtime.as_ref().map(|runtime| probe(&runtime.encoder));
         let bar = ProgressBar::start(self.terminal, self.command, self.inputs.bytes(), probe);
         let runner = Runner {

@@ -4,7 +4,7 @@
 //! function, so that nothing else is.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,8 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
     let start = Start::now("train");
     let recipe = recipe(options)?;
     let resolved = resolve(options, &recipe)?;
-    let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite)?;
+    let inputs: Vec<PathBuf> = options.inputs.iter().chain(&options.validation).cloned().collect();
+    let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &inputs)?;
     if state == State::Complete {
         return super::stage::already_done("train", &options.out.out, terminal);
     }
@@ -54,6 +55,8 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
         head_digest: String::new(),
         created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     };
+    // Only now: until there is a new head, an old one that is to be overwritten stays.
+    output.begin()?;
     let bundle = bundle.save(&trained.head, &options.out.out)?;
     finish(&start, &mut output, &set, &bundle, options, unlabelled)
 }

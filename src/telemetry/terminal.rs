@@ -49,8 +49,14 @@ impl Terminal {
     /// A result. A reader that has gone away (`| head`) is not an error.
     pub fn print(self, text: &str) {
         let mut out = std::io::stdout().lock();
-        if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).is_err() {
-            std::process::exit(0);
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) => {
+                self.error(&format!("cannot write to standard output: {error}"));
+                std::process::exit(1);
+            }
         }
     }
 }

@@ -1,0 +1,39 @@
+//! Which columns of a source are text and label, checked before anything is read or written.
+
+use arrow::datatypes::DataType;
+
+use super::{Error, Result};
+use crate::engine;
+use crate::ingest::{self, Columns, Format, Source};
+
+/// The columns of a source; `None` where it has none.
+pub(super) fn of(source: &Source, options: &ingest::ReadOptions) -> Result<Option<Columns>> {
+    if source.format != Format::Parquet {
+        return Ok(ingest::columns_of(source, options)?);
+    }
+    let metadata = engine::open_parquet(&source.path)?;
+    let schema = metadata.schema();
+    let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mut columns = ingest::resolve_columns(&names, options, &source.name)?;
+    let used = [(Some(&columns.text), "text"), (columns.label.as_ref(), "label")];
+    for (column, flag) in used.into_iter().filter_map(|(column, flag)| Some((column?, flag))) {
+        let kind = schema.field_with_name(column).map(|field| field.data_type().clone()).unwrap_or(DataType::Null);
+        if !is_text(&kind) {
+            let (column, file, kind) = (column.clone(), source.name.clone(), kind.to_string());
+            return Err(Error::NotText { column, file, kind, flag });
+        }
+    }
+    if engine::carries_lineage(&metadata) {
+        columns.others.retain(|name| name != "source_file" && name != "row");
+    }
+    Ok(Some(columns))
+}
+
+/// Whether a value has one obvious text form.
+fn is_text(kind: &DataType) -> bool {
+    match kind {
+        DataType::Dictionary(_, values) => is_text(values),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Boolean | DataType::Null => true,
+        other => other.is_string() || other.is_numeric(),
+    }
+}
