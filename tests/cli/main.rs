@@ -7,7 +7,7 @@
 //! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`outputs`], [`resume`]: whose an output folder is, and what is left of a run that was interrupted;
-//! - [`errors`], [`damage`]: what is refused, with which words and exit code;
+//! - [`errors`], [`damage`], [`regression`]: what is refused, what once went wrong, with which words and exit code;
 //! - [`explain`], [`pipelines`], [`terminal`]: the plan, pipeline files, and who is told what where;
 //! - [`contracts`], [`memory`]: the documented schemas, and memory that does not grow with the input.
 //!
@@ -30,6 +30,7 @@ mod outputs;
 mod perceptron;
 mod pipelines;
 mod reference;
+mod regression;
 mod resume;
 mod score;
 mod support;

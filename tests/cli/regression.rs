@@ -1,0 +1,129 @@
+//! What once went wrong, each with the command that showed it.
+
+use super::datasets::{read, strings, texts};
+use super::fixtures::{csv, head, parquet};
+use super::support::{Place, model};
+
+#[test]
+fn a_parquet_path_may_go_through_a_parent_folder() {
+    let place = Place::new();
+    parquet(&place.path("in.parquet"));
+    place.write("sub/x", "");
+    place.run(&["ingest", "sub/../in.parquet", "--text-column", "review", "--out", "out"]).ok();
+    assert!(strings(&read(&place, "out/reviews"), "source_file").iter().all(|name| name == "sub/../in.parquet"));
+}
+
+#[test]
+fn overwrite_never_takes_away_what_the_run_reads() {
+    let place = Place::new();
+    place.write("in.csv", csv(5, 6));
+    place.run(&["ingest", "in.csv", "--out", "out"]).ok();
+    let before = place.files("out");
+    place.run(&["ingest", "out", "--out", "out", "--overwrite"]).fails(2, &["`out`", "input", "--out"]);
+    assert!(before == place.files("out"));
+}
+
+#[test]
+fn overwrite_takes_nothing_away_before_the_command_is_known_to_be_right() {
+    let place = Place::new();
+    place.write("in.csv", csv(5, 6));
+    place.run(&["ingest", "in.csv", "--out", "out"]).ok();
+    let before = place.files("out");
+    place.run(&["ingest", "in.csv", "--out", "out", "--overwrite", "--text-column", "no"]).fails(2, &["`no`"]);
+    assert!(before == place.files("out"));
+}
+
+#[test]
+fn a_head_that_is_to_be_overwritten_stays_until_there_is_a_new_one() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(40, 6));
+    place.embed(&model, &["in.csv", "--out", "features"]);
+    place.run(&["train", "features", "--out", "head", "--quiet"]).ok();
+    let before = place.files("head");
+    let diverging = ["train", "features", "--out", "head", "--overwrite", "--learning-rate", "1e30"];
+    assert_ne!(place.run(&diverging).code, Some(0));
+    assert!(before == place.files("head"));
+}
+
+#[test]
+fn train_takes_quiet_and_json_wherever_they_stand() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(40, 6));
+    place.embed(&model, &["in.csv", "--out", "features"]);
+    let front = place.run(&["--quiet", "--json", "train", "features", "--out", "a"]).ok();
+    let behind = place.run(&["train", "features", "--out", "b", "--quiet", "--json"]).ok();
+    for ran in [front, behind] {
+        assert_eq!((ran.json_lines().len(), ran.stderr.as_str()), (1, ""));
+    }
+}
+
+#[test]
+fn a_committed_part_that_is_gone_or_changed_is_noticed() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(40, 6));
+    place.embed(&model, &["in.csv", "--out", "features"]);
+    let (part, bytes) = place
+        .files("features/rows")
+        .into_iter()
+        .find(|(path, _)| path.extension().is_some_and(|e| e == "parquet"))
+        .unwrap();
+    let part = if part.is_absolute() { part } else { place.path("features/rows").join(part) };
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    std::fs::write(&part, changed).unwrap();
+    place.run(&["train", "features", "--out", "head"]).fails(1, &["rows/part-000000", "changed"]);
+    std::fs::remove_file(&part).unwrap();
+    let again = ["embed", "--model", &model, "in.csv", "--out", "features"];
+    place.run(&again).fails(1, &["rows/part-000000", "gone", "--overwrite"]);
+}
+
+#[test]
+fn kept_columns_have_one_schema_over_all_formats() {
+    let place = Place::new();
+    place.write("in/a.csv", "text,id\ngood,1\n");
+    place.write("in/b.csv", "text,z\nbad,2\n");
+    place.run(&["ingest", "in/a.csv", "--out", "a", "--keep-columns", "all"]).ok();
+    place.run(&["ingest", "a", "in/b.csv", "--out", "out", "--keep-columns", "all"]).ok();
+    let reviews = read(&place, "out/reviews");
+    assert_eq!(texts(&reviews, "id"), [None, Some("1".to_owned())]);
+    assert_eq!(texts(&reviews, "z"), [Some("2".to_owned()), None]);
+    place.run(&["ingest", "a", "in/b.csv", "--out", "no", "--keep-columns", "id,y"]).fails(2, &["`y`", "`id`", "`z`"]);
+}
+
+#[test]
+fn an_output_inside_the_input_is_not_read() {
+    let place = Place::new();
+    place.write("in/a.csv", csv(5, 6));
+    place.run(&["ingest", "in", "--out", "in/out"]).ok();
+    place.run(&["ingest", "in", "--out", "in/out"]).ok().says(&["finished already"]);
+}
+
+#[test]
+fn a_bad_line_on_standard_input_is_named_and_the_lines_before_it_are_judged() {
+    let Some(head) = head() else { return };
+    let place = Place::new();
+    let mut child = place
+        .command(&["predict", "--head", head])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"good\nb\xff\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!((output.status.code(), out.lines().count()), (Some(1), 1));
+    assert!(err.contains("line 2"), "{err}");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let place = Place::new();
+    place.write("in.csv", csv(5, 6));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = place.command(&["show", "in.csv"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
