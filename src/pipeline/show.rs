@@ -13,6 +13,7 @@ use super::inputs::{Inputs, Labels};
 use super::{Error, ReadOptions, Result};
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
+use crate::head::Bundle;
 use crate::ingest::{Clean, Format};
 use crate::schema::Dataset;
 
@@ -67,11 +68,49 @@ pub fn show(path: &str, rows: usize) -> Result<Vec<Shown>> {
             shown.push(parquet(&dir.join(&part.path), &title, rows)?);
         }
     }
+    if shown.is_empty() && dir.join("bundle.json").is_file() {
+        return head(dir);
+    }
     if shown.is_empty() {
-        let why = "it holds no dataset; a head bundle is described by its bundle.json".to_owned();
+        let why = "no part of it is committed yet".to_owned();
         return Err(Error::NotShown { path: dir.to_owned(), why });
     }
     Ok(shown)
+}
+
+/// What a head is and how good: its figures, and its confusion matrix on the validation rows.
+fn head(dir: &Path) -> Result<Vec<Shown>> {
+    let (bundle, _) = Bundle::load(dir)?;
+    let (training, found) = (&bundle.training, &bundle.training.validation);
+    let figures = [
+        ("encoder", bundle.encoder.model.clone()),
+        ("numerics", bundle.encoder.numerics.to_string()),
+        ("max_length", bundle.encoder.identity.max_length.to_string()),
+        ("labels", bundle.labels.join(", ")),
+        ("recipe", training.recipe.name.to_string()),
+        ("rows trained on, validated on", format!("{}, {}", training.train_rows, training.validation_rows)),
+        ("best epoch", format!("{} of {}", training.best_epoch, training.epochs.len())),
+        ("validation accuracy", format!("{:.4}", found.accuracy)),
+        ("validation log loss", format!("{:.4}", found.log_loss)),
+        ("validation balanced accuracy", format!("{:.4}", found.balanced_accuracy)),
+        ("validation macro F1", format!("{:.4}", found.macro_f1)),
+    ];
+    let text = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+    let names = figures.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let values = figures.into_iter().map(|(_, value)| value).collect();
+    let mut columns = vec![("true \\ predicted".to_owned(), text(bundle.labels.clone()))];
+    for (class, label) in bundle.labels.iter().enumerate() {
+        columns.push((label.clone(), text(found.confusion.iter().map(|row| row[class].to_string()).collect())));
+    }
+    let title = |what: &str| format!("{}: {what}", dir.display());
+    let shown = |title: String, columns: Vec<(String, ArrayRef)>| match RecordBatch::try_from_iter(columns) {
+        Ok(batch) => Ok(Shown { title, batch }),
+        Err(error) => Err(Error::NotShown { path: dir.to_owned(), why: error.to_string() }),
+    };
+    Ok(vec![
+        shown(title("a head"), vec![("figure".to_owned(), text(names)), ("value".to_owned(), text(values))])?,
+        shown(title("confusion on the validation rows"), columns)?,
+    ])
 }
 
 /// Whether `path` is a Parquet file or a folder whose files are Parquet.
