@@ -17,10 +17,17 @@ pub struct Claims {
     turn: watch::Sender<Turn>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Turn {
-    Of(u64),
-    Never,
+/// Whose turn it is, and the earliest unit that failed before it claimed.
+#[derive(Clone, Copy)]
+struct Turn {
+    next: u64,
+    failed: Option<u64>,
+}
+
+impl Turn {
+    fn is_lost_to(self, sequence: u64) -> bool {
+        self.failed.is_some_and(|failed| failed < sequence)
+    }
 }
 
 /// One unit's place in the order; dropping it unused means that the unit failed.
@@ -33,7 +40,7 @@ pub struct Ticket<'a> {
 impl Claims {
     /// Starts from the keys that committed units hold already.
     pub fn new(committed: HashSet<Key>) -> Claims {
-        Claims { keys: Mutex::new(committed), turn: watch::Sender::new(Turn::Of(0)) }
+        Claims { keys: Mutex::new(committed), turn: watch::Sender::new(Turn { next: 0, failed: None }) }
     }
 
     /// Takes the place of the unit that is `sequence`-th in this run.
@@ -47,10 +54,10 @@ impl Ticket<'_> {
     pub async fn claim(mut self, keys: &[Key]) -> Result<Vec<bool>> {
         let mut turn = self.claims.turn.subscribe();
         let reached = *turn
-            .wait_for(|turn| matches!(turn, Turn::Never) || *turn == Turn::Of(self.sequence))
+            .wait_for(|turn| turn.next == self.sequence || turn.is_lost_to(self.sequence))
             .await
             .map_err(|_| Error::OwnerFailed)?;
-        if reached == Turn::Never {
+        if reached.is_lost_to(self.sequence) {
             return Err(Error::OwnerFailed);
         }
         let mine = {
@@ -58,7 +65,7 @@ impl Ticket<'_> {
             keys.iter().map(|key| set.insert(*key)).collect()
         };
         self.used = true;
-        self.claims.turn.send_replace(Turn::Of(self.sequence + 1));
+        self.claims.turn.send_modify(|turn| turn.next = self.sequence + 1);
         Ok(mine)
     }
 }
@@ -66,7 +73,10 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if !self.used {
-            self.claims.turn.send_replace(Turn::Never);
+            let failed = self.sequence;
+            self.claims
+                .turn
+                .send_modify(|turn| turn.failed = Some(turn.failed.map_or(failed, |other| other.min(failed))));
         }
     }
 }
@@ -82,6 +92,15 @@ mod tests {
         let (second, first) = tokio::join!(claims.ticket(1).claim(&keys), claims.ticket(0).claim(&keys));
         assert_eq!(first.unwrap(), [false, true]);
         assert_eq!(second.unwrap(), [false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_unit_that_fails_stops_no_earlier_one() {
+        let claims = Claims::new(HashSet::new());
+        let first = claims.ticket(0);
+        drop(claims.ticket(1));
+        assert_eq!(first.claim(&[Key::of("x")]).await.unwrap(), [true]);
+        assert!(matches!(claims.ticket(2).claim(&[Key::of("y")]).await, Err(Error::OwnerFailed)));
     }
 
     #[tokio::test]

@@ -196,7 +196,13 @@ impl Appender {
     fn line(&mut self, line: &Line) -> Result<()> {
         let mut bytes = serde_json::to_vec(line).expect("manifest lines are plain data; this is a bug");
         bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
-        Ok(self.file.sync_data()?)
+        let end = self.file.stream_position()?;
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            // A line that may or may not be there would name parts that are about to be swept.
+            self.file.set_len(end)?;
+            self.file.seek(SeekFrom::Start(end))?;
+        }
+        Ok(written?)
     }
 }

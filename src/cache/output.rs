@@ -106,16 +106,13 @@ impl Output {
 
     /// Makes a unit's parts count.
     pub fn commit(&mut self, unit: UnitRecord) -> Result<()> {
-        self.appender()?.unit(&unit)?;
+        self.appender().unit(&unit)?;
         self.manifest.units.push(unit);
         Ok(())
     }
 
-    fn appender(&mut self) -> Result<&mut Appender> {
-        if self.appender.is_none() {
-            self.begin()?;
-        }
-        Ok(self.appender.as_mut().expect("begin opened it, else this is a bug"))
+    fn appender(&mut self) -> &mut Appender {
+        self.appender.as_mut().expect("begin comes before the first commit, else this is a bug")
     }
 
     /// Writes `run.json`, then marks the run as finished.
@@ -123,7 +120,7 @@ impl Output {
         write_atomically(&self.dir.join("run.json"), &pretty(report))?;
         let (rows_in, _) = self.manifest.totals();
         let complete = serde_json::json!({ "units": self.manifest.units.len(), "rows_in": rows_in });
-        self.appender()?.complete(complete.clone())?;
+        self.appender().complete(complete.clone())?;
         self.manifest.complete = Some(complete);
         Ok(())
     }
@@ -229,7 +226,8 @@ fn lock(dir: &Path) -> Result<fs::File> {
 
 /// Removes what an earlier run left; the manifest goes first, so that a crash in between leaves nothing that counts.
 fn clear(dir: &Path) -> Result<()> {
-    for name in FILES.iter().filter(|name| **name != LOCK) {
+    let files = FILES.iter().filter(|name| **name != LOCK);
+    for name in files.flat_map(|name| [(*name).to_owned(), format!("_{name}")]) {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -316,16 +314,27 @@ mod tests {
         }
     }
 
+    /// Writes a part of one byte and commits it.
+    fn commit(output: &mut Output, name: &str, path: &str) {
+        if output.appender.is_none() {
+            output.begin().unwrap();
+        }
+        std::fs::create_dir_all(output.dir().join("rows")).unwrap();
+        std::fs::write(output.dir().join(path), "x").unwrap();
+        output.commit(unit(name, path)).unwrap();
+    }
+
     #[test]
     fn a_folder_goes_from_fresh_over_partial_to_complete() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         let (mut output, state) = Output::open(&out, &run(250), false, &[]).unwrap();
         assert_eq!(state, State::Fresh);
-        output.commit(unit("u", "rows/part-0.parquet")).unwrap();
+        commit(&mut output, "u", "rows/part-0.parquet");
         drop(output);
         let (mut output, state) = Output::open(&out, &run(250), false, &[]).unwrap();
         assert_eq!((state, output.manifest().units.len()), (State::Partial, 1));
+        output.begin().unwrap();
         output.complete(&json!({})).unwrap();
         drop(output);
         assert_eq!(Output::open(&out, &run(250), false, &[]).unwrap().1, State::Complete);
@@ -353,7 +362,7 @@ mod tests {
     fn another_run_is_refused_with_each_difference() {
         let dir = tempfile::tempdir().unwrap();
         let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
-        output.commit(unit("u", "rows/part-0.parquet")).unwrap();
+        commit(&mut output, "u", "rows/part-0.parquet");
         drop(output);
         let message = Output::open(dir.path(), &run(128), false, &[]).unwrap_err().to_string();
         assert!(message.contains("max_length is 250 there, 128 now") && message.contains("--overwrite"), "{message}");
@@ -385,12 +394,11 @@ mod tests {
     fn orphans_of_a_crash_are_swept_and_committed_parts_stay() {
         let dir = tempfile::tempdir().unwrap();
         let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
-        std::fs::create_dir(dir.path().join("rows")).unwrap();
-        for name in ["part-0.parquet", "part-1.parquet", "_part-2.parquet"] {
+        commit(&mut output, "u", "rows/part-0.parquet");
+        drop(output);
+        for name in ["part-1.parquet", "_part-2.parquet"] {
             std::fs::write(dir.path().join("rows").join(name), "x").unwrap();
         }
-        output.commit(unit("u", "rows/part-0.parquet")).unwrap();
-        drop(output);
         Output::open(dir.path(), &run(250), false, &[]).unwrap().0.begin().unwrap();
         let left: Vec<_> =
             std::fs::read_dir(dir.path().join("rows")).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -398,11 +406,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_gone_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+        commit(&mut output, "u", "rows/part-0.parquet");
+        drop(output);
+        std::fs::remove_file(dir.path().join("rows/part-0.parquet")).unwrap();
+        assert!(matches!(Output::open(dir.path(), &run(250), false, &[]), Err(Error::PartChanged { .. })));
+    }
+
+    #[test]
     fn a_torn_last_line_is_cut_off_wherever_it_tore() {
         let dir = tempfile::tempdir().unwrap();
         let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
-        output.commit(unit("a", "rows/a")).unwrap();
-        output.commit(unit("b", "rows/b")).unwrap();
+        commit(&mut output, "a", "rows/a");
+        commit(&mut output, "b", "rows/b");
         drop(output);
         let path = Manifest::path(dir.path());
         let whole = std::fs::read(&path).unwrap();
@@ -411,7 +429,7 @@ mod tests {
             std::fs::write(&path, &whole[..end]).unwrap();
             let (mut output, state) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
             assert_eq!((state, output.manifest().units.len()), (State::Partial, 1), "torn at {end}");
-            output.commit(unit("b", "rows/b")).unwrap();
+            commit(&mut output, "b", "rows/b");
             drop(output);
             assert_eq!(std::fs::read(&path).unwrap(), whole);
         }
@@ -421,7 +439,7 @@ mod tests {
     fn a_damaged_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
-        output.commit(unit("u", "rows/part-0.parquet")).unwrap();
+        commit(&mut output, "u", "rows/part-0.parquet");
         drop(output);
         let path = Manifest::path(dir.path());
         let mut bytes = std::fs::read(&path).unwrap();

@@ -65,13 +65,21 @@ fn write(dir: &Path, dataset: Dataset, name: &str, batch: &RecordBatch, encoder_
 
 /// Commits the texts in units, each text's vector with the first unit that holds it, and completes the output.
 fn commit(dir: &Path, units: &[Vec<(String, Option<String>)>], encoder_id: &str) {
+    commit_less(dir, units, encoder_id, &[]);
+}
+
+/// As [`commit`], without the vectors of some texts.
+fn commit_less(dir: &Path, units: &[Vec<(String, Option<String>)>], encoder_id: &str, without: &[&str]) {
     let (mut output, _) = Output::open(dir, &run(), false, &[]).unwrap();
+    output.begin().unwrap();
     let mut seen = HashMap::new();
     let mut first = 0;
     for (index, texts) in units.iter().enumerate() {
         let mut new = Vec::new();
         for (text, _) in texts {
-            seen.entry(text.clone()).or_insert_with(|| new.push(Key::of(text)));
+            if !without.contains(&text.as_str()) {
+                seen.entry(text.clone()).or_insert_with(|| new.push(Key::of(text)));
+            }
         }
         let name = format!("part-{index}.parquet");
         let mut parts = vec![write(dir, Dataset::Rows, &name, &rows(texts, first), encoder_id)];
@@ -124,10 +132,16 @@ fn a_part_of_another_encoder_is_refused() {
 #[test]
 fn a_row_whose_vector_is_gone_is_an_error_and_not_a_row_less() {
     let dir = tempfile::tempdir().unwrap();
-    commit(dir.path(), &some_units(), "e1");
-    let batch = features(&[Key::of("z")]);
-    write(dir.path(), Dataset::Features, "part-1.parquet", &batch, "e1");
+    commit_less(dir.path(), &some_units(), "e1", &["b"]);
     assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::MissingKey { .. })));
+}
+
+#[test]
+fn a_part_that_is_not_what_was_committed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    commit(dir.path(), &some_units(), "e1");
+    write(dir.path(), Dataset::Features, "part-1.parquet", &features(&[Key::of("z")]), "e1");
+    assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::PartChanged { .. })));
 }
 
 #[test]
@@ -136,6 +150,7 @@ fn an_unfinished_output_is_refused() {
     let (mut output, _) = Output::open(dir.path(), &run(), false, &[]).unwrap();
     let record =
         UnitRecord { unit: "u".into(), source: "a".into(), rows_in: 0, parts: vec![], stats: UnitStats::default() };
+    output.begin().unwrap();
     output.commit(record).unwrap();
     drop(output);
     assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::Incomplete { .. })));

@@ -25,6 +25,7 @@ use args::{Cli, Command, TrainCli};
 /// Runs `bertline`.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::engine::handle_interrupts();
     let terminal = cli.terminal();
     exit(terminal, command(cli.command, terminal))
 }

@@ -1,6 +1,7 @@
 //! Starts `bertline-train`, the binary that is linked to libtorch, and says clearly where either is missing.
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -27,6 +28,8 @@ pub(super) fn start(arguments: &[OsString]) -> Result<ExitCode> {
         // The dynamic loader's own exit code: it has said which library it could not load.
         Some(127) => bail!("`bertline-train` could not load its libraries; run `make deps`, then `make build`"),
         Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        // Ended by the same Ctrl-C as this process.
+        None if matches!(status.signal(), Some(2 | 15)) => Ok(ExitCode::from(130)),
         None => bail!("`bertline-train` was ended by a signal"),
     }
 }

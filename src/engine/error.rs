@@ -58,8 +58,11 @@ pub enum Error {
     /// The file system refused.
     #[error("cannot read or write a file of the run")]
     Io(#[from] std::io::Error),
+    /// Units that were committed are no longer in the input.
+    #[error("the input has changed since this output was begun; start over with --overwrite")]
+    InputChanged,
     /// The run was interrupted by a signal.
-    #[error("interrupted; {units} committed units stay, start the same command again to go on")]
+    #[error("interrupted; {units} units are committed and stay, start the same command again to go on")]
     Interrupted {
         /// Units that the manifest names.
         units: usize,

@@ -18,12 +18,6 @@ pub(super) fn inside(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// The name before the `reviews` dataset renamed it: another output may have room for it.
-fn original(name: &str) -> &str {
-    let working = ["source_file", "row", "text", "label"];
-    name.strip_suffix("_input").filter(|name| working.contains(name)).unwrap_or(name)
-}
-
 /// Renames the columns behind the working ones to their names inside a plan.
 pub(super) fn mark(batch: &RecordBatch) -> Result<RecordBatch> {
     let schema = batch.schema();
@@ -33,7 +27,7 @@ pub(super) fn mark(batch: &RecordBatch) -> Result<RecordBatch> {
         .enumerate()
         .map(|(i, field)| match i {
             0..WORKING => Arc::clone(field),
-            _ => Arc::new(field.as_ref().clone().with_name(inside(original(field.name())))),
+            _ => Arc::new(field.as_ref().clone().with_name(inside(field.name()))),
         })
         .collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec())?)

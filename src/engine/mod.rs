@@ -15,6 +15,7 @@ mod assemble;
 mod clean;
 mod embed;
 mod error;
+mod interrupt;
 mod kept;
 mod run;
 mod runtime;
@@ -25,6 +26,7 @@ mod unit;
 
 pub use embed::{EmbedExec, Mode};
 pub use error::{Error, Result};
+pub use interrupt::handle_interrupts;
 pub use run::{Planner, Progress, RunTotals, Runner, unless_interrupted};
 pub use runtime::{EmbedRuntime, Head, task_context};
 pub use scan::{Scan, ScanColumns, open_parquet};

@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt};
 use hashbrown::HashSet;
 
 use super::embed::{EmbedExec, Mode};
+use super::interrupt::interrupted;
 use super::sink::{PartSinkExec, SinkSpec};
 use super::unit::WorkUnit;
 use super::{Error, Result};
@@ -79,8 +80,9 @@ pub struct Runner<'a> {
     pub planner: Planner,
     /// What the plans run in.
     pub context: Arc<TaskContext>,
-    /// Where the parts go.
-    pub output: Output,
+    /// Where the parts go. Borrowed: a writer outlives the task that it belongs to, so the folder must stay held until
+    /// the caller has stopped the runtime.
+    pub output: &'a mut Output,
     /// Asked for the time in which it had work.
     pub encoder: Option<Encoder>,
     /// Told after every commit.
@@ -88,11 +90,11 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs every unit that is not committed yet; returns the output folder and what this process did.
+    /// Runs every unit that is not committed yet; returns what this process did.
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
-    pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<(Output, RunTotals)> {
-        let Runner { planner, context, mut output, encoder, progress } = self;
+    pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
+        let Runner { planner, context, output, encoder, progress } = self;
         let done: HashSet<String> = output.manifest().units.iter().map(|unit| unit.unit.clone()).collect();
         let mut sequence = 0..;
         let started = units.map(|unit| {
@@ -108,6 +110,7 @@ impl Runner<'_> {
             started.map(|started: Result<Started>| async { finish(started?).await }).buffered(UNITS_IN_FLIGHT)
         );
         let mut totals = RunTotals::default();
+        let mut seen = HashSet::new();
         let mut clock = Clock::start(encoder);
         let mut interrupt = std::pin::pin!(interrupted());
         loop {
@@ -117,6 +120,7 @@ impl Runner<'_> {
             };
             let Some(result) = result else { break };
             let (unit, record) = result?;
+            seen.insert(unit.id.clone());
             totals.bytes += unit.bytes;
             if let Some(mut record) = record {
                 clock.lap(&mut record.stats);
@@ -127,7 +131,10 @@ impl Runner<'_> {
             }
             progress(&totals);
         }
-        Ok((output, totals))
+        match done.iter().find(|id| !seen.contains(*id)) {
+            Some(_) => Err(Error::InputChanged),
+            None => Ok(totals),
+        }
     }
 }
 
@@ -227,15 +234,4 @@ pub fn unless_interrupted(child: &mut Child) -> Result<ExitStatus> {
             }
         }
     })
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Where a handler cannot be had, the signal keeps its default: it ends the process, which the manifest survives.
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        }
-        _ => std::future::pending().await,
-    }
 }

@@ -26,8 +26,7 @@ use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
 
-use super::clean::clean;
-use super::kept;
+use super::{clean, kept};
 use crate::ingest::Clean;
 
 /// Names that cannot collide with a user's columns.
@@ -94,10 +93,12 @@ impl Scan {
             None => (column("source_file")?, column("row")?),
         };
         let mut output = vec![(file, "source_file".to_owned()), (row, "row".to_owned())];
-        let text = clean(cast(&self.columns.text, DataType::Utf8)?, self.columns.clean);
+        let text = clean::clean(cast(&self.columns.text, DataType::Utf8)?, self.columns.clean);
         output.push((text, "text".to_owned()));
         let label = match &self.columns.label {
-            Some(label) => cast(label, DataType::Utf8)?,
+            // A `reviews` dataset went through a parser's hands already.
+            Some(label) if self.source_file.is_none() => cast(label, DataType::Utf8)?,
+            Some(label) => clean::label(cast(label, DataType::Utf8)?),
             None => lit(ScalarValue::Utf8(None)),
         };
         output.push((label, "label".to_owned()));

@@ -85,6 +85,24 @@ fn texts_of_parquet_are_cleaned_in_the_plan() {
 }
 
 #[test]
+fn labels_of_parquet_are_trimmed_as_parsers_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some(" pos "), Some("  "), None]));
+    let batch =
+        RecordBatch::try_from_iter_with_nullable([("body", text.clone(), true), ("stars", text, true)]).unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let columns = ScanColumns { text: "body".into(), label: Some("stars".into()), keep: vec![], clean: Clean::None };
+    let source = ParquetSource::open(&path, "a.parquet", "digest".into(), columns).unwrap();
+    let batches = read(&plan_units(&source, 1 << 20, u64::MAX, 0)[0]);
+    let labels: Vec<_> = batches[0]["label"].as_string::<i32>().iter().collect();
+    assert_eq!(labels, [Some("pos"), None, None]);
+    assert_eq!(batches[0]["text"].as_string::<i32>().value(0), " pos ");
+}
+
+#[test]
 fn reviews_just_parsed_enter_the_same_plan() {
     let text: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
     let columns: Vec<ArrayRef> =

@@ -18,7 +18,8 @@ use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+    ReplaceChildrenOptions,
 };
 use futures::{TryStreamExt, stream};
 
@@ -88,9 +89,9 @@ impl PartSinkExec {
 impl DisplayAs for PartSinkExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let datasets = match self.spec.mode {
-            None => "reviews",
+            None => "reviews, rejects",
             Some(Mode::Embed { .. }) => "rows, features, rejects",
-            Some(Mode::Score { .. }) => "predictions",
+            Some(Mode::Score { .. }) => "predictions, rejects",
         };
         write!(f, "PartSinkExec: datasets=[{datasets}]")
     }
@@ -128,8 +129,8 @@ impl ExecutionPlan for PartSinkExec {
         Ok(Arc::new(PartSinkExec::new(children.swap_remove(0), Arc::clone(&self.spec))))
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(PartSinkExec::new(children.swap_remove(0), Arc::clone(&self.spec))))
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

@@ -120,7 +120,7 @@ impl Bundle {
 
 /// Puts a file in place under its name only when all its bytes are on disk.
 fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = dir.join(format!("_{name}.{}", std::process::id()));
+    let temporary = dir.join(format!("_{name}"));
     let mut file = fs_err::File::create(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -43,7 +43,9 @@ pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
         let depth = inner.len();
         folders.extend(inner);
         let name = slashes(&path);
-        if path.is_dir() {
+        if path.join("manifest.jsonl").is_file() {
+            skipped.push(Skipped { name, reason: "an output folder of bertline".into() });
+        } else if path.is_dir() {
             folders.extend(own_name(&path));
             let mut inside = folder(&path, &format!("{name}/"), &folders, skipped)?;
             inside.iter_mut().for_each(|file| file.depth += depth + 1);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::Field;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -39,6 +39,8 @@ pub enum Labels {
 /// The inputs of a stage, found and looked into.
 pub struct Inputs {
     given: Vec<String>,
+    /// For each path that is looked into, the argument that it stands for.
+    origins: Vec<usize>,
     options: ingest::ReadOptions,
     discovery: Discovery,
     kept: Vec<Field>,
@@ -59,13 +61,13 @@ impl Inputs {
             keep: keep_columns(keep, labels),
             unit_bytes: UNIT_BYTES,
         };
-        let given = expand(&read.inputs)?;
-        let discovery = ingest::discover(&given, &options)?;
+        let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
+        let discovery = ingest::discover(&paths, &options)?;
         let kept = kept::settle(&discovery, &options)?;
         if options.keep != KeepColumns::None {
             options.keep = KeepColumns::Named(kept.iter().map(|field| field.name().clone()).collect());
         }
-        Ok(Inputs { given: read.inputs.clone(), options, discovery, kept, digests: Arc::default() })
+        Ok(Inputs { given: read.inputs.clone(), origins, options, discovery, kept, digests: Arc::default() })
     }
 
     /// What of the inputs determines the output: the arguments, how they are read, and the state of the files.
@@ -155,13 +157,16 @@ impl Inputs {
     pub fn units(self: &Arc<Self>) -> impl Stream<Item = engine::Result<WorkUnit>> + use<> {
         let (sender, mut receiver) = mpsc::channel(UNITS_AHEAD);
         let inputs = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
+        let producer = tokio::task::spawn_blocking(move || {
             if let Err(error) = inputs.produce(&sender) {
                 // Where the receiver is gone, the run has failed already and says why.
                 sender.blocking_send(Err(error)).ok();
             }
         });
-        futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+        let units = stream::poll_fn(move |context| receiver.poll_recv(context));
+        // A producer that panicked has closed the channel too: the end of the units must not look like the end of the input.
+        let end = stream::once(async move { producer.await.err().map(|_| Err(engine::Error::WorkerLost)) });
+        units.chain(end.filter_map(std::future::ready))
     }
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
@@ -178,7 +183,7 @@ impl Inputs {
                 source,
                 rows_in: unit.rows_in,
                 bytes: bytes - bytes_before,
-                input: UnitInput::Reviews(unit.reviews),
+                input: UnitInput::Reviews(kept::named(&unit.reviews, &self.kept)),
                 rejects: Some(unit.rejects),
             };
             ordinal += 1;
@@ -189,6 +194,9 @@ impl Inputs {
         reader.digests().iter().for_each(|found| self.remember(&found.name, &found.digest));
         for source in self.discovery.sources.iter().filter(|source| source.format == Format::Parquet) {
             let left = self.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
+            if left == 0 {
+                break;
+            }
             let units = self.plan_parquet(source, left, ordinal).map_err(into_engine)?;
             for unit in units {
                 rows += unit.rows_in;
@@ -210,42 +218,38 @@ impl Inputs {
     /// The input arguments with the digests of what was read, for `run.json`.
     pub fn report(&self) -> Vec<Input> {
         let digests = self.digests.lock().map(|digests| digests.clone()).unwrap_or_default();
-        self.discovery
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(index, path)| {
-                let sources: Vec<&Source> =
-                    self.discovery.sources.iter().filter(|source| source.input == index).collect();
-                let mut hasher = blake3::Hasher::new();
-                for source in &sources {
-                    hasher.update(source.name.as_bytes()).update(&[0]);
-                    hasher.update(digests.get(&source.name).map_or("", String::as_str).as_bytes());
-                }
-                let digest = match sources.as_slice() {
-                    [one] => digests.get(&one.name).cloned().unwrap_or_default(),
-                    _ => hasher.finalize().to_hex()[..32].to_owned(),
-                };
-                let bytes = sources.iter().map(|source| source.bytes).sum();
-                Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
-            })
-            .collect()
+        let report = |(index, path): (usize, &String)| {
+            let sources: Vec<&Source> =
+                self.discovery.sources.iter().filter(|source| self.origins[source.input] == index).collect();
+            let mut hasher = blake3::Hasher::new();
+            for source in &sources {
+                hasher.update(source.name.as_bytes()).update(&[0]);
+                hasher.update(digests.get(&source.name).map_or("", String::as_str).as_bytes());
+            }
+            let digest = match sources.as_slice() {
+                [one] => digests.get(&one.name).cloned().unwrap_or_default(),
+                _ => hasher.finalize().to_hex()[..32].to_owned(),
+            };
+            let bytes = sources.iter().map(|source| source.bytes).sum();
+            Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
+        };
+        self.given.iter().enumerate().map(report).collect()
     }
 }
 
 /// The output folder of `bertline ingest` stands for the reviews that it committed.
-fn expand(inputs: &[String]) -> Result<Vec<String>> {
+fn expand(inputs: &[String]) -> Result<Vec<(usize, String)>> {
     let mut expanded = Vec::new();
-    for input in inputs {
+    for (index, input) in inputs.iter().enumerate() {
         let dir = Path::new(input);
         let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
         let Some(manifest) = manifest else {
-            expanded.push(input.clone());
+            expanded.push((index, input.clone()));
             continue;
         };
         let base = input.trim_end_matches('/');
         let before = expanded.len();
-        expanded.extend(manifest.parts(Dataset::Reviews.name()).map(|part| format!("{base}/{}", part.path)));
+        expanded.extend(manifest.parts(Dataset::Reviews.name()).map(|part| (index, format!("{base}/{}", part.path))));
         if expanded.len() == before {
             let (wanted, missing) = ("ingest".to_owned(), "reviews".to_owned());
             return Err(crate::cache::Error::NotOutput { dir: dir.to_owned(), wanted, missing }.into());

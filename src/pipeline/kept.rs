@@ -2,11 +2,17 @@
 //!
 //! A file that lacks a column has nulls in it; a column that has two types, or comes from text formats too, is text.
 
-use arrow::datatypes::{DataType, Field};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::{Error, Result, columns};
 use crate::engine;
 use crate::ingest::{Discovery, Format, KeepColumns, ReadOptions};
+
+/// `source_file`, `row`, `text`, `label`.
+const WORKING: usize = 4;
 
 /// The columns to keep with their types, in the order in which they were named or first occur.
 pub(super) fn settle(discovery: &Discovery, options: &ReadOptions) -> Result<Vec<Field>> {
@@ -32,6 +38,10 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions) -> Result<Vec
         KeepColumns::Named(names) => wanted = names.clone(),
         KeepColumns::All | KeepColumns::Every => {}
     }
+    // What is parsed from text formats is text, also where such a file lacks the column.
+    if discovery.sources.iter().any(|source| source.format != Format::Parquet) {
+        found.iter_mut().for_each(|field| field.set_data_type(DataType::Utf8));
+    }
     let mut kept: Vec<Field> = Vec::new();
     for name in wanted {
         let Some(field) = found.iter().find(|field| *field.name() == name) else {
@@ -43,6 +53,15 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions) -> Result<Vec
         }
     }
     Ok(kept)
+}
+
+/// Reviews just parsed, with their kept columns (behind the four of the contract) under the names of the input.
+pub(super) fn named(reviews: &RecordBatch, kept: &[Field]) -> RecordBatch {
+    let schema = reviews.schema();
+    let fields: Vec<FieldRef> =
+        schema.fields().iter().take(WORKING).cloned().chain(kept.iter().cloned().map(Arc::new)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), reviews.columns().to_vec())
+        .expect("a unit has the kept columns in the order in which they were settled, else this is a bug")
 }
 
 fn merge(found: &mut Vec<Field>, name: &str, kind: DataType) {

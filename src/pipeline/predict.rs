@@ -97,7 +97,8 @@ fn empty(text: &str) -> Prediction {
 }
 
 fn fill(prediction: &mut Prediction, labels: &[String], values: &[f32]) {
-    let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    // The first of equals, as in bulk scoring.
+    let best = values.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
     prediction.label = best.map(|(class, _)| labels[class].clone());
     prediction.probability = best.map(|(_, value)| *value);
     prediction.probabilities =

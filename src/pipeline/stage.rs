@@ -160,13 +160,16 @@ impl Job<'_> {
             planner,
             encoder: runtime.as_ref().map(|runtime| runtime.encoder.clone()),
             context: task_context(runtime),
-            output,
+            output: &mut output,
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
             }),
         };
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-        let (mut output, totals) = threads.block_on(async { runner.run(self.inputs.units()).await })?;
+        let totals = threads.block_on(async { runner.run(self.inputs.units()).await });
+        // Writers that outlived their task end here, before anything looks at the folder or lets go of it.
+        drop(threads);
+        let totals = totals?;
         drop(bar);
         let (rows_in, stats) = output.manifest().totals();
         if rows_in == 0 {

@@ -22,7 +22,7 @@ fn scoring_parquet_is_a_scan_then_the_encoder_then_the_sink() {
     let explained = place.run(&["explain", "score", "in.parquet", "--head", head, "--out", "out"]).ok();
     settings(&place).bind(|| insta::assert_snapshot!(explained.stdout, @r"
         score
-          PartSinkExec: datasets=[predictions]
+          PartSinkExec: datasets=[predictions, rejects]
             EmbedExec: model=[model], output=probabilities[2]
               ProjectionExec: expr=[__bertline_source_file@1 as source_file, CAST(__bertline_row@2 AS UInt64) as row, review@0 as text, NULL as label]
                 DataSourceExec: file_groups={1 group: [[[place]/in.parquet]]}, projection=[review, __bertline_source_file, __bertline_row], file_type=parquet
@@ -59,7 +59,7 @@ fn ingesting_needs_no_encoder() {
     settings(&place).bind(|| {
         insta::assert_snapshot!(explained.stdout, @r"
         ingest
-          PartSinkExec: datasets=[reviews]
+          PartSinkExec: datasets=[reviews, rejects]
             DataSourceExec: partitions=1, partition_sizes=[1]
           units 1 (0 done), rows 30, input [bytes] bytes
         ")

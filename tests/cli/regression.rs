@@ -127,3 +127,34 @@ fn a_result_that_cannot_be_written_is_an_error() {
     let status = place.command(&["show", "in.csv"]).stdout(full).status().unwrap();
     assert_eq!(status.code(), Some(1));
 }
+
+#[test]
+fn a_kept_column_called_text_input_is_not_taken_for_the_text() {
+    let Some(head) = head() else { return };
+    let place = Place::new();
+    place.write("in.csv", "text,text_input\ngood,other\n");
+    place.run(&["score", "in.csv", "--head", head, "--out", "out", "--keep-columns", "all"]).ok();
+    let scored = read(&place, "out/predictions");
+    assert_eq!((strings(&scored, "text"), strings(&scored, "text_input")), (vec!["good".into()], vec!["other".into()]));
+}
+
+#[test]
+fn a_limit_reads_no_further_than_it_must() {
+    let place = Place::new();
+    place.write("in/x.unknown", "");
+    parquet(&place.path("in/a.parquet"));
+    parquet(&place.path("in/b.parquet"));
+    place.run(&["ingest", "in", "--text-column", "review", "--limit", "2", "--out", "out", "--json"]).ok();
+    assert_eq!(read(&place, "out/reviews").num_rows(), 2);
+}
+
+#[test]
+fn the_inputs_of_a_report_are_the_arguments() {
+    let place = Place::new();
+    place.write("in.csv", csv(5, 6));
+    place.run(&["ingest", "in.csv", "--out", "a"]).ok();
+    place.run(&["ingest", "a", "in.csv", "--out", "b"]).ok();
+    let inputs = place.json("b/run.json")["inputs"].clone();
+    let paths: Vec<_> = inputs.as_array().unwrap().iter().map(|input| input["path"].clone()).collect();
+    assert_eq!(paths, ["a", "in.csv"]);
+}
