@@ -12,13 +12,14 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion_physical_plan::display::DisplayableExecutionPlan;
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
+use hashbrown::HashSet;
 use serde::Serialize;
 
 use super::inputs::{Inputs, Labels};
 use super::score::{encoder_of, read_options};
-use super::stage::Planned;
+use super::stage::{Job, Planned};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
-use crate::cache::{Manifest, PartMetadata};
+use crate::cache::{Manifest, PartMetadata, Resolved};
 use crate::encode::{self, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
 use crate::engine::{Mode, Planner, WorkUnit, task_context};
 use crate::head::Bundle;
@@ -40,6 +41,8 @@ pub struct Explained {
     pub units: u64,
     /// Of these, units that the output holds already.
     pub units_done: u64,
+    /// Whether the output folder holds another run, which the stage would refuse without `--overwrite`.
+    pub holds_another_run: bool,
     /// Records of the input.
     pub rows: u64,
     /// Bytes of the input files.
@@ -57,6 +60,9 @@ impl std::fmt::Display for Explained {
         writeln!(f, "{}", self.stage)?;
         for line in self.plan.lines() {
             writeln!(f, "  {line}")?;
+        }
+        if self.holds_another_run {
+            writeln!(f, "  the output folder holds another run, which would be refused (--overwrite starts over)")?;
         }
         write!(f, "  units {} ({} done), rows {}, input {} bytes", self.units, self.units_done, self.rows, self.bytes)?;
         if let (Some(tokens), Some(rate), Some(hours)) =
@@ -79,6 +85,7 @@ pub fn explain(stage: &Stage, terminal: Terminal) -> Result<Explained> {
             plan: format!("features of {} -> {} head", display(&options.inputs), options.recipe),
             units: 1,
             units_done: u64::from(finished(&options.out.out)?),
+            holds_another_run: false,
             rows: options.inputs.iter().map(|dir| rows_of(dir)).sum::<Result<u64>>()?,
             bytes: 0,
             tokens_estimated: None,
@@ -91,7 +98,8 @@ pub fn explain(stage: &Stage, terminal: Terminal) -> Result<Explained> {
 fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
     let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found)?);
     let planner = planner(&options.out.out, None, "");
-    Survey::of(&inputs, &planner)?.explained("ingest", &inputs, None)
+    let resolved = Job::resolve("ingest", &inputs)?;
+    Survey::of(&inputs, &planner, &resolved)?.explained("ingest", &inputs, None)
 }
 
 fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
@@ -100,7 +108,9 @@ fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained
     let planned = Planned::find(&options.model, options.max_length, &clean, &options.device, terminal)?;
     let mode = Mode::Embed { hidden: encode::hidden_of(&planned.model.dir)? };
     let planner = planner(&options.out.out, Some(mode), &planned.model.name);
-    let survey = Survey::of(&inputs, &planner)?;
+    let mut resolved = Job::resolve("embed", &inputs)?;
+    planned.resolve_into(&mut resolved);
+    let survey = Survey::of(&inputs, &planner, &resolved)?;
     let rate = survey.rate(&planned)?;
     survey.explained("embed", &inputs, Some(rate))
 }
@@ -112,7 +122,10 @@ fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained
     let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
     let mode = Mode::Score { classes: bundle.labels.len(), true_label: options.read.label_column.is_some() };
     let planner = planner(&options.out.out, Some(mode), &planned.model.name);
-    let survey = Survey::of(&inputs, &planner)?;
+    let mut resolved = Job::resolve("score", &inputs)?;
+    planned.resolve_into(&mut resolved);
+    resolved.insert("head_digest".to_owned(), serde_json::json!(bundle.head_digest));
+    let survey = Survey::of(&inputs, &planner, &resolved)?;
     let rate = survey.rate(&planned)?;
     survey.explained("score", &inputs, Some(rate))
 }
@@ -128,6 +141,7 @@ struct Survey {
     done: u64,
     rows: u64,
     rows_done: u64,
+    holds_another_run: bool,
     texts: Vec<String>,
 }
 
@@ -138,14 +152,23 @@ struct Rate {
 }
 
 impl Survey {
-    fn of(inputs: &Arc<Inputs>, planner: &Planner) -> Result<Survey> {
-        let committed: Vec<String> = Manifest::read(&planner.out)?
-            .map(|manifest| manifest.units.into_iter().map(|unit| unit.unit).collect())
-            .unwrap_or_default();
+    fn of(inputs: &Arc<Inputs>, planner: &Planner, resolved: &Resolved) -> Result<Survey> {
+        let found = Manifest::read(&planner.out)?.filter(|found| !found.units.is_empty());
+        let holds_another_run = found.as_ref().is_some_and(|found| found.run != *resolved);
+        let same = found.filter(|_| !holds_another_run);
+        let committed: HashSet<String> =
+            same.map(|found| found.units.into_iter().map(|unit| unit.unit).collect()).unwrap_or_default();
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
         threads.block_on(async {
-            let mut survey =
-                Survey { plan: String::new(), units: 0, done: 0, rows: 0, rows_done: 0, texts: Vec::new() };
+            let mut survey = Survey {
+                plan: String::new(),
+                units: 0,
+                done: 0,
+                rows: 0,
+                rows_done: 0,
+                holds_another_run,
+                texts: Vec::new(),
+            };
             let mut units = std::pin::pin!(inputs.units());
             while let Some(unit) = units.next().await {
                 let unit = unit?;
@@ -210,6 +233,7 @@ impl Survey {
             plan: self.plan,
             units: self.units,
             units_done: self.done,
+            holds_another_run: self.holds_another_run,
             rows: self.rows,
             bytes: inputs.bytes(),
             tokens_estimated: rate.as_ref().map(|rate| (rate.tokens_a_row * self.rows as f64) as u64),

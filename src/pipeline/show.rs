@@ -1,6 +1,6 @@
 //! The command `show`: the first rows of any input, or of any stage's output.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion_physical_plan::collect;
 use futures::StreamExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::inputs::{Inputs, Labels};
 use super::{Error, ReadOptions, Result};
@@ -58,14 +59,18 @@ pub fn show(path: &str, rows: usize) -> Result<Vec<Shown>> {
     let dir = Path::new(path);
     let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
     let Some(manifest) = manifest else {
-        return if parquet_only(dir) { Ok(vec![parquet(dir, path, rows)?]) } else { Ok(vec![reviews(path, rows)?]) };
+        return match parquet_files(dir) {
+            files if files.is_empty() => Ok(vec![reviews(path, rows)?]),
+            files => Ok(vec![parquet(&files, path, rows)?]),
+        };
     };
     let mut shown = Vec::new();
     for dataset in Dataset::ALL {
         let total: u64 = manifest.parts(dataset.name()).map(|part| part.rows).sum();
-        if let Some(part) = manifest.parts(dataset.name()).next() {
-            let title = format!("{path}/{}: {total} rows", dataset.name());
-            shown.push(parquet(&dir.join(&part.path), &title, rows)?);
+        let title = format!("{path}/{}: {total} rows", dataset.name());
+        let parts: Vec<PathBuf> = manifest.parts(dataset.name()).map(|part| dir.join(&part.path)).collect();
+        if !parts.is_empty() {
+            shown.push(parquet(&parts, &title, rows)?);
         }
     }
     if shown.is_empty() && dir.join("bundle.json").is_file() {
@@ -113,31 +118,45 @@ fn head(dir: &Path) -> Result<Vec<Shown>> {
     ])
 }
 
-/// Whether `path` is a Parquet file or a folder whose files are Parquet.
-fn parquet_only(path: &Path) -> bool {
+/// The Parquet file that `path` is, or those right inside it.
+fn parquet_files(path: &Path) -> Vec<PathBuf> {
     let is_parquet =
-        |path: &Path| path.extension().is_some_and(|extension| extension == "parquet" || extension == "pq");
-    if path.is_dir() { first_parquet(path).is_some() } else { is_parquet(path) }
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "parquet" || extension == "pq");
+    if !path.is_dir() {
+        return [path.to_owned()].into_iter().filter(is_parquet).collect();
+    }
+    let Ok(entries) = fs_err::read_dir(path) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_parquet).collect();
+    files.sort();
+    files
 }
 
-fn first_parquet(dir: &Path) -> Option<std::path::PathBuf> {
-    let entries = fs_err::read_dir(dir).ok()?;
-    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).min()
-}
-
-fn parquet(path: &Path, title: &str, rows: usize) -> Result<Shown> {
-    let path = if path.is_dir() { first_parquet(path).unwrap_or_else(|| path.to_owned()) } else { path.to_owned() };
-    let open = |source| engine::Error::Open { path: path.clone(), source };
-    let file = fs_err::File::open(&path).map_err(engine::Error::from)?;
-    let builder =
-        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file.into_file()).map_err(open)?;
-    let schema = Arc::clone(builder.schema());
-    let mut reader = builder.with_batch_size(rows.max(1)).with_limit(rows).build().map_err(open)?;
-    let batch = match reader.next() {
-        Some(batch) => batch.map_err(|error| open(error.into()))?,
-        None => RecordBatch::new_empty(schema),
-    };
+/// The first rows of several files of one schema.
+fn parquet(files: &[PathBuf], title: &str, rows: usize) -> Result<Shown> {
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut left = rows;
+    for path in files {
+        let open = |source| engine::Error::Open { path: path.clone(), source };
+        let file = fs_err::File::open(path).map_err(engine::Error::from)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file()).map_err(open)?;
+        let schema = Arc::clone(builder.schema());
+        if batches.first().is_some_and(|first| first.schema() != schema) {
+            break;
+        }
+        let reader = builder.with_batch_size(left.max(1)).with_limit(left).build().map_err(open)?;
+        let read: Vec<RecordBatch> =
+            reader.collect::<std::result::Result<_, _>>().map_err(|error| open(error.into()))?;
+        left -= read.iter().map(RecordBatch::num_rows).sum::<usize>().min(left);
+        batches.push(RecordBatch::new_empty(schema));
+        batches.extend(read);
+        if left == 0 {
+            break;
+        }
+    }
+    let none = || Error::NotShown { path: title.into(), why: "there is no parquet file".to_owned() };
+    let schema = batches.first().ok_or_else(none)?.schema();
+    let batch = arrow::compute::concat_batches(&schema, &batches)
+        .map_err(|error| Error::NotShown { path: title.into(), why: error.to_string() })?;
     Ok(Shown { title: title.to_owned(), batch })
 }
 

@@ -1,7 +1,7 @@
 //! What once went wrong, each with the command that showed it.
 
 use super::datasets::{read, strings, texts};
-use super::fixtures::{csv, head, parquet};
+use super::fixtures::{csv, head, parquet, parquet_texts};
 use super::support::{Place, model};
 
 #[test]
@@ -157,4 +157,28 @@ fn the_inputs_of_a_report_are_the_arguments() {
     let inputs = place.json("b/run.json")["inputs"].clone();
     let paths: Vec<_> = inputs.as_array().unwrap().iter().map(|input| input["path"].clone()).collect();
     assert_eq!(paths, ["a", "in.csv"]);
+}
+
+#[test]
+fn explain_says_that_the_output_of_another_run_would_be_refused() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(5, 6));
+    place.embed(&model, &["in.csv", "--out", "out", "--max-length", "8"]);
+    let embed = ["explain", "embed", "--model", &model, "in.csv", "--out", "out"];
+    let other = place.run(&embed).ok();
+    assert!(other.stdout.contains("another run") && other.stdout.contains("(0 done)"), "{}", other.stdout);
+    let same = place.run(&[&embed[..], &["--max-length", "8"]].concat()).ok();
+    assert!(!same.stdout.contains("another run") && same.stdout.contains("(1 done)"), "{}", same.stdout);
+}
+
+#[test]
+fn show_reads_on_over_files_until_it_has_its_rows() {
+    let place = Place::new();
+    place.write("in/.keep", "");
+    parquet(&place.path("in/a.parquet"));
+    parquet(&place.path("in/b.parquet"));
+    let rows = parquet_texts().len();
+    let shown = place.run(&["show", "in", "--json", "-n", &(rows + 1).to_string()]).ok();
+    assert_eq!(shown.json_lines().len(), rows + 1);
 }
