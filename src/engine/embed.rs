@@ -220,6 +220,7 @@ impl Unit {
         let (lengths, pad) = (tokenized.lengths(), self.runtime.encoder.tokenizer().pad_id());
         let hidden = self.runtime.encoder.hidden();
         let mut vectors = vec![0f32; lengths.len() * hidden];
+        let _turn = self.runtime.turn.lock().await;
         let mut results = stream::iter(plan_micro_batches(&lengths, self.runtime.token_budget))
             .map(|plan| {
                 let batch = MicroBatch::gather(&plan, pad, |row| tokenized.ids(row));

@@ -205,7 +205,14 @@ impl Job<'_> {
             ("bertline.model".to_owned(), planned.model.name.clone()),
         ]);
         let planner = Planner { out, mode: Some(mode), model: planned.model.name.clone(), metadata };
-        let runtime = EmbedRuntime { encoder, pool, claims, head, token_budget: encode::TOKEN_BUDGET };
+        let runtime = EmbedRuntime {
+            encoder,
+            pool,
+            claims,
+            head,
+            token_budget: encode::TOKEN_BUDGET,
+            turn: tokio::sync::Mutex::default(),
+        };
         Ok((Some(Arc::new(runtime)), report, planner))
     }
 }
