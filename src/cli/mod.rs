@@ -22,6 +22,9 @@ use crate::pipeline;
 use crate::telemetry::Terminal;
 use args::{Cli, Command, TrainCli};
 
+/// The exit code of a command that was interrupted.
+const INTERRUPTED: u8 = 130;
+
 /// Runs `bertline`.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -92,7 +95,7 @@ fn exit(terminal: Terminal, done: Result<ExitCode>) -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<pipeline::Error>() {
-        Some(pipeline::Error::Engine(crate::engine::Error::Interrupted { .. })) => ExitCode::from(130),
+        Some(pipeline::Error::Engine(crate::engine::Error::Interrupted { .. })) => ExitCode::from(INTERRUPTED),
         Some(error) if error.is_usage() => ExitCode::from(2),
         _ => ExitCode::from(1),
     }

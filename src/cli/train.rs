@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
+use super::INTERRUPTED;
 use crate::{engine, native, pipeline};
 
 const LIBRARY: &str = "libtorch/lib/libtorch_cpu.so";
@@ -23,13 +24,15 @@ pub(super) fn typed() -> Vec<OsString> {
 /// Runs `bertline-train` with `arguments` and hands on how it ended; a signal to this process ends that one too.
 pub(super) fn start(arguments: &[OsString]) -> Result<ExitCode> {
     let mut child = command()?.args(arguments).spawn().context("cannot start `bertline-train`")?;
-    let status = engine::unless_interrupted(&mut child).map_err(pipeline::Error::from)?;
+    let Some(status) = engine::unless_interrupted(&mut child).map_err(pipeline::Error::from)? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
     match status.code() {
         // The dynamic loader's own exit code: it has said which library it could not load.
         Some(127) => bail!("`bertline-train` could not load its libraries; run `make deps`, then `make build`"),
         Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         // Ended by the same Ctrl-C as this process.
-        None if matches!(status.signal(), Some(2 | 15)) => Ok(ExitCode::from(130)),
+        None if matches!(status.signal(), Some(2 | 15)) => Ok(ExitCode::from(INTERRUPTED)),
         None => bail!("`bertline-train` was ended by a signal"),
     }
 }

@@ -31,7 +31,7 @@ pub use run::{Planner, Progress, RunTotals, Runner, unless_interrupted};
 pub use runtime::{EmbedRuntime, Head, task_context};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};
-pub use unit::{ParquetSource, ROW_BYTES, UnitInput, WorkUnit, carries_lineage, plan_units};
+pub use unit::{ParquetSource, UnitInput, WorkUnit, carries_lineage, plan_units};
 
 #[cfg(test)]
 mod scan_tests;

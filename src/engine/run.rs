@@ -215,21 +215,21 @@ impl Clock {
     }
 }
 
-/// Waits for a process, or ends it where this one is told to end.
-pub fn unless_interrupted(child: &mut Child) -> Result<ExitStatus> {
+/// Waits for a process; ends it and returns `None` where this one is told to end.
+pub fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     threads.block_on(async {
         let mut interrupt = std::pin::pin!(interrupted());
         loop {
             if let Some(status) = child.try_wait()? {
-                return Ok(status);
+                return Ok(Some(status));
             }
             tokio::select! {
                 () = tokio::time::sleep(WAIT) => {}
                 () = &mut interrupt => {
                     child.kill()?;
                     child.wait()?;
-                    return Err(Error::Interrupted { units: 0 });
+                    return Ok(None);
                 }
             }
         }

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use super::{Error, Result, Scan, ScanColumns, kept, open_parquet};
 
 /// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
-pub const ROW_BYTES: u64 = 64;
+const ROW_BYTES: u64 = 64;
 
 /// One unit, ready to be planned.
 #[derive(Clone, Debug)]

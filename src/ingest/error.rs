@@ -104,14 +104,6 @@ pub enum Error {
         /// The flag that settles it.
         flag: &'static str,
     },
-    /// A column to keep that no source has.
-    #[error("no input has a column `{column}` to keep; the columns are {columns}")]
-    NoSuchKeptColumn {
-        /// The column asked for.
-        column: String,
-        /// The columns there are, each in backticks.
-        columns: String,
-    },
     /// One JSON array instead of one object a line.
     #[error(
         "`{name}` is one JSON array, not JSON lines; turn it into one object a line (`jq -c '.[]' in.json > out.jsonl`)"
@@ -180,7 +172,6 @@ impl Error {
                 | Self::NoSuchColumn { .. }
                 | Self::NoTextColumn { .. }
                 | Self::AmbiguousColumn { .. }
-                | Self::NoSuchKeptColumn { .. }
         )
     }
 }

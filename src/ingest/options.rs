@@ -135,20 +135,6 @@ fn break_length(text: &str) -> Option<usize> {
     inside.strip_prefix('>').map(|after| text.len() - after.len())
 }
 
-/// Which columns besides text and label travel into the reviews.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeepColumns {
-    /// None.
-    None,
-    /// All but the text and the label, which the reviews have anyway.
-    All,
-    /// All, the text and the label too, for an output that has neither.
-    Every,
-    /// These; each must be in at least one input.
-    Named(Vec<String>),
-}
-
 /// How inputs are found and read.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadOptions {
@@ -166,8 +152,8 @@ pub struct ReadOptions {
     pub clean: Clean,
     /// At most so many records in all, rejected ones included.
     pub limit: Option<u64>,
-    /// Further columns to carry along.
-    pub keep: KeepColumns,
+    /// Further columns to carry along, as text; null where a source has no such column.
+    pub keep: Vec<String>,
     /// Bytes of text after which a unit is cut.
     pub unit_bytes: u64,
 }
@@ -183,7 +169,7 @@ impl Default for ReadOptions {
             header: true,
             clean: Clean::None,
             limit: None,
-            keep: KeepColumns::None,
+            keep: Vec::new(),
             unit_bytes: 2 << 20,
         }
     }

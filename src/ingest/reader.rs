@@ -10,7 +10,6 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::csv::{CsvRecords, Fields, RawRecords};
 use super::jsonl::{JsonlRecords, Keys};
-use super::kept::{self, KeptColumn};
 use super::lines::{FileRecord, LineReader, LineRecords};
 use super::open::{self, CHUNK_BYTES, Opened};
 use super::peek::{self, Layout};
@@ -32,7 +31,6 @@ pub struct SourceDigest {
 /// The units of all sources that are not Parquet.
 pub struct UnitReader {
     sources: Vec<(Source, Option<Layout>)>,
-    kept: Vec<KeptColumn>,
     options: ReadOptions,
     schema: SchemaRef,
     unit: UnitBuilder,
@@ -57,7 +55,7 @@ impl UnitReader {
     /// Looks at the layout of every source and settles the schema of the reviews.
     ///
     /// # Errors
-    /// Those of [`super::columns_of`], and a column to keep that no source has.
+    /// Those of [`super::columns_of`].
     pub fn new(discovery: &Discovery, options: &ReadOptions) -> Result<Self> {
         Self::with_chunk(discovery, options, CHUNK_BYTES)
     }
@@ -65,14 +63,11 @@ impl UnitReader {
     fn with_chunk(discovery: &Discovery, options: &ReadOptions, chunk: usize) -> Result<Self> {
         let read_here = || discovery.sources.iter().filter(|source| source.format != Format::Parquet);
         let layouts = read_here().map(|source| peek::layout_of(source, options)).collect::<Result<Vec<_>>>()?;
-        let strict = layouts.len() == discovery.sources.len();
-        let kept = kept::settle(&options.keep, &layouts, strict)?;
-        let extra: Vec<Field> = kept.iter().map(|column| Field::new(&column.output, DataType::Utf8, true)).collect();
+        let extra: Vec<Field> = options.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let schema = crate::schema::reviews(&extra);
         let unit = UnitBuilder::new(Arc::clone(&schema), crate::schema::rejects(), options.clone());
         Ok(Self {
             sources: read_here().cloned().zip(layouts).collect(),
-            kept,
             options: options.clone(),
             schema,
             unit,
@@ -138,14 +133,14 @@ impl UnitReader {
     }
 
     fn keys(&self, layout: &Layout) -> Keys {
-        let kept = self.kept.iter().map(|column| column.name.clone()).collect();
+        let kept = self.options.keep.clone();
         Keys { text: layout.columns.text.clone(), label: layout.columns.label.clone(), kept }
     }
 
     fn fields(&self, layout: &Layout, width: usize) -> Fields {
         let position = |name: &String| layout.names.iter().position(|other| other == name);
         let text = position(&layout.columns.text).expect("the text is one of the columns; otherwise this is a bug");
-        let kept = self.kept.iter().map(|column| position(&column.name)).collect();
+        let kept = self.options.keep.iter().map(position).collect();
         Fields { width, text, label: layout.columns.label.as_ref().and_then(position), kept }
     }
 

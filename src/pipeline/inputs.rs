@@ -12,10 +12,11 @@ use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::kept::Keep;
 use super::{Error, ReadOptions, Result, columns, kept};
 use crate::cache::Manifest;
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
-use crate::ingest::{self, Discovery, Format, KeepColumns, Source, UnitReader};
+use crate::ingest::{self, Discovery, Format, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
@@ -58,15 +59,13 @@ impl Inputs {
             header: !read.no_header,
             clean: read.clean,
             limit: read.limit,
-            keep: keep_columns(keep, labels),
+            keep: Vec::new(),
             unit_bytes: UNIT_BYTES,
         };
         let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
         let discovery = ingest::discover(&paths, &options)?;
-        let kept = kept::settle(&discovery, &options)?;
-        if options.keep != KeepColumns::None {
-            options.keep = KeepColumns::Named(kept.iter().map(|field| field.name().clone()).collect());
-        }
+        let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
+        options.keep = kept.iter().map(|field| field.name().clone()).collect();
         Ok(Inputs { given: read.inputs.clone(), origins, options, discovery, kept, digests: Arc::default() })
     }
 
@@ -267,12 +266,12 @@ fn describe(columns: &ingest::Columns) -> String {
     format!("text `{}`, {label}{header}", columns.text)
 }
 
-fn keep_columns(given: &str, labels: Labels) -> KeepColumns {
+fn keep_columns(given: &str, labels: Labels) -> Keep {
     match given {
-        "none" | "" => KeepColumns::None,
-        "all" if labels == Labels::OnDemand => KeepColumns::Every,
-        "all" => KeepColumns::All,
-        names => KeepColumns::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
+        "none" | "" => Keep::None,
+        "all" if labels == Labels::OnDemand => Keep::Every,
+        "all" => Keep::All,
+        names => Keep::Named(names.split(',').map(|name| name.trim().to_owned()).collect()),
     }
 }
 

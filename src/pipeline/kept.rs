@@ -9,20 +9,33 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::{Error, Result, columns};
 use crate::engine;
-use crate::ingest::{Discovery, Format, KeepColumns, ReadOptions};
+use crate::ingest::{Discovery, Format, ReadOptions};
 
 /// `source_file`, `row`, `text`, `label`.
 const WORKING: usize = 4;
 
+/// Which columns of the input travel into the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// None.
+    None,
+    /// All but the text and the label, which the reviews have anyway.
+    All,
+    /// All, the text and the label too, for an output that has neither.
+    Every,
+    /// These; each must be in at least one input.
+    Named(Vec<String>),
+}
+
 /// The columns to keep with their types, in the order in which they were named or first occur.
-pub(super) fn settle(discovery: &Discovery, options: &ReadOptions) -> Result<Vec<Field>> {
+pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
     let mut found: Vec<Field> = Vec::new();
     let mut wanted: Vec<String> = Vec::new();
     for source in &discovery.sources {
         // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
         let Some(columns) = columns::of(source, options)? else { continue };
         let every = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
-        let kept = if options.keep == KeepColumns::All { &columns.others } else { &every };
+        let kept = if *keep == Keep::All { &columns.others } else { &every };
         wanted.extend(kept.iter().cloned());
         let schema = match source.format {
             Format::Parquet => Some(engine::open_parquet(&source.path)?.schema().clone()),
@@ -33,10 +46,10 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions) -> Result<Vec
             merge(&mut found, &name, field.map_or(DataType::Utf8, |field| field.data_type().clone()));
         }
     }
-    match &options.keep {
-        KeepColumns::None => return Ok(Vec::new()),
-        KeepColumns::Named(names) => wanted = names.clone(),
-        KeepColumns::All | KeepColumns::Every => {}
+    match keep {
+        Keep::None => return Ok(Vec::new()),
+        Keep::Named(names) => wanted = names.clone(),
+        Keep::All | Keep::Every => {}
     }
     // What is parsed from text formats is text, also where such a file lacks the column.
     if discovery.sources.iter().any(|source| source.format != Format::Parquet) {
