@@ -32,6 +32,21 @@ pub struct MicroBatch {
     pub ids: Vec<i32>,
 }
 
+impl BatchPlan {
+    /// The same texts in two micro-batches, each as wide as it must be; `None` where there is one text only.
+    ///
+    /// Halves of numbers of rows on the list are on it too, so that a retry needs no new shapes.
+    pub(super) fn halves(&self, lengths: &[u32]) -> Option<[BatchPlan; 2]> {
+        let middle = round_down(self.rows.len().div_ceil(2));
+        let half = |rows: &[usize]| {
+            let longest = rows.iter().map(|&row| lengths[row]).max().unwrap_or(0);
+            BatchPlan { rows: rows.to_vec(), width: width_of(longest) }
+        };
+        let (front, back) = self.rows.split_at_checked(middle).filter(|(_, back)| !back.is_empty())?;
+        Some([half(front), half(back)])
+    }
+}
+
 impl MicroBatch {
     /// Gathers the texts of a plan: `ids` gives a text's ids by its index in the unit, `pad` fills the rows up.
     pub fn gather<'ids>(plan: &BatchPlan, pad: u32, ids: impl Fn(usize) -> &'ids [u32]) -> MicroBatch {
@@ -88,7 +103,7 @@ impl MicroBatch {
 /// Every text is in exactly one batch. The cut depends on the arguments alone; longest texts come first, so that the
 /// largest memory is asked for at once.
 pub fn plan_micro_batches(lengths: &[u32], token_budget: usize) -> Vec<BatchPlan> {
-    let width_of = |row: usize| (lengths[row].max(1) as usize).next_multiple_of(WIDTH_STEP);
+    let width_of = |row: usize| width_of(lengths[row]);
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&row| (std::cmp::Reverse(lengths[row]), row));
     let mut plans = Vec::new();
@@ -103,6 +118,11 @@ pub fn plan_micro_batches(lengths: &[u32], token_budget: usize) -> Vec<BatchPlan
         rest = others;
     }
     plans
+}
+
+/// The width of a micro-batch whose longest text has `length` tokens.
+fn width_of(length: u32) -> usize {
+    (length.max(1) as usize).next_multiple_of(WIDTH_STEP)
 }
 
 /// The largest number of rows on the list that is at most `rows`, and at least one.
@@ -144,6 +164,27 @@ mod tests {
                 prop_assert!(ROWS.contains(&plan.rows.len()) || plan.rows.len() % 64 == 0);
             }
             prop_assert_eq!(&plans, &plan_micro_batches(&lengths, token_budget));
+        }
+
+        #[test]
+        fn halves_hold_the_texts_once_in_shapes_that_are_known(
+            lengths in prop::collection::vec(1u32..=512, 1..400),
+            token_budget in 1usize..9000,
+        ) {
+            let mut plans = plan_micro_batches(&lengths, token_budget);
+            while let Some(plan) = plans.pop() {
+                let Some(halves) = plan.halves(&lengths) else {
+                    prop_assert_eq!(plan.rows.len(), 1);
+                    continue;
+                };
+                prop_assert_eq!(halves.iter().flat_map(|half| half.rows.clone()).collect::<Vec<_>>(), plan.rows);
+                for half in halves {
+                    prop_assert!(ROWS.contains(&half.rows.len()) || half.rows.len() % 64 == 0);
+                    prop_assert!(half.rows.iter().all(|&row| lengths[row] as usize <= half.width));
+                    prop_assert!(half.width % WIDTH_STEP == 0 && half.width <= plan.width);
+                    plans.push(half);
+                }
+            }
         }
 
         #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::architecture::Architecture;
+use super::fault::Fault;
 use super::identity::{assemble, load_tokenizer};
 use super::service::Service;
 use super::session::{PROVIDER, Session, Settings};
@@ -56,6 +57,7 @@ impl Encoder {
     /// fault is named.
     pub fn open(options: &EncoderOptions) -> Result<Encoder> {
         options.device.check()?;
+        let fault = Fault::from_environment()?;
         let (precision, precision_reason) = options.precision.resolve()?;
         if precision == Precision::Bf16 && !library::cpu_has_bf16() {
             return Err(Error::NoBf16);
@@ -71,7 +73,7 @@ impl Encoder {
         proof::check(library, settings)?;
         let graph = saved::open_or_build(&options.graph_cache, &options.model_dir, &architecture, &identity.weights)?;
         let session = Session::open(library, &graph, settings)?;
-        let service = Service::start(session, architecture.hidden)?;
+        let service = Service::start(session, architecture.hidden, fault)?;
         let numerics = Numerics { precision, provider: PROVIDER.to_owned(), calibration: None };
         let threads = settings.threads;
         let inner = Inner { service, architecture, tokenizer, identity, numerics, precision_reason, threads };

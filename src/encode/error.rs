@@ -112,6 +112,8 @@ pub enum Error {
     OutputShape { found: usize, rows: usize, hidden: usize },
     #[error("the encoder gave a value that is not a number for a micro-batch of {rows} rows, {width} wide")]
     OutputNotFinite { rows: usize, width: usize },
+    #[error("`{variable}` is `{given}`; it makes the encoder fail and takes `encode:rows>N` or `encode:id=N`")]
+    UnknownFault { variable: &'static str, given: String },
     #[error("malformed micro-batch: {reason}")]
     Batch { reason: String },
     #[error("the encoder's thread has stopped")]
@@ -126,10 +128,21 @@ impl Error {
             | Self::PrecisionNotBuilt { .. }
             | Self::UnknownDevice { .. }
             | Self::DeviceNotBuilt { .. }
+            | Self::UnknownFault { .. }
             | Self::MaxLength { .. } => true,
             Self::Tokenizer { source, .. } => source.is_usage(),
             _ => false,
         }
+    }
+
+    /// Whether a micro-batch with fewer or other rows may succeed where this one failed.
+    pub(super) fn is_of_batch(&self) -> bool {
+        matches!(self, Self::Run { .. } | Self::OutputShape { .. } | Self::OutputNotFinite { .. })
+    }
+
+    /// A provider's failure on a micro-batch.
+    pub(super) fn provider(batch: &super::MicroBatch, message: &str) -> Self {
+        Self::Run { rows: batch.rows(), width: batch.width, source: ort::Error::new(message) }
     }
 
     pub(super) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {

@@ -11,6 +11,7 @@
 //! | what is computed? | `graph.rs`, in the messages of [`crate::onnx`], kept by `saved.rs` |
 //! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
 //! | how are texts packed? | `batch.rs` |
+//! | what if a micro-batch fails? | `retry.rs`; for tests, `fault.rs` makes it fail |
 //! | how do others reach it? | `encoder.rs`, over the channel of `service.rs` |
 //!
 //! **Invariants.** Nothing outside this room names `ort`, and within it only `library.rs`, `session.rs` and the error
@@ -21,11 +22,13 @@ mod architecture;
 mod batch;
 mod encoder;
 mod error;
+mod fault;
 mod graph;
 mod identity;
 mod library;
 mod numerics;
 mod proof;
+mod retry;
 mod saved;
 mod service;
 mod session;
@@ -38,4 +41,5 @@ pub use error::{Error, Result};
 pub use identity::{EncoderIdentity, identity_of};
 pub use library::{LibraryReport, probe};
 pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice};
+pub use retry::{Failed, Vectors};
 pub use usage::Usage;

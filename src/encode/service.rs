@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::fault::Fault;
 use super::session::Session;
 use super::usage::Meter;
 use super::{Error, MicroBatch, Result, Usage};
@@ -31,14 +32,14 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts the thread. `hidden` is the length of a vector.
-    pub(super) fn start(session: Session, hidden: usize) -> Result<Service> {
+    pub(super) fn start(session: Session, hidden: usize, fault: Option<Fault>) -> Result<Service> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let meter = Arc::new(Meter::default());
         let thread = std::thread::Builder::new()
             .name("encode".to_owned())
             .spawn({
                 let meter = Arc::clone(&meter);
-                move || serve(session, hidden, waiting, &meter)
+                move || serve(session, hidden, fault, waiting, &meter)
             })
             .map_err(|source| Error::Thread { source })?;
         Ok(Service { jobs: Some(jobs), thread: Some(thread), meter })
@@ -70,14 +71,15 @@ impl Drop for Service {
     }
 }
 
-fn serve(mut session: Session, hidden: usize, mut waiting: mpsc::Receiver<Job>, meter: &Meter) {
+fn serve(mut session: Session, hidden: usize, fault: Option<Fault>, mut waiting: mpsc::Receiver<Job>, meter: &Meter) {
     while let Some(Job { batch, handed_in, reply }) = waiting.blocking_recv() {
         // Whoever asked may be gone: a run that was stopped need not be encoded to the end.
         if reply.is_closed() {
             continue;
         }
         let start = Instant::now();
-        let vectors = session.encode(&batch, hidden);
+        let struck = fault.map_or(Ok(()), |fault| fault.strike(&batch));
+        let vectors = struck.and_then(|()| session.encode(&batch, hidden));
         if vectors.is_ok() {
             meter.finished(&batch, start - handed_in, start.elapsed());
         }

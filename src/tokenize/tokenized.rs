@@ -16,7 +16,7 @@ pub struct Tokenized {
 
 impl Tokenized {
     /// Adds the text that follows the last one: `ids` as the encoder shall see them, `count` before truncation.
-    pub(super) fn push(&mut self, ids: impl IntoIterator<Item = u32>, count: u32) {
+    pub(crate) fn push(&mut self, ids: impl IntoIterator<Item = u32>, count: u32) {
         self.ids.extend(ids);
         self.ends.push(self.ids.len());
         self.counts.push(count);
