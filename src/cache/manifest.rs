@@ -54,6 +54,12 @@ pub struct UnitStats {
     pub log_loss_sum: f64,
     /// Rows with a true label that the head does not know.
     pub unknown_labels: u64,
+    /// Rows (rejected, or without an answer in score) whose text the encoder failed on.
+    #[serde(default)]
+    pub rows_failed: u64,
+    /// Micro-batches that failed and were split.
+    #[serde(default)]
+    pub batches_split: u64,
 }
 
 impl UnitStats {
@@ -70,6 +76,8 @@ impl UnitStats {
         self.correct += other.correct;
         self.log_loss_sum += other.log_loss_sum;
         self.unknown_labels += other.unknown_labels;
+        self.rows_failed += other.rows_failed;
+        self.batches_split += other.batches_split;
     }
 }
 

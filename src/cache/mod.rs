@@ -11,7 +11,7 @@ mod manifest;
 mod output;
 mod part;
 
-pub use claims::{Claims, Ticket};
+pub use claims::{Claims, Failure, Ticket};
 pub use error::{Error, Result};
 pub(crate) use features::committed_keys;
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};

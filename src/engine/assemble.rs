@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float32Array, RecordBatch,
-    StringArray, StringBuilder, UInt32Builder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float32Array,
+    RecordBatch, StringArray, StringBuilder, UInt32Builder,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -13,9 +13,11 @@ use datafusion_common::Result;
 use super::kept;
 use super::runtime::Head;
 use super::texts::{Counters, Distinct, Encoded};
+use crate::ingest::RAW_PREFIX_BYTES;
 use crate::schema;
 
-/// One row an input row: its key, and its embedding where this unit encoded the text and the row is the first with it.
+/// One row an input row: its key, and its embedding where this unit encoded the text and the row is the first with it;
+/// or why it is a reject.
 pub(super) fn embedding_rows(
     output: &SchemaRef,
     batch: &RecordBatch,
@@ -27,23 +29,30 @@ pub(super) fn embedding_rows(
     let rows = batch.num_rows();
     let mut keys = FixedSizeBinaryBuilder::with_capacity(rows, schema::KEY_BYTES);
     let mut values = Vec::with_capacity(encoded.vectors.len());
-    let (mut first, mut reasons) = (Vec::with_capacity(rows), StringBuilder::new());
+    let (mut first, mut rejects) = (Vec::with_capacity(rows), RejectColumns::default());
     let mut tokens = TokenColumns::default();
+    let texts = batch["text"].as_string::<i32>();
     for (row, slot) in distinct.slots.iter().enumerate() {
-        let Some(slot) = slot.map(|slot| slot as usize) else {
-            keys.append_null();
-            let missing = batch["text"].is_null(row);
-            reasons.append_value(if missing { "missing_text" } else { "empty_text" });
-            push_vector(&mut values, None, hidden);
-            first.push(false);
-            tokens.append(encoded, None);
-            continue;
-        };
-        keys.append_value(distinct.keys[slot].0)?;
-        reasons.append_null();
-        let place = encoded.places[slot].filter(|_| distinct.first[slot] == row);
-        if place.is_none() {
-            counters.rows_deduplicated.add(1);
+        let slot = slot.map(|slot| slot as usize);
+        let failure = slot.and_then(|slot| encoded.failures[slot].as_deref());
+        let mut place = None;
+        match (slot, failure) {
+            (None, _) => {
+                let reason = if texts.is_null(row) { "missing_text" } else { "empty_text" };
+                keys.append_null();
+                rejects.append(reason, "the record has no text to embed", None);
+            }
+            (Some(_), Some(failure)) => {
+                counters.rows_failed.add(1);
+                keys.append_null();
+                rejects.append("encoder_failed", failure, Some(texts.value(row)));
+            }
+            (Some(slot), None) => {
+                keys.append_value(distinct.keys[slot].0)?;
+                rejects.append_none();
+                place = encoded.places[slot].filter(|_| distinct.first[slot] == row);
+                counters.rows_deduplicated.add(usize::from(place.is_none()));
+            }
         }
         push_vector(&mut values, place.map(|place| vector(encoded, place, hidden)), hidden);
         first.push(place.is_some());
@@ -51,6 +60,7 @@ pub(super) fn embedding_rows(
     }
     let (n_tokens, truncated) = tokens.finish();
     let embedding = vectors(values, hidden, first)?;
+    let [reason, detail, raw_prefix] = rejects.finish();
     let columns: Vec<ArrayRef> = vec![
         Arc::clone(&batch["source_file"]),
         Arc::clone(&batch["row"]),
@@ -59,12 +69,14 @@ pub(super) fn embedding_rows(
         embedding,
         n_tokens,
         truncated,
-        Arc::new(reasons.finish()),
+        reason,
+        detail,
+        raw_prefix,
     ];
     Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
 }
 
-/// One row an input row: the head's answer, null where there is no text.
+/// One row an input row: the head's answer, null where there is no text or the encoder failed on it.
 pub(super) fn predictions(
     output: &SchemaRef,
     batch: &RecordBatch,
@@ -80,7 +92,9 @@ pub(super) fn predictions(
     let (mut values, mut valid) = (Vec::new(), Vec::new());
     let mut tokens = TokenColumns::default();
     for (row, slot) in distinct.slots.iter().enumerate() {
-        let place = slot.and_then(|slot| encoded.places[slot as usize]);
+        let slot = slot.map(|slot| slot as usize);
+        let failed = slot.is_some_and(|slot| encoded.failures[slot].is_some());
+        let place = slot.filter(|_| !failed).and_then(|slot| encoded.places[slot]);
         let probabilities = place.map(|place| vector_of(&scored, place, classes));
         let class = probabilities.map(argmax);
         labels.append_option(class.map(|class| head.labels[class].as_str()));
@@ -88,9 +102,9 @@ pub(super) fn predictions(
         push_vector(&mut values, probabilities, classes);
         valid.push(probabilities.is_some());
         tokens.append(encoded, place);
-        if slot.is_some_and(|slot| distinct.first[slot as usize] != row) {
-            counters.rows_deduplicated.add(1);
-        }
+        counters.rows_failed.add(usize::from(failed));
+        let again = slot.is_some_and(|slot| distinct.first[slot] != row);
+        counters.rows_deduplicated.add(usize::from(again && !failed));
         if let (Some(truth), Some(probabilities), Some(class)) = (true_labels, probabilities, class) {
             count_truth(truth, row, head, (probabilities, class), counters);
         }
@@ -124,6 +138,31 @@ fn count_truth(truth: &StringArray, row: usize, head: &Head, answer: (&[f32], us
             let loss = -f64::from(probabilities[class].max(f32::EPSILON)).ln();
             counters.log_loss_nano.add((loss.max(0.0) * 1e9) as usize);
         }
+    }
+}
+
+#[derive(Default)]
+struct RejectColumns {
+    reason: StringBuilder,
+    detail: StringBuilder,
+    raw_prefix: BinaryBuilder,
+}
+
+impl RejectColumns {
+    fn append(&mut self, reason: &str, detail: &str, text: Option<&str>) {
+        self.reason.append_value(reason);
+        self.detail.append_value(detail);
+        self.raw_prefix.append_option(text.map(|text| &text.as_bytes()[..text.len().min(RAW_PREFIX_BYTES)]));
+    }
+
+    fn append_none(&mut self) {
+        self.reason.append_null();
+        self.detail.append_null();
+        self.raw_prefix.append_null();
+    }
+
+    fn finish(mut self) -> [ArrayRef; 3] {
+        [Arc::new(self.reason.finish()), Arc::new(self.detail.finish()), Arc::new(self.raw_prefix.finish())]
     }
 }
 

@@ -22,17 +22,15 @@ use datafusion_physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
     ReplaceChildrenOptions,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 
 use super::runtime::EmbedRuntime;
 use super::texts::{Counters, Distinct, Encoded};
 use super::{assemble, kept};
-use crate::encode::{MicroBatch, plan_micro_batches};
+use crate::cache::Failure;
+use crate::encode::plan_micro_batches;
 use crate::schema;
 use crate::tokenize::Tokenized;
-
-/// Micro-batches of one unit that wait at the encoder: one runs, one is ready, so that it never starves.
-const MICRO_BATCHES_IN_FLIGHT: usize = 2;
 
 /// What comes out of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +90,8 @@ fn output_schema(input: &Schema, mode: &Mode) -> SchemaRef {
                 Field::new("n_tokens", DataType::UInt32, true),
                 Field::new("truncated", DataType::Boolean, true),
                 Field::new("reason", DataType::Utf8, true),
+                Field::new("detail", DataType::Utf8, true),
+                Field::new("raw_prefix", DataType::Binary, true),
             ]))
         }
         Mode::Score { classes, true_label } => {
@@ -195,11 +195,14 @@ impl Unit {
         drop(batches);
         let texts = batch["text"].as_string::<i32>().clone();
         let distinct = Distinct::of(&texts);
-        let mine = match ticket {
+        let mine = match &ticket {
             Some(ticket) => ticket.claim(&distinct.keys).await.map_err(external)?,
             None => vec![true; distinct.keys.len()],
         };
-        let encoded = self.encode(&texts, &distinct, &mine).await?;
+        let mut encoded = self.encode(&texts, &distinct, &mine).await?;
+        if let Some(ticket) = ticket {
+            encoded.failures = ticket.settle(&distinct.keys, &encoded.failures).await.map_err(external)?;
+        }
         match &self.mode {
             Mode::Embed { hidden } => {
                 assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *hidden, &self.counters)
@@ -214,29 +217,23 @@ impl Unit {
     async fn encode(&self, texts: &StringArray, distinct: &Distinct, mine: &[bool]) -> Result<Encoded> {
         let wanted: Vec<usize> =
             distinct.first.iter().zip(mine).filter(|(_, mine)| **mine).map(|(row, _)| *row).collect();
-        let mut next = 0..;
-        let places = mine.iter().map(|mine| if *mine { next.next() } else { None }).collect();
+        let slots: Vec<usize> = (0..mine.len()).filter(|slot| mine[*slot]).collect();
+        let mut places = vec![None; mine.len()];
+        slots.iter().enumerate().for_each(|(place, slot)| places[*slot] = Some(place as u32));
         let tokenized = self.tokenize(texts.clone(), wanted).await?;
-        let (lengths, pad) = (tokenized.lengths(), self.runtime.encoder.tokenizer().pad_id());
-        let hidden = self.runtime.encoder.hidden();
-        let mut vectors = vec![0f32; lengths.len() * hidden];
-        let _turn = self.runtime.turn.lock().await;
-        let mut results = stream::iter(plan_micro_batches(&lengths, self.runtime.token_budget))
-            .map(|plan| {
-                let batch = MicroBatch::gather(&plan, pad, |row| tokenized.ids(row));
-                self.counters.tokens.add(batch.tokens() as usize);
-                self.counters.padded_tokens.add(batch.padded_tokens() as usize);
-                async move { self.runtime.encoder.encode(batch).await.map(|vectors| (plan, vectors)) }
-            })
-            .buffer_unordered(MICRO_BATCHES_IN_FLIGHT);
-        while let Some(result) = results.next().await {
-            let (plan, rows) = result.map_err(external)?;
-            for (row, vector) in plan.rows.iter().zip(rows.chunks_exact(hidden)) {
-                vectors[row * hidden..(row + 1) * hidden].copy_from_slice(vector);
-            }
+        let plans = plan_micro_batches(&tokenized.lengths(), self.runtime.token_budget);
+        // Given back before this unit waits for others to settle, who need it to get there.
+        let turn = self.runtime.turn.lock().await;
+        let vectors = self.runtime.encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
+        drop(turn);
+        self.counters.tokens.add(vectors.tokens as usize);
+        self.counters.padded_tokens.add(vectors.padded_tokens as usize);
+        self.counters.batches_split.add(vectors.splits as usize);
+        let mut failures: Vec<Failure> = vec![None; mine.len()];
+        for failed in vectors.failed {
+            failures[slots[failed.text]] = Some(Arc::from(failed.reason));
         }
-        drop(results);
-        Ok(Encoded { places, tokenized, vectors })
+        Ok(Encoded { places, failures, tokenized, vectors: vectors.values })
     }
 
     async fn tokenize(&self, texts: StringArray, rows: Vec<usize>) -> Result<Tokenized> {

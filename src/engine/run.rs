@@ -181,6 +181,8 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         correct: counter("correct"),
         log_loss_sum: counter("log_loss_nano") as f64 / 1e9,
         unknown_labels: counter("unknown_labels"),
+        rows_failed: counter("rows_failed"),
+        batches_split: counter("batches_split"),
         ..UnitStats::default()
     };
     Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })

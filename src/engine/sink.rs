@@ -179,19 +179,19 @@ fn write_part(spec: &SinkSpec, dataset: Dataset, batch: &RecordBatch) -> Result<
     writer.finish().map(Some).map_err(external)
 }
 
-/// The rejects of the parser and of this unit (rows without text, in embed), in the order of rows.
+/// The rejects of the parser and of this unit (in embed: rows without text, or with one that cannot be encoded), in the
+/// order of rows.
 fn rejects(spec: &SinkSpec, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
     let mut found: Vec<RecordBatch> = spec.rejects.iter().cloned().collect();
     if matches!(spec.mode, Some(Mode::Embed { .. })) {
-        let without_text = filter_record_batch(batch, &is_not_null(&batch["reason"])?)?;
-        let rows = without_text.num_rows();
+        let rejected = filter_record_batch(batch, &is_not_null(&batch["reason"])?)?;
         let columns: Vec<ArrayRef> = vec![
-            Arc::clone(&without_text["source_file"]),
-            Arc::clone(&without_text["row"]),
-            new_null_array(&DataType::UInt64, rows),
-            Arc::clone(&without_text["reason"]),
-            Arc::new(StringArray::from(vec!["the record has no text to embed"; rows])),
-            new_null_array(&DataType::Binary, rows),
+            Arc::clone(&rejected["source_file"]),
+            Arc::clone(&rejected["row"]),
+            new_null_array(&DataType::UInt64, rejected.num_rows()),
+            Arc::clone(&rejected["reason"]),
+            Arc::clone(&rejected["detail"]),
+            Arc::clone(&rejected["raw_prefix"]),
         ];
         found.push(RecordBatch::try_new(schema::rejects(), columns)?);
     }

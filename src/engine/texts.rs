@@ -4,7 +4,7 @@ use arrow::array::{Array, StringArray};
 use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use hashbrown::HashMap;
 
-use crate::cache::Key;
+use crate::cache::{Failure, Key};
 use crate::tokenize::Tokenized;
 
 /// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
@@ -17,6 +17,8 @@ pub(super) struct Counters {
     /// Log loss in units of 1e-9 nats: counters are whole numbers.
     pub(super) log_loss_nano: Count,
     pub(super) unknown_labels: Count,
+    pub(super) rows_failed: Count,
+    pub(super) batches_split: Count,
 }
 
 impl Counters {
@@ -30,6 +32,8 @@ impl Counters {
             correct: counter("correct"),
             log_loss_nano: counter("log_loss_nano"),
             unknown_labels: counter("unknown_labels"),
+            rows_failed: counter("rows_failed"),
+            batches_split: counter("batches_split"),
         }
     }
 }
@@ -41,9 +45,11 @@ pub(super) struct Distinct {
     pub(super) slots: Vec<Option<u32>>,
 }
 
-/// The texts of a unit that were encoded: for each distinct text its place among them, their tokens and vectors.
+/// The texts of a unit that were encoded: for each distinct text its place among them or why it failed, their tokens
+/// and vectors.
 pub(super) struct Encoded {
     pub(super) places: Vec<Option<u32>>,
+    pub(super) failures: Vec<Failure>,
     pub(super) tokenized: Tokenized,
     pub(super) vectors: Vec<f32>,
 }

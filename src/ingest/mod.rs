@@ -38,6 +38,6 @@ pub use open::content_digest;
 pub use options::{Clean, Format, ReadOptions};
 pub use peek::columns_of;
 pub use reader::{SourceDigest, UnitReader};
-pub use record::Reason;
+pub use record::{RAW_PREFIX_BYTES, Reason};
 pub use source::{Compression, Discovery, Skipped, Source};
 pub use unit::{IngestUnit, Span};

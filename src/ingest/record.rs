@@ -10,7 +10,7 @@ use super::Result;
 /// A longer record is rejected instead of held in memory.
 pub(super) const MAX_RECORD_BYTES: usize = 64 << 20;
 /// How much of a rejected record is kept.
-const RAW_PREFIX_BYTES: usize = 200;
+pub const RAW_PREFIX_BYTES: usize = 200;
 
 /// Why a record was rejected; the text form is the `reason` column of the rejects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

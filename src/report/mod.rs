@@ -95,6 +95,10 @@ pub struct RunReport {
     pub rows_rejected: u64,
     /// Rows (inside `rows_out`) whose text was encoded for another row.
     pub rows_deduplicated: u64,
+    /// Rows whose text the encoder failed on: rejected, or without an answer in score.
+    pub rows_failed: u64,
+    /// Micro-batches that failed and were split.
+    pub batches_split: u64,
     /// Tokens fed to the encoder, without padding.
     pub tokens: u64,
     /// Rows times width over all micro-batches.
@@ -161,6 +165,8 @@ impl Start {
             rows_out: stats.rows_out,
             rows_rejected: stats.rows_rejected,
             rows_deduplicated: stats.rows_deduplicated,
+            rows_failed: stats.rows_failed,
+            batches_split: stats.batches_split,
             tokens,
             padded_tokens,
             padding_ratio: (tokens > 0).then(|| padded_tokens as f64 / tokens as f64),
