@@ -9,6 +9,8 @@ use crate::telemetry::Terminal;
 
 /// Lines of standard input that are judged at once.
 const LINES: usize = 256;
+/// The most characters of a text that a warning repeats.
+const TOLD: usize = 60;
 
 pub(super) fn predict(options: &PredictOptions, terminal: Terminal) -> Result<()> {
     let predictor = Predictor::open(options, terminal)?;
@@ -38,6 +40,10 @@ pub(super) fn predict(options: &PredictOptions, terminal: Terminal) -> Result<()
 
 fn print(predictions: &[Prediction], terminal: Terminal) -> Result<()> {
     for prediction in predictions {
+        if let Some(error) = &prediction.error {
+            let text: String = prediction.text.chars().take(TOLD).collect();
+            terminal.warn(&format!("no answer for `{text}`: the encoder failed on it: {error}"));
+        }
         if terminal.json {
             terminal.print(&serde_json::to_string(prediction)?);
             continue;

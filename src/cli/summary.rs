@@ -17,6 +17,14 @@ pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Out
     if number(&report["rows_rejected"]) > 0 {
         terminal.say(&format!("{command}: what was rejected, and why: bertline show {}", out.display()));
     }
+    let (failed, split) = (number(&report["rows_failed"]), number(&report["batches_split"]));
+    if failed > 0 {
+        let fate = if command == "score" { "have no label" } else { "are rejects (encoder_failed)" };
+        terminal.warn(&format!("the encoder failed on the text of {failed} rows, which {fate}"));
+    }
+    if split > 0 {
+        terminal.warn(&format!("the encoder failed on {split} micro-batches, which were split and tried again"));
+    }
     let unknown = number(&report["metrics"]["rows_with_unknown_label"]);
     if unknown > 0 {
         terminal.warn(&format!(

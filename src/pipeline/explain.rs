@@ -20,7 +20,7 @@ use super::score::{encoder_of, read_options};
 use super::stage::{Job, Planned};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::cache::{Manifest, PartMetadata, Resolved};
-use crate::encode::{self, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
+use crate::encode::{self, TOKEN_BUDGET, plan_micro_batches};
 use crate::engine::{Mode, Planner, WorkUnit, task_context};
 use crate::head::Bundle;
 use crate::telemetry::Terminal;
@@ -210,18 +210,16 @@ impl Survey {
         let tokens_a_row = tokens as f64 / texts.len().max(1) as f64;
         let plans = plan_micro_batches(&lengths, TOKEN_BUDGET);
         let step = plans.len().div_ceil(SAMPLE_BATCHES).max(1);
-        let pad = encoder.tokenizer().pad_id();
+        let mut plans: Vec<_> = plans.into_iter().step_by(step).collect();
         let threads = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
-        let (mut seen, mut clock) = (0, Instant::now());
-        for (index, plan) in plans.iter().step_by(step).enumerate() {
-            let batch = MicroBatch::gather(plan, pad, |row| tokenized.ids(row));
-            seen += batch.tokens();
-            threads.block_on(encoder.encode(batch))?;
-            // The first micro-batch pays for the provider's own preparations.
-            if index == 0 && plans.len() > 1 {
-                (seen, clock) = (0, Instant::now());
-            }
+        // The first micro-batch pays for the provider's own preparations.
+        if plans.len() > 1 {
+            let rest = plans.split_off(1);
+            threads.block_on(encoder.encode_texts(&tokenized, plans))?;
+            plans = rest;
         }
+        let clock = Instant::now();
+        let seen = threads.block_on(encoder.encode_texts(&tokenized, plans))?.tokens;
         let tokens_per_second = seen as f64 / clock.elapsed().as_secs_f64().max(1e-9);
         Ok(Rate { tokens_a_row, tokens_per_second })
     }

@@ -1,11 +1,11 @@
 //! The command `predict`: a few texts, judged at once, no folder written.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::score::encoder_of;
 use super::{Error, PredictOptions, Result};
-use crate::encode::{Encoder, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
+use crate::encode::{Encoder, TOKEN_BUDGET, plan_micro_batches};
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -16,7 +16,7 @@ use crate::tokenize::Pool;
 pub struct Prediction {
     /// The text as given.
     pub text: String,
-    /// The most probable label; `None` for an empty text.
+    /// The most probable label; `None` for an empty text, or one that the encoder failed on.
     pub label: Option<String>,
     /// Its probability.
     pub probability: Option<f32>,
@@ -26,6 +26,9 @@ pub struct Prediction {
     pub n_tokens: Option<u32>,
     /// Whether the text was longer than the encoder sees.
     pub truncated: bool,
+    /// Why the encoder failed on it, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A head and its encoder, ready to judge.
@@ -59,26 +62,20 @@ fn judge(predictor: &Predictor, texts: &[String]) -> Result<Vec<Prediction>> {
     let filled: Vec<usize> = (0..texts.len()).filter(|i| !cleaned[*i].is_empty()).collect();
     let views: Vec<&str> = filled.iter().map(|i| cleaned[*i].as_str()).collect();
     let tokenized = encoder.tokenizer().encode(&views, pool);
-    let pad = encoder.tokenizer().pad_id();
     let threads = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
-    let batches: Vec<_> = threads.block_on(
-        stream::iter(plan_micro_batches(&tokenized.lengths(), TOKEN_BUDGET))
-            .map(|plan| {
-                let batch = MicroBatch::gather(&plan, pad, |row| tokenized.ids(row));
-                let encoder = encoder.clone();
-                async move { encoder.encode(batch).await.map(|vectors| (plan, vectors)) }
-            })
-            .buffer_unordered(2)
-            .try_collect(),
-    )?;
+    let plans = plan_micro_batches(&tokenized.lengths(), TOKEN_BUDGET);
+    let vectors = threads.block_on(encoder.encode_texts(&tokenized, plans))?;
+    let mut failed: HashMap<usize, String> =
+        vectors.failed.into_iter().map(|failed| (failed.text, failed.reason)).collect();
+    let probabilities = head.probabilities(&vectors.values);
     let mut predictions: Vec<Prediction> = texts.iter().map(|text| empty(text)).collect();
-    for (plan, vectors) in batches {
-        let probabilities = head.probabilities(&vectors);
-        for (row, values) in plan.rows.iter().zip(probabilities.chunks_exact(bundle.labels.len())) {
-            let prediction = &mut predictions[filled[*row]];
+    for (at, values) in probabilities.chunks_exact(bundle.labels.len()).enumerate() {
+        let prediction = &mut predictions[filled[at]];
+        prediction.error = failed.remove(&at);
+        if prediction.error.is_none() {
             fill(prediction, &bundle.labels, values);
-            prediction.n_tokens = Some(tokenized.n_tokens(*row));
-            prediction.truncated = tokenized.truncated(*row);
+            prediction.n_tokens = Some(tokenized.n_tokens(at));
+            prediction.truncated = tokenized.truncated(at);
         }
     }
     Ok(predictions)
@@ -93,6 +90,7 @@ fn empty(text: &str) -> Prediction {
         probabilities,
         n_tokens: None,
         truncated: false,
+        error: None,
     }
 }
 
