@@ -99,6 +99,8 @@ fn every_report_has_the_documented_figures() {
         "rows_out",
         "rows_rejected",
         "rows_deduplicated",
+        "rows_failed",
+        "batches_split",
         "tokens",
         "padded_tokens",
         "padding_ratio",

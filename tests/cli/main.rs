@@ -7,7 +7,8 @@
 //! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`outputs`], [`resume`]: whose an output folder is, and what is left of a run that was interrupted;
-//! - [`errors`], [`damage`], [`regression`]: what is refused, what once went wrong, with which words and exit code;
+//! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
+//!   with which words and exit code;
 //! - [`explain`], [`pipelines`], [`terminal`]: the plan, pipeline files, and who is told what where;
 //! - [`contracts`], [`memory`]: the documented schemas, and memory that does not grow with the input.
 //!
@@ -22,6 +23,7 @@ mod datasets;
 mod embed;
 mod errors;
 mod explain;
+mod faults;
 mod fixtures;
 mod ingest;
 mod memory;
