@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
-use crate::pipeline::{EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TrainOptions};
+use crate::pipeline::{EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions};
 use crate::telemetry::Terminal;
 
 const AFTER: &str = "\
@@ -60,6 +60,10 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  bertline predict --head head \"not bad at all\"\n  \
                             cut -f2 notes.tsv | bertline predict --head head --json")]
     Predict(PredictOptions),
+    /// Print the token ids that the encoder would see, one JSON line a text, and the rate
+    #[command(after_help = "Examples:\n  bertline tokenize reviews/ > ids.jsonl\n  \
+                            bertline tokenize tweets.csv --max-length 64 --threads 1 | head")]
+    Tokenize(TokenizeOptions),
     /// Run the stages of a pipeline file
     #[command(after_help = "Example:\n  bertline run pipelines/imdb-sentiment.toml --set embed-train.precision=bf16")]
     Run {

@@ -9,6 +9,7 @@ mod models;
 mod predict;
 mod run;
 mod summary;
+mod tokenize;
 mod train;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
         // Its own binary parses the options again: what was typed is handed on as it is.
         Command::Train(_) => return train::start(&train::typed()),
         Command::Predict(options) => predict::predict(&options, terminal)?,
+        Command::Tokenize(options) => tokenize::tokenize(&options, terminal)?,
         Command::Run { file, set } => return run::run(&file, &set, terminal),
         Command::Explain { what } => run::explain(&what, terminal)?,
         Command::Show { path, rows } => show(&path, rows, terminal)?,

@@ -16,6 +16,7 @@ mod score;
 mod show;
 mod spec;
 mod stage;
+mod tokenize;
 mod train;
 
 pub use embed::embed;
@@ -23,11 +24,13 @@ pub use error::{Error, Result};
 pub use explain::{Explained, explain};
 pub use ingest::ingest;
 pub use options::{
-    DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, ScoreOptions, TrainOptions,
+    DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, ScoreOptions, TokenizeOptions,
+    TrainOptions,
 };
 pub use predict::{Prediction, Predictor};
 pub use score::score;
 pub use show::{Shown, show};
 pub use spec::{NamedStage, Stage, load};
 pub use stage::{Outcome, say_event};
+pub use tokenize::{TokenizeTotals, tokenize};
 pub use train::train;

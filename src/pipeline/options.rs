@@ -174,3 +174,20 @@ pub struct PredictOptions {
     #[command(flatten)]
     pub device: DeviceOptions,
 }
+
+/// `bertline tokenize`
+#[derive(Args, Clone, Debug)]
+pub struct TokenizeOptions {
+    /// What to read
+    #[command(flatten)]
+    pub read: ReadOptions,
+    /// Encoder whose tokenizer it is: a known name, a hub id such as org/name[@revision], or a folder with tokenizer.json
+    #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
+    pub model: String,
+    /// Ids that a text keeps, specials included; longer texts are truncated on the right
+    #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
+    pub max_length: u32,
+    /// Threads of the tokenizer [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}

@@ -10,6 +10,9 @@
 //! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
 //!   with which words and exit code;
 //! - [`explain`], [`pipelines`], [`terminal`]: the plan, pipeline files, and who is told what where;
+//! - [`errors`], [`damage`], [`regression`]: what is refused, what once went wrong, with which words and exit code;
+//! - [`explain`], [`pipelines`], [`tokenize`], [`terminal`]: the plan, pipeline files, token ids, and who is told what
+//!   where;
 //! - [`contracts`], [`memory`]: the documented schemas, and memory that does not grow with the input.
 //!
 //! Tests that encode need a model folder in `BERTLINE_TEST_MODEL` (`make test` sets it), some need `../shared`; where
@@ -37,4 +40,5 @@ mod resume;
 mod score;
 mod support;
 mod terminal;
+mod tokenize;
 mod train;
