@@ -11,10 +11,10 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 MODEL := all-MiniLM-L6-v2
 LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
 
-.PHONY: help tools deps build model demo test bench lint install clean
+.PHONY: help tools deps build model demo test bench bench-peers check-tokenizer lint install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 tools:
 	@.ci/tools
@@ -34,8 +34,14 @@ demo: model ## ingest, embed, train and score the demo reviews, or those in DATA
 test: model ## run all tests; say how many were skipped and why
 	@.ci/test
 
-bench: model ## time the encoder on real reviews, or on those in DATA=<path>
+bench: model ## throughput of the parts, and of `embed` on real reviews or those in DATA=<path>; ONLY=<part>
 	@.ci/bench
+
+bench-peers: model ## set up the rivals of ../shared (6 GB, once), print the table; ONLY=<sections> ROUNDS=3 LIMIT=512
+	@.ci/bench-peers
+
+check-tokenizer: model ## compare ids and rate with Hugging Face tokenizers on all texts of ../shared
+	@.ci/check-tokenizer
 
 lint: deps ## check format and lints
 	@$(CARGO) fmt --check
