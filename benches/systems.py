@@ -33,7 +33,8 @@ class Machine:
         self.name, self.cores = line("model name"), len(os.sched_getaffinity(0))
 
     def __str__(self):
-        return f"{self.name}, {self.cores} cores, with {', '.join(self.flags)}, without {', '.join(self.lacks) or 'none'}"
+        without = f", without {', '.join(self.lacks)}" if self.lacks else ""
+        return f"{self.name}, {self.cores} cores, with {', '.join(self.flags)}{without}"
 
 
 def versions(ort_python):
