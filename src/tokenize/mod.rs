@@ -4,9 +4,10 @@
 //! on a pool of its own so that the threads of tokio only move data; results keep the input's order. There is no
 //! padding here: micro-batches are cut later, when the lengths are known.
 //!
-//! `tokenizers` is a release candidate and its API will move: only `tokenizer.rs` names it.
+//! `tokenizers` is a release candidate and its API will move: only `tokenizer.rs` and `normal.rs` name it.
 
 mod error;
+mod normal;
 mod pool;
 mod tokenized;
 mod tokenizer;

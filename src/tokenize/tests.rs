@@ -118,3 +118,25 @@ fn the_digest_ignores_the_files_own_padding_and_the_order_of_keys() {
     json["normalizer"]["lowercase"] = false.into();
     assert_ne!(write(&json), original);
 }
+
+#[test]
+fn the_shortcut_gives_the_ids_of_the_whole_file() {
+    let Some(model) = crate::testing::model_dir() else { return };
+    let tokenizer = Tokenizer::load(&model, 512).unwrap();
+    assert!(tokenizer.inner.normal.is_some());
+    let texts = [
+        "A FINE film,\u{85}caf\u{e9} cafe\u{301}s.",
+        "[SEP] stands here, [sep] too [MASK",
+        "[S\u{0}EP]\t\r\n\u{7f}\u{200b}x",
+        "\u{4e2d}\u{6587}a\u{130}\u{df}\u{fb01}\u{1d11e}\u{fffd}",
+        "",
+        "\u{301}\u{316}a",
+    ];
+    let found = tokenizer.encode(&texts, &Pool::new(1).unwrap());
+    for (row, text) in texts.iter().enumerate() {
+        let mut tokens = Vec::new();
+        tokenizer.inner.whole().encode_into(text, &options(true), &mut tokens).unwrap();
+        let expected: Vec<u32> = tokens.into_iter().map(u32::from).collect();
+        assert_eq!(found.ids(row), expected, "{text:?}");
+    }
+}

@@ -5,12 +5,13 @@
 //! something that users are told.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use serde_json::Value;
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 
+use super::normal::Normal;
 use super::{Error, Pool, Result, Tokenized};
 
 /// How many texts a thread takes at a time: enough to make the hand-over free, few enough to balance long reviews.
@@ -23,7 +24,12 @@ pub struct Tokenizer {
 }
 
 struct Inner {
+    /// The file as it is; without its normalizer, where `normal` does that work.
     pipeline: PipelineTokenizer,
+    normal: Option<Normal>,
+    /// The file as it is, for the few texts that are not for `normal`: read when the first of them comes.
+    whole: OnceLock<PipelineTokenizer>,
+    json: String,
     max_length: usize,
     /// The special tokens in front of the text, [CLS].
     prefix: Vec<u32>,
@@ -41,17 +47,26 @@ impl Tokenizer {
     /// Where the file is missing, corrupt or no BERT tokenizer (each names the file), or `max_length` leaves no room.
     pub fn load(model_dir: &Path, max_length: usize) -> Result<Tokenizer> {
         let path = model_dir.join("tokenizer.json");
-        let json = read(&path)?;
+        let mut json = read(&path)?;
+        let (digest, text) = (digest(&json), json.to_string());
+        let normal = Normal::of(&json);
         let build = |reason: String| Error::Build { path: path.clone(), reason };
-        let pipeline = tokenizers::from_json(&json.to_string()).map_err(|error| build(error.to_string()))?;
+        let pipeline = match normal {
+            None => tokenizers::from_json(&text),
+            Some(_) => {
+                json["normalizer"] = Value::Null;
+                tokenizers::from_json(&json.to_string())
+            }
+        };
+        let pipeline = pipeline.map_err(|error| build(error.to_string()))?;
         let (prefix, suffix) = specials(&pipeline).map_err(build)?.ok_or(Error::NoSpecials { path: path.clone() })?;
         let specials = prefix.len() + suffix.len();
         if max_length <= specials {
             return Err(Error::MaxLength { max_length, specials, least: specials + 1 });
         }
         let pad = pad_id(&json).unwrap_or(prefix[0]);
-        let inner =
-            Inner { pipeline, max_length, prefix, suffix, pad, vocabulary: vocabulary(&json), digest: digest(&json) };
+        let (vocabulary, whole) = (vocabulary(&json), OnceLock::new());
+        let inner = Inner { pipeline, normal, whole, json: text, max_length, prefix, suffix, pad, vocabulary, digest };
         Ok(Tokenizer { inner: Arc::new(inner) })
     }
 
@@ -88,12 +103,19 @@ impl Tokenizer {
     }
 
     fn encode_part(&self, texts: &[&str]) -> Tokenized {
-        let Inner { pipeline, max_length, prefix, suffix, .. } = &*self.inner;
+        let Inner { pipeline, normal, max_length, prefix, suffix, .. } = &*self.inner;
         let room = max_length - prefix.len() - suffix.len();
         let mut part = Tokenized::default();
-        let mut tokens = Vec::new();
+        let (mut tokens, mut buffer) = (Vec::new(), Vec::new());
         for text in texts {
             tokens.clear();
+            let (pipeline, text) = match normal {
+                None => (pipeline, *text),
+                Some(normal) => match normal.apply(text, &mut buffer) {
+                    Some(normal) => (pipeline, normal),
+                    None => (self.inner.whole(), *text),
+                },
+            };
             pipeline
                 .encode_into(text, &options(false), &mut tokens)
                 .expect("a tokenizer that passed the load-time checks takes any text up to 4 GiB; this is a bug");
@@ -102,6 +124,15 @@ impl Tokenizer {
             part.push(prefix.iter().copied().chain(kept).chain(suffix.iter().copied()), count as u32);
         }
         part
+    }
+}
+
+impl Inner {
+    fn whole(&self) -> &PipelineTokenizer {
+        self.whole.get_or_init(|| {
+            tokenizers::from_json(&self.json)
+                .expect("it could be read without its normalizer, whose settings were checked; this is a bug")
+        })
     }
 }
 
