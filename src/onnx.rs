@@ -1,4 +1,5 @@
-//! The few messages of the ONNX file format that graphs of ours need: the encoder's and the heads'.
+//! The few messages of the ONNX file format that graphs of ours need (the encoder's and the heads'), and the outline of
+//! foreign ones.
 //!
 //! Written as prost structs because the full generated bindings need a protobuf compiler at build time. Field numbers
 //! are those of `onnx.proto` (IR version 10); scalars are optional there, so that an attribute of value 0 is still
@@ -69,6 +70,8 @@ pub(crate) struct NodeProto {
     pub op_type: Option<String>,
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
+    #[prost(string, optional, tag = "7")]
+    pub domain: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -135,6 +138,46 @@ pub(crate) struct DimensionProto {
     pub dim_param: Option<String>,
 }
 
+/// A model without its weights: what decoding a foreign file keeps.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ModelOutline {
+    #[prost(message, optional, tag = "7")]
+    pub graph: Option<GraphOutline>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GraphOutline {
+    #[prost(message, repeated, tag = "1")]
+    pub node: Vec<NodeOutline>,
+    #[prost(message, repeated, tag = "5")]
+    pub initializer: Vec<TensorOutline>,
+    #[prost(message, repeated, tag = "11")]
+    pub input: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "12")]
+    pub output: Vec<ValueInfoProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct NodeOutline {
+    #[prost(message, repeated, tag = "5")]
+    pub attribute: Vec<AttributeOutline>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AttributeOutline {
+    #[prost(message, optional, tag = "5")]
+    pub tensor: Option<TensorOutline>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TensorOutline {
+    #[prost(string, optional, tag = "8")]
+    pub name: Option<String>,
+    /// 1 where the values are in another file.
+    #[prost(int32, optional, tag = "14")]
+    pub data_location: Option<i32>,
+}
+
 /// One dimension of a graph's input or output.
 #[derive(Clone, Copy)]
 pub(crate) enum Dim {
@@ -153,7 +196,14 @@ impl NodeProto {
             name: Some(output.to_owned()),
             op_type: Some(op_type.to_owned()),
             attribute,
+            domain: None,
         }
+    }
+
+    /// This node in another operator set.
+    pub(crate) fn of_domain(mut self, domain: &str) -> Self {
+        self.domain = Some(domain.to_owned());
+        self
     }
 }
 
@@ -212,6 +262,22 @@ impl ValueInfoProto {
         let tensor_type = TensorTypeProto { elem_type: Some(elem_type), shape: Some(shape) };
         Self { name: Some(name.to_owned()), kind: Some(TypeProto { tensor_type: Some(tensor_type) }) }
     }
+
+    fn tensor_type(&self) -> Option<&TensorTypeProto> {
+        self.kind.as_ref()?.tensor_type.as_ref()
+    }
+
+    /// The type of its elements, if it is a tensor.
+    pub(crate) fn elem_type(&self) -> Option<i32> {
+        self.tensor_type()?.elem_type
+    }
+
+    /// Its dimensions, those that are always as long with their length; none where no shape is given.
+    pub(crate) fn dims(&self) -> Vec<Option<usize>> {
+        let shape = self.tensor_type().and_then(|tensor| tensor.shape.as_ref());
+        let size = |dim: &DimensionProto| dim.dim_value.filter(|&size| size > 0).map(|size| size as usize);
+        shape.map_or(Vec::new(), |shape| shape.dim.iter().map(size).collect())
+    }
 }
 
 impl ModelProto {
@@ -226,10 +292,31 @@ impl ModelProto {
         }
     }
 
+    /// This model with nodes of a further operator set in it.
+    pub(crate) fn with_domain(mut self, domain: &str, version: i64) -> Self {
+        self.opset_import.push(OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) });
+        self
+    }
+
     /// This model with a piece of metadata.
     pub(crate) fn with_metadata(mut self, key: &str, value: String) -> Self {
         self.metadata_props.push(StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) });
         self
+    }
+}
+
+impl GraphOutline {
+    /// Whether a tensor's values are in another file.
+    pub(crate) fn has_external_data(&self) -> bool {
+        let attributes = self.node.iter().flat_map(|node| &node.attribute);
+        let constants = attributes.filter_map(|attribute| attribute.tensor.as_ref());
+        self.initializer.iter().chain(constants).any(|tensor| tensor.data_location == Some(1))
+    }
+
+    /// The inputs that a caller must give: old files list their weights among the inputs too.
+    pub(crate) fn real_inputs(&self) -> Vec<&ValueInfoProto> {
+        let is_weight = |name: &str| self.initializer.iter().any(|tensor| tensor.name() == name);
+        self.input.iter().filter(|input| !is_weight(input.name())).collect()
     }
 }
 
@@ -246,5 +333,22 @@ mod tests {
         assert_eq!(one, [&[8, 1, 8, 1, 16, 1, 0x42, 1][..], b"w", &[0x4a, 4, 0, 0, 0x80, 0x3f]].concat());
         let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(20) }.encode_to_vec();
         assert_eq!(opset, [0x0a, 0, 0x10, 20]);
+    }
+
+    #[test]
+    fn an_outline_tells_inputs_from_weights_and_where_these_are() {
+        let value = |name: &str| ValueInfoProto::new(name, FLOAT, &[Dim::Named("rows"), Dim::Fixed(3)]);
+        let graph = GraphProto {
+            initializer: vec![TensorProto::floats("w", &[1], &[1.0])],
+            input: vec![value("w"), value("x")],
+            ..GraphProto::default()
+        };
+        let bytes = ModelProto::new(graph, 10, 20).encode_to_vec();
+        let outline = ModelOutline::decode(bytes.as_slice()).unwrap().graph.unwrap();
+        assert_eq!(outline.real_inputs(), [&value("x")]);
+        assert_eq!(outline.input[0].dims(), [None, Some(3)]);
+        assert!(!outline.has_external_data());
+        let elsewhere = TensorOutline { data_location: Some(1), ..TensorOutline::default() };
+        assert!(GraphOutline { initializer: vec![elsewhere], ..outline }.has_external_data());
     }
 }

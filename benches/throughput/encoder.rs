@@ -41,6 +41,7 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
         max_length: MAX_LENGTH as usize,
         precision,
         device: DeviceChoice::Auto,
+        provider: encode::ProviderChoice::Auto,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         clean: "none".to_owned(),
     })

@@ -4,11 +4,11 @@
 //! of like length go together. Small rectangles win on a CPU, where activations stay in the cache. The provider keeps
 //! memory for every shape that it has seen, so widths come in steps and batch sizes from a short list.
 
-use super::graph::WIDTH_STEP;
-
 /// The tokens, padding included, that one micro-batch holds at most, chosen by measurement on CPUs.
 pub const TOKEN_BUDGET: usize = 2048;
 
+/// Widths are multiples of this.
+pub(super) const WIDTH_STEP: usize = 8;
 /// The numbers of rows that a micro-batch may have; larger ones are multiples of the last.
 const ROWS: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64];
 

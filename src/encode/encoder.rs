@@ -3,21 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::architecture::Architecture;
 use super::fault::Fault;
+use super::graph::Lowering;
 use super::identity::{assemble, load_tokenizer};
+use super::interface::Interface;
+use super::library::Library;
+use super::model::Model;
+use super::saved::{self, Key};
 use super::service::Service;
-use super::session::{PROVIDER, Session, Settings};
+use super::session::{Graph, Session, Settings};
 use super::{
-    DeviceChoice, EncoderIdentity, Error, MicroBatch, Numerics, Precision, PrecisionChoice, Result, Usage, library,
-    proof, saved,
+    DeviceChoice, EncoderIdentity, Error, MicroBatch, Numerics, Precision, PrecisionChoice, Provider, ProviderChoice,
+    Result, Usage, library, proof,
 };
 use crate::tokenize::Tokenizer;
 
 /// Everything that opening an encoder needs to know.
 #[derive(Debug, Clone)]
 pub struct EncoderOptions {
-    /// A Hugging Face model folder: `config.json`, `model.safetensors`, `tokenizer.json`.
+    /// A Hugging Face model folder: `tokenizer.json` with `config.json` and `model.safetensors`, or with `model.onnx`.
     pub model_dir: PathBuf,
     /// The folder where built graphs are kept; made where it is missing.
     pub graph_cache: PathBuf,
@@ -27,6 +31,8 @@ pub struct EncoderOptions {
     pub precision: PrecisionChoice,
     /// The device asked for.
     pub device: DeviceChoice,
+    /// The execution provider asked for.
+    pub provider: ProviderChoice,
     /// Threads of the session, at least one.
     pub threads: usize,
     /// What is done to texts before they are tokenised, `none` or `html`: part of the identity.
@@ -41,7 +47,7 @@ pub struct Encoder {
 
 struct Inner {
     service: Service,
-    architecture: Architecture,
+    model: Model,
     tokenizer: Tokenizer,
     identity: EncoderIdentity,
     numerics: Numerics,
@@ -53,7 +59,7 @@ impl Encoder {
     /// Checks the model's files, opens its graph (building it on the first run) and starts the session's thread.
     ///
     /// # Errors
-    /// A usage error where the precision, device or length is not to be had; else the file, library or provider at
+    /// A usage error where the precision, device, provider or length is not to be had; else the file, library or provider at
     /// fault is named.
     pub fn open(options: &EncoderOptions) -> Result<Encoder> {
         options.device.check()?;
@@ -62,21 +68,21 @@ impl Encoder {
         if precision == Precision::Bf16 && !library::cpu_has_bf16() {
             return Err(Error::NoBf16);
         }
-        let settings = Settings { precision, threads: options.threads.max(1) };
+        let provider = options.provider.resolve(precision)?;
+        let settings = Settings { precision, provider, threads: options.threads.max(1) };
         let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
-        let architecture = Architecture::load(&options.model_dir)?;
-        let identity = assemble(&options.model_dir, &architecture, &tokenizer, &options.clean)?;
+        let model = Model::load(&options.model_dir)?;
+        let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
         let library = library::load()?;
-        if !library::has_openvino() {
+        if provider == Provider::OpenVino && !library::has_openvino() {
             return Err(Error::ProviderMissing { path: library.path.clone() });
         }
         proof::check(library, settings)?;
-        let graph = saved::open_or_build(&options.graph_cache, &options.model_dir, &architecture, &identity.weights)?;
-        let session = Session::open(library, &graph, settings)?;
-        let service = Service::start(session, architecture.hidden, fault)?;
-        let numerics = Numerics { precision, provider: PROVIDER.to_owned(), calibration: None };
+        let session = open_session(library, options, &model, &identity, settings)?;
+        let service = Service::start(session, model.hidden(), fault)?;
+        let numerics = Numerics { precision, provider: provider.name().to_owned(), calibration: None };
         let threads = settings.threads;
-        let inner = Inner { service, architecture, tokenizer, identity, numerics, precision_reason, threads };
+        let inner = Inner { service, model, tokenizer, identity, numerics, precision_reason, threads };
         Ok(Encoder { inner: Arc::new(inner) })
     }
 
@@ -97,7 +103,7 @@ impl Encoder {
 
     /// The length of a vector.
     pub fn hidden(&self) -> usize {
-        self.inner.architecture.hidden
+        self.inner.model.hidden()
     }
 
     /// The tokenizer that belongs to the encoder.
@@ -120,8 +126,8 @@ impl Encoder {
     /// # Errors
     /// Where the batch is malformed, the provider fails, or a vector holds something that is not a number.
     pub async fn encode(&self, batch: MicroBatch) -> Result<Vec<f32>> {
-        let Architecture { vocabulary, positions, .. } = self.inner.architecture;
-        match batch.fault(vocabulary, positions) {
+        let model = &self.inner.model;
+        match batch.fault(model.vocabulary(), model.positions()) {
             Some(reason) => Err(Error::Batch { reason }),
             None => self.inner.service.encode(batch).await,
         }
@@ -133,22 +139,46 @@ impl Encoder {
     }
 }
 
+/// Opens a model's graph, built first where it is not kept already.
+fn open_session(
+    library: &Library,
+    options: &EncoderOptions,
+    model: &Model,
+    identity: &EncoderIdentity,
+    settings: Settings,
+) -> Result<Session> {
+    match model {
+        Model::Ready(ready) => Session::open(library, Graph::File(&ready.path), ready.interface.clone(), settings),
+        Model::Built(architecture) => {
+            let lowering = match settings.provider {
+                Provider::OpenVino => Lowering::Standard,
+                Provider::Mlas => Lowering::Fused,
+            };
+            let EncoderIdentity { weights, architecture: digest, .. } = identity.clone();
+            let key = Key { weights, architecture: digest, lowering, masked: true };
+            let graph = saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key)?;
+            Session::open(library, Graph::File(&graph), Interface::built(architecture.hidden, key.masked), settings)
+        }
+    }
+}
+
 /// How an encoder would compute, without opening one.
 ///
 /// # Errors
-/// A usage error where the precision or device is not to be had.
-pub fn numerics_of(precision: PrecisionChoice, device: DeviceChoice) -> Result<Numerics> {
+/// A usage error where the precision, device or provider is not to be had.
+pub fn numerics_of(precision: PrecisionChoice, device: DeviceChoice, provider: ProviderChoice) -> Result<Numerics> {
     device.check()?;
     let (precision, _) = precision.resolve()?;
-    Ok(Numerics { precision, provider: PROVIDER.to_owned(), calibration: None })
+    let provider = provider.resolve(precision)?;
+    Ok(Numerics { precision, provider: provider.name().to_owned(), calibration: None })
 }
 
 /// The length of a vector of the model in `model_dir`, without opening it.
 ///
 /// # Errors
-/// Where `config.json` cannot be read or its architecture is not supported.
+/// Where the model's description cannot be read or is not supported.
 pub fn hidden_of(model_dir: &Path) -> Result<usize> {
-    Ok(Architecture::load(model_dir)?.hidden)
+    Ok(Model::load(model_dir)?.hidden())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::architecture::SUPPORTED;
+use super::model::SUPPORTED;
 
 /// A failure of the encoder; every variant names the file, setting or library at fault.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,12 @@ pub enum Error {
     UnknownDevice { given: String },
     #[error("device `{given}` is not built yet; built: auto, cpu")]
     DeviceNotBuilt { given: String },
+    #[error("unknown provider `{given}`; the choices are auto, openvino and mlas")]
+    UnknownProvider { given: String },
+    #[error(
+        "provider {provider} does not compute in {precision}; {precision} is the OpenVINO provider's: use `--provider openvino` or `--precision fp32`"
+    )]
+    PrecisionOfProvider { precision: super::Precision, provider: super::ProviderChoice },
     #[error("max_length {max_length} is more than the {positions} positions of this model; give at most {positions}")]
     MaxLength { max_length: usize, positions: usize },
     #[error(
@@ -23,7 +29,7 @@ pub enum Error {
     )]
     NoBf16,
     #[error("the provider {provider} did not compute in {asked} when asked to: {sum} where {expected} was due")]
-    PrecisionNotRun { provider: &'static str, asked: super::Precision, sum: f32, expected: f32 },
+    PrecisionNotRun { provider: super::Provider, asked: super::Precision, sum: f32, expected: f32 },
 
     #[error("cannot read `{path}`")]
     Read {
@@ -45,6 +51,8 @@ pub enum Error {
     },
     #[error("`{path}` says {field} = `{found}`; bertline encodes {SUPPORTED}")]
     Unsupported { path: PathBuf, field: &'static str, found: String },
+    #[error("`{path}` cannot be used as an encoder: {reason}")]
+    ReadyMade { path: PathBuf, reason: String },
     #[error("`{path}` does not add up: {reason}")]
     ConfigValues { path: PathBuf, reason: String },
     #[error("`{path}` is not a usable weights file: it is corrupt or cut short; fetch the model again")]
@@ -108,8 +116,10 @@ pub enum Error {
         #[source]
         source: ort::Error,
     },
-    #[error("the encoder gave {found} values for a micro-batch of {rows} rows, {hidden} each")]
-    OutputShape { found: usize, rows: usize, hidden: usize },
+    #[error(
+        "the encoder gave {found} values for a micro-batch of {rows} rows, {width} wide, where {expected} were due"
+    )]
+    OutputShape { found: usize, rows: usize, width: usize, expected: usize },
     #[error("the encoder gave a value that is not a number for a micro-batch of {rows} rows, {width} wide")]
     OutputNotFinite { rows: usize, width: usize },
     #[error("`{variable}` is `{given}`; it makes the encoder fail and takes `encode:rows>N` or `encode:id=N`")]
@@ -129,6 +139,8 @@ impl Error {
             | Self::UnknownDevice { .. }
             | Self::DeviceNotBuilt { .. }
             | Self::UnknownFault { .. }
+            | Self::UnknownProvider { .. }
+            | Self::PrecisionOfProvider { .. }
             | Self::MaxLength { .. } => true,
             Self::Tokenizer { source, .. } => source.is_usage(),
             _ => false,

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::architecture::Architecture;
+use super::model::Model;
 use super::{Error, Result};
 use crate::tokenize::Tokenizer;
 
@@ -21,9 +21,10 @@ const FORMAT: u32 = 1;
 pub struct EncoderIdentity {
     /// The version of this list of fields.
     pub format: u32,
-    /// SHA-256 (hex) of `model.safetensors`.
+    /// SHA-256 (hex) of the file that holds the weights: `model.safetensors`, or a ready-made graph.
     pub weights: String,
-    /// Digest of the fields of `config.json` that change what is computed.
+    /// Digest of what is computed with them: of the fields of `config.json` that change it, or of a ready-made graph's
+    /// output.
     pub architecture: String,
     /// Digest of the canonical tokenizer.
     pub tokenizer: String,
@@ -73,22 +74,16 @@ impl EncoderIdentity {
 /// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` does not fit the model.
 pub fn identity_of(model_dir: &Path, max_length: usize, clean: &str) -> Result<EncoderIdentity> {
     let tokenizer = load_tokenizer(model_dir, max_length)?;
-    let architecture = Architecture::load(model_dir)?;
-    assemble(model_dir, &architecture, &tokenizer, clean)
+    assemble(model_dir, &Model::load(model_dir)?, &tokenizer, clean)
 }
 
 /// The identity of parts that are loaded already.
-pub(super) fn assemble(
-    model_dir: &Path,
-    architecture: &Architecture,
-    tokenizer: &Tokenizer,
-    clean: &str,
-) -> Result<EncoderIdentity> {
-    architecture.check_tokenizer(model_dir, tokenizer)?;
+pub(super) fn assemble(model_dir: &Path, model: &Model, tokenizer: &Tokenizer, clean: &str) -> Result<EncoderIdentity> {
+    model.check_tokenizer(model_dir, tokenizer)?;
     Ok(EncoderIdentity {
         format: FORMAT,
-        weights: sha256(&model_dir.join("model.safetensors"))?,
-        architecture: architecture.digest(),
+        weights: sha256(&model.weights(model_dir))?,
+        architecture: model.digest(),
         tokenizer: tokenizer.digest().to_owned(),
         pooling: "cls".to_owned(),
         layers: "last".to_owned(),

@@ -1,14 +1,15 @@
 //! Token ids to CLS vectors with a frozen BERT encoder.
 //!
 //! The encoder is a graph that is built here from `config.json` and `model.safetensors`, kept as ONNX in a folder and
-//! run by ONNX Runtime. Only the CLS row leaves it, so the last layer computes one row after its keys and values: a
+//! run by ONNX Runtime; a ready-made graph serves where we cannot build one. Only the CLS row leaves it, so the last layer computes one row after its keys and values: a
 //! fifth of the work of a six-layer model that no exported graph saves.
 //!
 //! | question | file |
 //! |---|---|
 //! | which vectors may meet, and how were they computed? | `identity.rs`, `numerics.rs` |
-//! | which models are supported, and is this one whole? | `architecture.rs`, `weights.rs` |
-//! | what is computed? | `graph.rs`, in the messages of [`crate::onnx`], kept by `saved.rs` |
+//! | which models are supported, and is this one whole? | `model/`: a folder becomes a `Description`, plain data |
+//! | what is computed? | `graph/`: a description is lowered to the messages of [`crate::onnx`], kept by `saved.rs` |
+//! | what does a graph take and give? | `interface.rs` |
 //! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
 //! | how are texts packed? | `batch.rs` |
 //! | what if a micro-batch fails? | `retry.rs`; for tests, `fault.rs` makes it fail |
@@ -18,28 +19,32 @@
 //! type do. The library is loaded by `library.rs` before any other call, because a lazy failure inside `ort` panics.
 //! One dedicated thread owns the session: tokio only waits for it.
 
-mod architecture;
 mod batch;
 mod encoder;
 mod error;
 mod fault;
 mod graph;
 mod identity;
+mod interface;
 mod library;
+mod model;
 mod numerics;
 mod proof;
 mod retry;
 mod saved;
 mod service;
 mod session;
+#[cfg(test)]
+mod tiny;
+#[cfg(test)]
+mod tiny_tests;
 mod usage;
-mod weights;
 
 pub use batch::{BatchPlan, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
 pub use encoder::{Encoder, EncoderOptions, hidden_of, numerics_of};
 pub use error::{Error, Result};
 pub use identity::{EncoderIdentity, identity_of};
 pub use library::{LibraryReport, probe};
-pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice};
+pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
 pub use retry::{Failed, Vectors};
 pub use usage::Usage;

@@ -118,6 +118,83 @@ impl FromStr for PrecisionChoice {
     }
 }
 
+/// Who computes: an execution provider of ONNX Runtime and its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// OpenVINO on the CPU.
+    OpenVino,
+    /// ONNX Runtime's own kernels on the CPU.
+    Mlas,
+}
+
+impl Provider {
+    /// The name in the numerics of a dataset.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenVino => "openvino-cpu",
+            Self::Mlas => "mlas-cpu",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// What `--provider` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ProviderChoice {
+    /// Whatever is best here.
+    #[default]
+    Auto,
+    /// OpenVINO.
+    OpenVino,
+    /// ONNX Runtime's own kernels.
+    Mlas,
+}
+
+impl ProviderChoice {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::OpenVino => "openvino",
+            Self::Mlas => "mlas",
+        }
+    }
+
+    /// The provider that will run at this precision.
+    ///
+    /// # Errors
+    /// A usage error where it does not have the precision.
+    pub(super) fn resolve(self, precision: Precision) -> Result<Provider> {
+        match (self, precision) {
+            (Self::Auto | Self::OpenVino, _) => Ok(Provider::OpenVino),
+            (Self::Mlas, Precision::Fp32) => Ok(Provider::Mlas),
+            (Self::Mlas, Precision::Bf16) => Err(Error::PrecisionOfProvider { precision, provider: self }),
+        }
+    }
+}
+
+impl fmt::Display for ProviderChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for ProviderChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<ProviderChoice> {
+        [Self::Auto, Self::OpenVino, Self::Mlas]
+            .into_iter()
+            .find(|choice| choice.name() == name)
+            .ok_or_else(|| Error::UnknownProvider { given: name.to_owned() })
+    }
+}
+
 /// What `--device` may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DeviceChoice {
@@ -178,6 +255,17 @@ pub struct Numerics {
     pub calibration: Option<String>,
 }
 
+impl Numerics {
+    /// The provider that would compute like this again; `auto` where it is none that this program knows.
+    pub fn provider_choice(&self) -> ProviderChoice {
+        match self.provider.as_str() {
+            "openvino-cpu" => ProviderChoice::OpenVino,
+            "mlas-cpu" => ProviderChoice::Mlas,
+            _ => ProviderChoice::Auto,
+        }
+    }
+}
+
 impl fmt::Display for Numerics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.precision, self.provider)?;
@@ -213,6 +301,25 @@ mod tests {
         assert_eq!(error.to_string(), "device `cuda:3` is not built yet; built: auto, cpu");
         for wrong in ["gpu", "cuda:", "cuda:x", "CPU"] {
             assert!(parse(wrong).unwrap_err().is_usage(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn providers_parse_and_refuse_what_they_cannot_do() {
+        for name in ["auto", "openvino", "mlas"] {
+            assert_eq!(name.parse::<ProviderChoice>().unwrap().to_string(), name);
+        }
+        assert!("cuda".parse::<ProviderChoice>().unwrap_err().is_usage());
+        assert_eq!(ProviderChoice::Auto.resolve(Precision::Bf16).unwrap(), Provider::OpenVino);
+        assert_eq!(ProviderChoice::Mlas.resolve(Precision::Fp32).unwrap(), Provider::Mlas);
+        let error = ProviderChoice::Mlas.resolve(Precision::Bf16).unwrap_err();
+        assert!(error.is_usage() && error.to_string().contains("bf16 is the OpenVINO provider's"), "{error}");
+        for (provider, choice) in
+            [(Provider::OpenVino, ProviderChoice::OpenVino), (Provider::Mlas, ProviderChoice::Mlas)]
+        {
+            let provider = provider.name().to_owned();
+            let numerics = Numerics { precision: Precision::Fp32, provider, calibration: None };
+            assert_eq!(numerics.provider_choice(), choice);
         }
     }
 

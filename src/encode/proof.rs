@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::graph::{IR_VERSION, OPSET};
 use super::library::Library;
-use super::session::{PROVIDER, Session, Settings};
+use super::session::{self, Graph, Settings};
 use super::{Error, Precision, Result};
 use crate::onnx::{Dim, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -21,8 +21,9 @@ const FACTOR: f32 = 1.0 + 1.5 / 512.0;
 /// # Errors
 /// Where the result is another precision's.
 pub(super) fn check(library: &Library, settings: Settings) -> Result<()> {
-    let mut session = Session::from_bytes(library, "precision proof", &product().encode_to_vec(), settings)?;
-    let products = session.run_floats([SIZE, SIZE], &[FACTOR; SIZE * SIZE])?;
+    let graph = product().encode_to_vec();
+    let graph = Graph::Memory { name: "precision proof", bytes: &graph };
+    let products = session::run_floats(library, graph, settings, [SIZE, SIZE], &[FACTOR; SIZE * SIZE])?;
     let sum = products[0];
     let expected = match settings.precision {
         Precision::Fp32 => FACTOR * SIZE as f32,
@@ -30,7 +31,7 @@ pub(super) fn check(library: &Library, settings: Settings) -> Result<()> {
     };
     match (sum - expected).abs() < 0.02 {
         true => Ok(()),
-        false => Err(Error::PrecisionNotRun { provider: PROVIDER, asked: settings.precision, sum, expected }),
+        false => Err(Error::PrecisionNotRun { provider: settings.provider, asked: settings.precision, sum, expected }),
     }
 }
 

@@ -9,15 +9,32 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-use super::architecture::Architecture;
+use super::graph::{self, Lowering};
 use super::identity::short_digest;
-use super::weights::WeightsFile;
-use super::{Error, Result, graph};
+use super::model::{Architecture, Description, WeightsFile};
+use super::{Error, Result};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seal {
     bytes: u64,
     blake3: String,
+}
+
+/// All that decides what is in a saved graph.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Key {
+    pub weights: String,
+    pub architecture: String,
+    pub lowering: Lowering,
+    pub masked: bool,
+}
+
+impl Key {
+    fn file_name(&self) -> String {
+        let json = serde_json::to_string(self).expect("a struct of strings and flags serialises; this is a bug");
+        let digest = short_digest(format!("{} {json}", graph::VERSION).as_bytes());
+        format!("encoder-{digest}-{}.onnx", self.lowering.name())
+    }
 }
 
 /// The file of the graph of these weights in `folder`, built first where it is not there whole.
@@ -28,17 +45,14 @@ pub(super) fn open_or_build(
     folder: &Path,
     model_dir: &Path,
     architecture: &Architecture,
-    weights_digest: &str,
+    key: &Key,
 ) -> Result<PathBuf> {
-    let key = short_digest(format!("{} {weights_digest} {}", graph::VERSION, architecture.digest()).as_bytes());
-    let path = folder.join(format!("encoder-{key}.onnx"));
+    let path = folder.join(key.file_name());
     let seal_path = path.with_extension("json");
     if is_whole(&path, &seal_path) {
         return Ok(path);
     }
-    let file = WeightsFile::read(model_dir)?;
-    let bytes = graph::build(architecture, &file.tensors()?)?.encode_to_vec();
-    drop(file);
+    let bytes = build(model_dir, architecture, key)?;
     let seal = Seal { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
     let seal = serde_json::to_vec(&seal).expect("a struct of a number and a string serialises; this is a bug");
     let written = fs_err::create_dir_all(folder)
@@ -48,6 +62,16 @@ pub(super) fn open_or_build(
         Ok(()) => Ok(path),
         Err(source) => Err(Error::Write { path, source }),
     }
+}
+
+/// A graph's bytes; the copies of the weights on the way to it go as soon as they have been used.
+fn build(model_dir: &Path, architecture: &Architecture, key: &Key) -> Result<Vec<u8>> {
+    let file = WeightsFile::read(model_dir)?;
+    let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
+    drop(file);
+    let model = graph::lower(&description, key.lowering, key.masked);
+    drop(description);
+    Ok(model.encode_to_vec())
 }
 
 fn is_whole(path: &Path, seal_path: &Path) -> bool {

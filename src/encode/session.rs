@@ -8,40 +8,42 @@ use std::path::Path;
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
 use ort::session::Session as OrtSession;
 use ort::session::builder::SessionBuilder;
-use ort::value::TensorRef;
+use ort::value::{DynTensor, Tensor, TensorRef};
 
+use super::interface::{Feed, Input, Interface};
 use super::library::Library;
-use super::{Error, MicroBatch, Precision, Result, graph};
-
-/// The provider that computes, as it stands in the numerics of a dataset.
-pub(super) const PROVIDER: &str = "openvino-cpu";
+use super::{Error, MicroBatch, Precision, Provider, Result};
 
 /// How a session computes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub precision: Precision,
+    pub provider: Provider,
     pub threads: usize,
+}
+
+/// Where a graph is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Graph<'a> {
+    File(&'a Path),
+    Memory { name: &'a str, bytes: &'a [u8] },
 }
 
 /// A graph that is ready to run.
 pub(super) struct Session {
     session: OrtSession,
+    interface: Interface,
 }
 
 impl Session {
-    /// Opens a graph from a file.
-    pub(super) fn open(library: &Library, graph: &Path, settings: Settings) -> Result<Session> {
-        let name = || graph.display().to_string();
-        let mut builder = builder(library, settings).map_err(|source| failed(name(), settings, source))?;
-        let session = builder.commit_from_file(graph).map_err(|source| failed(name(), settings, source))?;
-        Ok(Session { session })
-    }
-
-    /// Opens a graph from memory.
-    pub(super) fn from_bytes(library: &Library, name: &str, graph: &[u8], settings: Settings) -> Result<Session> {
-        let failed = |source| failed(name.to_owned(), settings, source);
-        let session = builder(library, settings).map_err(failed)?.commit_from_memory(graph).map_err(failed)?;
-        Ok(Session { session })
+    /// Opens a graph of this interface.
+    pub(super) fn open(
+        library: &Library,
+        graph: Graph<'_>,
+        interface: Interface,
+        settings: Settings,
+    ) -> Result<Session> {
+        Ok(Session { session: commit(library, graph, settings)?, interface })
     }
 
     /// The CLS vectors of a micro-batch, row-major [rows, hidden].
@@ -50,9 +52,13 @@ impl Session {
     /// Where the provider fails, or gives something else than `hidden` numbers a row.
     pub(super) fn encode(&mut self, batch: &MicroBatch, hidden: usize) -> Result<Vec<f32>> {
         let (rows, width) = (batch.rows(), batch.width);
-        let values = self.run(batch).map_err(|source| Error::Run { rows, width, source })?;
-        if values.len() != rows * hidden {
-            return Err(Error::OutputShape { found: values.len(), rows, hidden });
+        let mut values = self.run(batch).map_err(|source| Error::Run { rows, width, source })?;
+        let (stride, found) = (hidden * if self.interface.all_tokens { width } else { 1 }, values.len());
+        if found != rows * stride {
+            return Err(Error::OutputShape { found, rows, width, expected: rows * stride });
+        }
+        if stride != hidden {
+            values = values.chunks_exact(stride).flat_map(|tokens| &tokens[..hidden]).copied().collect();
         }
         match values.iter().all(|value| value.is_finite()) {
             true => Ok(values),
@@ -61,33 +67,73 @@ impl Session {
     }
 
     fn run(&mut self, batch: &MicroBatch) -> ort::Result<Vec<f32>> {
-        let lengths: Vec<i32> = batch.lengths.iter().map(|&length| length as i32).collect();
-        let outputs = self.session.run(ort::inputs![
-            graph::INPUT_IDS => TensorRef::from_array_view(([batch.rows(), batch.width], batch.ids.as_slice()))?,
-            graph::LENGTHS => TensorRef::from_array_view(([batch.rows()], lengths.as_slice()))?,
-        ])?;
-        Ok(outputs[graph::CLS].try_extract_tensor::<f32>()?.1.to_vec())
-    }
-
-    /// Runs a graph of one input and one output, both matrices of floats.
-    pub(super) fn run_floats(&mut self, shape: [usize; 2], values: &[f32]) -> Result<Vec<f32>> {
-        let [rows, width] = shape;
-        let mut run = || {
-            let outputs = self.session.run(ort::inputs![TensorRef::from_array_view((shape, values))?])?;
-            Ok(outputs[0].try_extract_tensor::<f32>()?.1.to_vec())
-        };
-        run().map_err(|source| Error::Run { rows, width, source })
+        let inputs = self.interface.inputs.iter().map(|input| Ok((input.feed.name(), fed(*input, batch)?)));
+        let inputs: Vec<(&str, DynTensor)> = inputs.collect::<ort::Result<_>>()?;
+        let outputs = self.session.run(inputs)?;
+        Ok(outputs[self.interface.output.as_str()].try_extract_tensor::<f32>()?.1.to_vec())
     }
 }
 
-fn failed(graph: String, settings: Settings, source: ort::Error) -> Error {
-    Error::Session { graph, numerics: format!("{}/{PROVIDER}", settings.precision), source }
+/// What goes into an input.
+fn fed(input: Input, batch: &MicroBatch) -> ort::Result<DynTensor> {
+    let (rows, width) = (batch.rows(), batch.width);
+    let lengths = || batch.lengths.iter().map(|&length| length as i32);
+    let (shape, values): (Vec<usize>, Vec<i32>) = match input.feed {
+        Feed::Ids => (vec![rows, width], batch.ids.clone()),
+        Feed::Lengths => (vec![rows], lengths().collect()),
+        Feed::Segments => (vec![rows, width], vec![0; rows * width]),
+        Feed::Mask => {
+            let row = |length: i32| (0..width as i32).map(move |place| i32::from(place < length));
+            (vec![rows, width], lengths().flat_map(row).collect())
+        }
+    };
+    Ok(match input.wide {
+        false => Tensor::from_array((shape, values))?.upcast(),
+        true => Tensor::from_array((shape, values.into_iter().map(i64::from).collect::<Vec<_>>()))?.upcast(),
+    })
+}
+
+/// Runs a graph of one input and one output, both matrices of floats.
+pub(super) fn run_floats(
+    library: &Library,
+    graph: Graph<'_>,
+    settings: Settings,
+    shape: [usize; 2],
+    values: &[f32],
+) -> Result<Vec<f32>> {
+    let [rows, width] = shape;
+    let mut session = commit(library, graph, settings)?;
+    let mut run = || {
+        let outputs = session.run(ort::inputs![TensorRef::from_array_view((shape, values))?])?;
+        Ok(outputs[0].try_extract_tensor::<f32>()?.1.to_vec())
+    };
+    run().map_err(|source| Error::Run { rows, width, source })
+}
+
+fn commit(library: &Library, graph: Graph<'_>, settings: Settings) -> Result<OrtSession> {
+    let session = builder(library, settings).and_then(|mut builder| match graph {
+        Graph::File(path) => builder.commit_from_file(path),
+        Graph::Memory { bytes, .. } => builder.commit_from_memory(bytes),
+    });
+    session.map_err(|source| Error::Session {
+        graph: match graph {
+            Graph::File(path) => path.display().to_string(),
+            Graph::Memory { name, .. } => name.to_owned(),
+        },
+        numerics: format!("{}/{}", settings.precision, settings.provider),
+        source,
+    })
 }
 
 fn builder(library: &Library, settings: Settings) -> ort::Result<SessionBuilder> {
     // Shapes vary from batch to batch: patterns of memory kept for each would only pile up.
     let builder = OrtSession::builder(&library.environment)?.with_intra_threads(settings.threads)?;
-    Ok(builder.with_memory_pattern(false)?.with_execution_providers([openvino(settings)])?)
+    let builder = builder.with_memory_pattern(false)?;
+    match settings.provider {
+        Provider::OpenVino => Ok(builder.with_execution_providers([openvino(settings)])?),
+        // ONNX Runtime's own kernels run where no provider is named.
+        Provider::Mlas => Ok(builder),
+    }
 }
 
 fn openvino(settings: Settings) -> ExecutionProviderDispatch {

@@ -37,6 +37,7 @@ fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
         max_length: 250,
         precision,
         device: DeviceChoice::Auto,
+        provider: ProviderChoice::Auto,
         threads: 2,
         clean: "none".to_owned(),
     }

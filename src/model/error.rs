@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// A folder that is no model folder.
     #[error("folder `{dir}` is no model folder: it holds no config.json; a Hugging Face model folder has config.json, \
-             tokenizer.json and model.safetensors", dir = .dir.display())]
+             tokenizer.json and model.safetensors, or tokenizer.json and a ready-made model.onnx", dir = .dir.display())]
     FolderWithoutConfig {
         /// The folder as given.
         dir: PathBuf,

@@ -32,6 +32,8 @@ use store::{Check, Store};
 
 /// Files that every model folder needs.
 const REQUIRED: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+/// What a folder of the user's own may hold in place of the other two beside tokenizer.json.
+const READY_MADE: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 /// Files that other programs like to find in a model folder; taken where the source has them.
 const OPTIONAL: [&str; 3] = ["tokenizer_config.json", "vocab.txt", "special_tokens_map.json"];
 
@@ -40,13 +42,13 @@ const OPTIONAL: [&str; 3] = ["tokenizer_config.json", "vocab.txt", "special_toke
 pub struct ModelFiles {
     /// The known short name, the hub id `org/name`, or the absolute path of a folder of the user's own.
     pub name: String,
-    /// The folder with `config.json`, `tokenizer.json` and `model.safetensors`.
+    /// The folder with `tokenizer.json`, and `config.json` with `model.safetensors` or a ready-made `model.onnx`.
     pub dir: PathBuf,
     /// The hub revision that was asked for; `None` for a folder of the user's own.
     pub revision: Option<String>,
 }
 
-/// Finds the model that `name_or_dir` means: a folder that holds `config.json` as it is, else a known name or hub id
+/// Finds the model that `name_or_dir` means: a folder that holds a model as it is, else a known name or hub id
 /// (`org/name[@REV]`) from the cache, pulled first where it is not there.
 ///
 /// # Errors
@@ -122,9 +124,10 @@ fn path_with(settings: &Settings, name_or_dir: &str) -> Result<PathBuf> {
     }
 }
 
-/// The folder that the name is, if it is one that holds `config.json`. One inside the cache is checked as an entry of it.
+/// The folder that the name is, if it is one that holds a model. One inside the cache is checked as an entry of it.
 fn own_folder(settings: &Settings, name_or_dir: &str) -> Result<Option<ModelFiles>> {
-    if !Path::new(name_or_dir).join("config.json").is_file() {
+    let holds = |name: &str| Path::new(name_or_dir).join(name).is_file();
+    if !holds("config.json") && !(holds("tokenizer.json") && READY_MADE.into_iter().any(holds)) {
         return Ok(None);
     }
     let dir = fs::canonicalize(name_or_dir).map_err(|source| Error::Store { source })?;

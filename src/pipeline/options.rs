@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use crate::encode::{DeviceChoice, PrecisionChoice};
+use crate::encode::{DeviceChoice, PrecisionChoice, ProviderChoice};
 use crate::head::RecipeName;
 use crate::ingest::{Clean, Format};
 
@@ -57,6 +57,9 @@ pub struct DeviceOptions {
     /// Where the encoder runs: auto or cpu (cuda[:N] is not built yet)
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
+    /// Kernels of the encoder on the CPU: auto, openvino or mlas (ONNX Runtime's own, fp32)
+    #[arg(long, default_value = "auto", value_name = "PROVIDER")]
+    pub provider: ProviderChoice,
     /// Threads of the encoder and of the tokenizer [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -85,8 +88,8 @@ pub struct EmbedOptions {
     /// Where to write
     #[command(flatten)]
     pub out: OutOptions,
-    /// Encoder: a known name, a hub id such as org/name[@revision], or a folder with config.json, model.safetensors
-    /// and tokenizer.json
+    /// Encoder: a known name, a hub id such as org/name[@revision], or a folder with tokenizer.json and either
+    /// config.json and model.safetensors or model.onnx
     #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
     pub model: String,
     /// Tokens of a text that the encoder sees, specials included; longer texts are truncated on the right

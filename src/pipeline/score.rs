@@ -9,7 +9,7 @@ use super::inputs::{Inputs, Labels};
 use super::stage::{Job, Loaded, Outcome, Planned};
 use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
 use crate::cache::UnitStats;
-use crate::encode::PrecisionChoice;
+use crate::encode::{PrecisionChoice, ProviderChoice};
 use crate::engine::{self, Mode};
 use crate::head::Bundle;
 use crate::ingest::Clean;
@@ -52,7 +52,7 @@ pub(super) fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<Re
     Ok(read)
 }
 
-/// The encoder that a bundle's head was trained on, in the precision of its training unless another is asked for.
+/// The encoder that a bundle's head was trained on, computing as in its training unless something else is asked for.
 pub(super) fn encoder_of(
     bundle: &Bundle,
     dir: &Path,
@@ -63,7 +63,12 @@ pub(super) fn encoder_of(
     let trained = &bundle.encoder;
     let asked = device.precision;
     let precision: PrecisionChoice = asked.unwrap_or(trained.numerics.precision.into());
-    let device = DeviceOptions { precision: Some(precision), ..device.clone() };
+    let provider = match device.provider {
+        // Another precision may be one that the provider of the training does not have.
+        ProviderChoice::Auto if precision == trained.numerics.precision.into() => trained.numerics.provider_choice(),
+        given => given,
+    };
+    let device = DeviceOptions { precision: Some(precision), provider, ..device.clone() };
     let name = model.unwrap_or(&trained.model);
     let mut planned = Planned::find(name, trained.identity.max_length, &trained.identity.clean, &device, terminal)?;
     if asked.is_none() {

@@ -61,7 +61,7 @@ impl Planned {
         let max_length = max_length as usize;
         let identity = encode::identity_of(&model.dir, max_length, clean)?;
         let precision = device.precision.unwrap_or(PrecisionChoice::Auto);
-        let numerics = encode::numerics_of(precision, device.device)?;
+        let numerics = encode::numerics_of(precision, device.device, device.provider)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = EncoderOptions {
             model_dir: model.dir.clone(),
@@ -69,6 +69,7 @@ impl Planned {
             max_length,
             precision,
             device: device.device,
+            provider: device.provider,
             threads: device.threads.map_or(cores, usize::from),
             clean: clean.to_owned(),
         };

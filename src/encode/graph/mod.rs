@@ -1,0 +1,137 @@
+//! The encoder as an ONNX graph: one walk over its layers, lowered to one of two operator sets.
+//!
+//! What differs from an exporter's graph, without changing the result beyond rounding, stands here or in the
+//! description, once for both lowerings:
+//! - the last layer computes query, attention output, feed-forward part and norms for the CLS row alone, once its keys
+//!   and values are there;
+//! - padding is masked by row lengths, which the graph turns into whatever its operators want, and not at all where all
+//!   rows are as long as the batch is wide.
+//!
+//! `standard.rs` is for providers that recognise and fuse patterns themselves, `fused.rs` for ONNX Runtime's own.
+
+mod fused;
+mod nodes;
+mod standard;
+
+use serde::Serialize;
+
+use super::interface::{CLS, Feed};
+use super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
+use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
+use fused::Fused;
+use nodes::Nodes;
+use standard::Standard;
+
+/// Changes whenever the graph of the same files would differ: graphs of another version are built again.
+pub(super) const VERSION: u32 = 2;
+/// The operator set that has Gelu as one operator, and the file version that goes with it.
+pub(super) const OPSET: i64 = 20;
+pub(super) const IR_VERSION: i64 = 10;
+
+/// The operator set that a description is lowered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Lowering {
+    /// Standard ONNX operators alone: for OpenVINO, and for anyone else's runtime.
+    Standard,
+    /// ONNX Runtime's fused operators, domain `com.microsoft`: for its own providers.
+    Fused,
+}
+
+impl Lowering {
+    /// The name in file names.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Fused => "fused",
+        }
+    }
+}
+
+/// What a lowering has to offer to the walk. A value is the name of a node's output.
+///
+/// A product and its bias are two steps, because fused operators add the bias where they use the product: whatever takes
+/// a product takes its [`Linear`] along.
+trait Operators {
+    /// Words and places, normalised: [rows, width, hidden].
+    fn embeddings(&mut self, embeddings: &Embeddings, hidden: usize) -> String;
+    /// The product with a weight, [rows, tokens, inputs] to [rows, tokens, outputs]: the one place of each lowering that
+    /// multiplies by weights.
+    fn linear(&mut self, linear: &Linear, rows: &str) -> String;
+    /// The context of a layer's query, key and value products in that order, heads merged: [rows, tokens, hidden].
+    fn attention(&mut self, layer: &Layer, heads: usize, products: [&str; 3]) -> String;
+    /// A product plus the rows that went into it, normalised.
+    fn add_norm(&mut self, linear: &Linear, product: &str, residual: &str, norm: &Norm) -> String;
+    /// The activation of a product.
+    fn activate(&mut self, linear: &Linear, product: &str, activation: Activation) -> String;
+    /// Where nodes and constants are gathered.
+    fn nodes(&mut self) -> &mut Nodes;
+    /// All that was gathered, as a model.
+    fn finish(self, inputs: Vec<ValueInfoProto>, output: ValueInfoProto) -> ModelProto;
+}
+
+/// The graph of an encoder; without `masked` it takes no lengths, and all rows must be as long as the batch is wide.
+pub(super) fn lower(description: &Description, lowering: Lowering, masked: bool) -> ModelProto {
+    match lowering {
+        Lowering::Standard => encoder(Standard::new(masked), description, masked),
+        Lowering::Fused => encoder(Fused::new(masked), description, masked),
+    }
+}
+
+fn encoder(mut operators: impl Operators, description: &Description, masked: bool) -> ModelProto {
+    let rows = walk(&mut operators, description, true);
+    operators.nodes().int64s("token_axis", &[1]);
+    operators.nodes().add("Squeeze", &[&rows, "token_axis"], CLS, vec![]);
+    let output = ValueInfoProto::new(CLS, FLOAT, &[Dim::Named("rows"), Dim::Fixed(description.hidden)]);
+    operators.finish(inputs(masked), output)
+}
+
+fn inputs(masked: bool) -> Vec<ValueInfoProto> {
+    let ids = ValueInfoProto::new(Feed::Ids.name(), INT32, &[Dim::Named("rows"), Dim::Named("width")]);
+    let lengths = ValueInfoProto::new(Feed::Lengths.name(), INT32, &[Dim::Named("rows")]);
+    if masked { vec![ids, lengths] } else { vec![ids] }
+}
+
+/// The last hidden state: of the CLS row alone where it is `cut`, [rows, 1, hidden], else of all tokens.
+fn walk(operators: &mut impl Operators, description: &Description, cut: bool) -> String {
+    let mut rows = operators.embeddings(&description.embeddings, description.hidden);
+    for (number, layer) in description.layers.iter().enumerate() {
+        // The rows that ask are fewer than those asked where only one is wanted of the answer.
+        let asking = if cut && number + 1 == description.layers.len() {
+            cls_row(operators.nodes(), layer, &rows)
+        } else {
+            rows.clone()
+        };
+        let query = operators.linear(&layer.query, &asking);
+        let key = operators.linear(&layer.key, &rows);
+        let value = operators.linear(&layer.value, &rows);
+        let context = operators.attention(layer, description.heads, [&query, &key, &value]);
+        let attended = operators.linear(&layer.output, &context);
+        let middle = operators.add_norm(&layer.output, &attended, &asking, &layer.attention_norm);
+        let wide = operators.linear(&layer.up, &middle);
+        let active = operators.activate(&layer.up, &wide, description.activation);
+        let narrow = operators.linear(&layer.down, &active);
+        rows = operators.add_norm(&layer.down, &narrow, &middle, &layer.output_norm);
+    }
+    rows
+}
+
+/// A graph that gives the rows of all tokens, as an exporter's does.
+#[cfg(test)]
+pub(super) fn lower_all_tokens(description: &Description) -> ModelProto {
+    let mut operators = Standard::new(true);
+    let rows = walk(&mut operators, description, false);
+    let name = "last_hidden_state";
+    operators.nodes().add("Identity", &[&rows], name, vec![]);
+    let dims = [Dim::Named("rows"), Dim::Named("width"), Dim::Fixed(description.hidden)];
+    operators.finish(inputs(true), ValueInfoProto::new(name, FLOAT, &dims))
+}
+
+fn cls_row(nodes: &mut Nodes, layer: &Layer, rows: &str) -> String {
+    nodes.int64s("zero", &[0]);
+    nodes.int64s("one", &[1]);
+    nodes.add("Slice", &[rows, "zero", "one", "one"], &format!("{}/cls_row", layer.name), vec![])
+}
+
+#[cfg(test)]
+mod tests;

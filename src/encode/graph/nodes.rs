@@ -1,0 +1,62 @@
+//! The nodes and constants of a graph while it is built.
+
+use crate::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+
+use super::{IR_VERSION, OPSET};
+
+/// What has been gathered so far. A node's output has the node's name.
+#[derive(Default)]
+pub(super) struct Nodes {
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+}
+
+impl Nodes {
+    /// Adds a node of the standard operator set and returns its output.
+    pub(super) fn add(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        name: &str,
+        attributes: Vec<AttributeProto>,
+    ) -> String {
+        self.push(NodeProto::new(op_type, inputs, name, attributes))
+    }
+
+    /// Adds any node and returns its first output.
+    pub(super) fn push(&mut self, node: NodeProto) -> String {
+        let output = node.output[0].clone();
+        self.nodes.push(node);
+        output
+    }
+
+    /// Adds a constant of integers, unless it is there already.
+    pub(super) fn int64s(&mut self, name: &str, values: &[i64]) {
+        if !self.constants.iter().any(|constant| constant.name() == name) {
+            self.constants.push(TensorProto::int64s(name, values));
+        }
+    }
+
+    /// Adds any constant.
+    pub(super) fn constant(&mut self, constant: TensorProto) {
+        self.constants.push(constant);
+    }
+
+    /// Adds a constant of floats and returns its name.
+    pub(super) fn floats(&mut self, name: String, shape: &[usize], values: &[f32]) -> String {
+        self.constants.push(TensorProto::floats(&name, shape, values));
+        name
+    }
+
+    /// All that was gathered, as a model of the standard operator set.
+    pub(super) fn model(self, inputs: Vec<ValueInfoProto>, output: ValueInfoProto) -> ModelProto {
+        let graph = GraphProto {
+            node: self.nodes,
+            name: Some("bertline encoder".to_owned()),
+            initializer: self.constants,
+            input: inputs,
+            output: vec![output],
+        };
+        ModelProto::new(graph, IR_VERSION, OPSET)
+    }
+}
