@@ -65,10 +65,10 @@ impl Encoder {
         options.device.check()?;
         let fault = Fault::from_environment()?;
         let (precision, precision_reason) = options.precision.resolve()?;
+        let provider = options.provider.resolve(precision)?;
         if precision == Precision::Bf16 && !library::cpu_has_bf16() {
             return Err(Error::NoBf16);
         }
-        let provider = options.provider.resolve(precision)?;
         let settings = Settings { precision, provider, threads: options.threads.max(1) };
         let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
         let model = Model::load(&options.model_dir)?;

@@ -180,7 +180,7 @@ mod tests {
         let fixed = ValueInfoProto::new("input_ids", INT64, &[Dim::Fixed(1), Dim::Fixed(128)]);
         assert!(of(&[fixed], &states).unwrap_err().contains("dynamic axes"));
         let open = floats("last_hidden_state", &[Dim::Named("rows"), Dim::Named("width"), Dim::Named("hidden")]);
-        assert!(of(&inputs, &[open.clone()]).unwrap_err().contains("how long a vector is"));
+        assert!(of(&inputs, std::slice::from_ref(&open)).unwrap_err().contains("how long a vector is"));
         assert_eq!(Interface::of(&inputs.iter().collect::<Vec<_>>(), &[open], Some(9)).unwrap().hidden, 9);
     }
 }

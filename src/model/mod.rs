@@ -127,7 +127,8 @@ fn path_with(settings: &Settings, name_or_dir: &str) -> Result<PathBuf> {
 /// The folder that the name is, if it is one that holds a model. One inside the cache is checked as an entry of it.
 fn own_folder(settings: &Settings, name_or_dir: &str) -> Result<Option<ModelFiles>> {
     let holds = |name: &str| Path::new(name_or_dir).join(name).is_file();
-    if !holds("config.json") && !(holds("tokenizer.json") && READY_MADE.into_iter().any(holds)) {
+    let is_ready_made = holds("tokenizer.json") && READY_MADE.into_iter().any(holds);
+    if !holds("config.json") && !is_ready_made {
         return Ok(None);
     }
     let dir = fs::canonicalize(name_or_dir).map_err(|source| Error::Store { source })?;

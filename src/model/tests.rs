@@ -335,6 +335,13 @@ fn a_folder_of_ones_own_is_taken_as_it_is() {
     let files = resolve_with(&settings, own.join("../own").to_str().unwrap(), &mut quiet).unwrap();
     let dir = fs::canonicalize(&own).unwrap();
     assert_eq!(files, ModelFiles { name: dir.display().to_string(), dir, revision: None });
+    // A ready-made graph needs its tokenizer, and no config.json.
+    fs::remove_file(own.join("config.json")).unwrap();
+    fs::create_dir(own.join("onnx")).unwrap();
+    fs::write(own.join("onnx/model.onnx"), "graph").unwrap();
+    assert!(resolve_with(&settings, own.to_str().unwrap(), &mut quiet).is_err());
+    fs::write(own.join("tokenizer.json"), "{}").unwrap();
+    assert_eq!(resolve_with(&settings, own.to_str().unwrap(), &mut quiet).unwrap(), files);
 }
 
 #[test]

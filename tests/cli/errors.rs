@@ -45,6 +45,10 @@ fn a_precision_or_device_that_is_not_built_is_refused_and_never_replaced() {
     embed("--precision", "double").fails(2, &["double", "fp32"]);
     embed("--device", "cuda").fails(2, &["cuda", "cpu"]);
     embed("--device", "tpu").fails(2, &["tpu", "cpu"]);
+    embed("--provider", "tensorrt").fails(2, &["tensorrt", "openvino", "mlas"]);
+    place
+        .run(&["embed", "--model", &model, "in.csv", "--out", "out", "--provider", "mlas", "--precision", "bf16"])
+        .fails(2, &["bf16", "OpenVINO", "--precision fp32"]);
     embed("--max-length", "100000").fails(2, &["100000"]);
     embed("--max-length", "600").fails(2, &["600", "512"]);
     assert!(!place.path("out").exists());

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type}
 
 use super::datasets::{flags, ordinals, read, strings, texts, vectors};
 use super::fixtures::{PARQUET_ROWS, head, parquet, parquet_texts};
-use super::support::Place;
+use super::support::{Place, model, project};
 
 #[test]
 fn a_parquet_file_is_scored_in_order_with_its_columns_kept_as_they_are() {
@@ -147,4 +147,19 @@ fn a_dictionary_of_texts_is_scored_as_the_texts_are() {
     assert_eq!(read(&place, "dictionary/predictions"), plain);
     assert_eq!(read(&place, "large/predictions"), plain);
     assert_eq!(strings(&plain, "label").len(), 3);
+}
+
+#[test]
+fn a_head_is_scored_by_the_provider_of_its_training_unless_another_is_asked_for() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.embed(&model, &[&project("tests/demo/tree"), "--out", "features", "--provider", "mlas"]);
+    place.run(&["train", "features", "--out", "head"]).ok();
+    place.write("in.csv", "text\nfine\n");
+    place.run(&["score", "in.csv", "--head", "head", "--out", "same"]).ok();
+    assert_eq!(place.json("same/run.json")["numerics"], "fp32/mlas-cpu");
+    let other = ["score", "in.csv", "--head", "head", "--out", "other", "--provider", "openvino"];
+    place.run(&other).ok().says(&["fp32/mlas-cpu", "fp32/openvino-cpu"]);
+    let probability = |out: &str| read(&place, out)["probability"].as_primitive::<Float32Type>().value(0);
+    assert!((probability("same/predictions") - probability("other/predictions")).abs() < 1e-4);
 }

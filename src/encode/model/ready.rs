@@ -49,13 +49,11 @@ impl Ready {
         let size = |field: &str| config[field].as_u64().filter(|&size| size > 0).map(|size| size as usize);
         let inputs = graph.real_inputs();
         let interface = Interface::of(&inputs, &graph.output, size("hidden_size").or(size("dim"))).map_err(refused)?;
-        let tokenizer = json(&model_dir.join("tokenizer_config.json"));
-        // Tokenizers without a limit write a number beyond u64 there; then it is a float, and none.
-        let limits =
-            [size("max_position_embeddings"), tokenizer["model_max_length"].as_u64().map(|most| most as usize)];
+        // The tokenizer's limit is a habit, the model's a fact. Tokenizers without one write a number beyond u64: no u64.
+        let habit =
+            || json(&model_dir.join("tokenizer_config.json"))["model_max_length"].as_u64().map(|most| most as usize);
         // Widths come in steps, and a foreign table of positions has no row for padding beyond its end.
-        let positions =
-            limits.into_iter().flatten().min().map_or(usize::MAX / 2, |most| most / WIDTH_STEP * WIDTH_STEP);
+        let positions = size("max_position_embeddings").or_else(habit).map_or(usize::MAX / 2, round_down);
         Ok(Ready { interface, positions, vocabulary: size("vocab_size").unwrap_or(i32::MAX as usize), path })
     }
 
@@ -63,6 +61,10 @@ impl Ready {
     pub(in crate::encode) fn digest(&self) -> String {
         short_digest(format!("onnx {} {}", self.interface.output, self.interface.hidden).as_bytes())
     }
+}
+
+fn round_down(positions: usize) -> usize {
+    positions / WIDTH_STEP * WIDTH_STEP
 }
 
 /// A file that need not be there, and of which only a few fields matter.
