@@ -15,6 +15,11 @@ import onnxruntime as ort
 
 
 def session(graph, precision, threads):
+    if graph.endswith("-fused.onnx"):
+        # Lowered for ONNX Runtime's own kernels.
+        chosen = ort.SessionOptions()
+        chosen.intra_op_num_threads, chosen.enable_mem_pattern = int(threads), False
+        return ort.InferenceSession(graph, chosen, providers=["CPUExecutionProvider"])
     hint = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}[precision]
     config = {"CPU": {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}}
     options = {"device_type": "CPU", "load_config": json.dumps(config)}

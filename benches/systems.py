@@ -13,7 +13,6 @@ import numpy as np
 RIVALS = ["torch", "transformers", "sentence-transformers", "openvino", "nncf", "onnxruntime", "tokenizers"]
 FLAGS = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
 # As encode/batch.rs packs: the tokens of a micro-batch, and the numbers of rows that it may have.
-TOKEN_BUDGET = 2048
 ROWS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64]
 WIDTH_STEP = 8
 
@@ -93,14 +92,14 @@ def vectors_of(out, texts):
     return np.array([by_key[key] for key in keys], np.float32)
 
 
-def micro_batches(lengths):
+def micro_batches(lengths, token_budget):
     """(rows, width) as plan_micro_batches of encode/batch.rs cuts them."""
     width_of = lambda row: -(-max(lengths[row], 1) // WIDTH_STEP) * WIDTH_STEP
     rest = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     while rest:
         width = width_of(rest[0])
         like = sum(width_of(row) * 4 >= width * 3 for row in rest)
-        most = min(like, TOKEN_BUDGET // width)
+        most = min(like, token_budget // width)
         count = most // 64 * 64 if most >= 64 else max((size for size in ROWS if size <= most), default=1)
         yield rest[:count], width
         rest = rest[count:]
@@ -111,7 +110,7 @@ class OwnGraph:
 
     def __init__(self, python, graph, precision, threads, work, tmp):
         arrays, ids = {}, work.ids
-        for at, (rows, width) in enumerate(micro_batches([len(one) for one in ids])):
+        for at, (rows, width) in enumerate(micro_batches([len(one) for one in ids], 1024 if graph.endswith("-fused.onnx") else 2048)):
             block = np.zeros((len(rows), width), np.int32)
             for place, row in enumerate(rows):
                 block[place, : len(ids[row])] = ids[row]

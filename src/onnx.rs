@@ -7,6 +7,10 @@
 
 use prost::Message;
 
+/// `TensorProto.DataType` of u8.
+const UINT8: i32 = 2;
+/// `TensorProto.DataType` of i8.
+const INT8: i32 = 3;
 /// `TensorProto.DataType` of f32.
 pub(crate) const FLOAT: i32 = 1;
 /// `TensorProto.DataType` of i32.
@@ -241,6 +245,14 @@ impl TensorProto {
 
     pub(crate) fn floats(name: &str, shape: &[usize], values: &[f32]) -> Self {
         Self::new(name, shape, FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    pub(crate) fn uint8s(name: &str, shape: &[usize], values: &[u8]) -> Self {
+        Self::new(name, shape, UINT8, values.to_vec())
+    }
+
+    pub(crate) fn int8s(name: &str, shape: &[usize], values: &[i8]) -> Self {
+        Self::new(name, shape, INT8, values.iter().map(|value| value.to_le_bytes()[0]).collect())
     }
 
     pub(crate) fn int32s(name: &str, shape: &[usize], values: &[i32]) -> Self {

@@ -2,9 +2,7 @@
 //!
 //! bf16 runs where the CPU computes in it, and is left out elsewhere.
 
-use bertline::encode::{
-    self, DeviceChoice, Encoder, EncoderOptions, MicroBatch, PrecisionChoice, TOKEN_BUDGET, plan_micro_batches,
-};
+use bertline::encode::{self, Encoder, EncoderOptions, MicroBatch, PrecisionChoice, Wanted};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
@@ -15,9 +13,8 @@ const MAX_LENGTH: u32 = 250;
 const MIXED: usize = 96;
 
 fn precisions() -> Vec<PrecisionChoice> {
-    let features = encode::probe().map(|report| report.cpu_features).unwrap_or_default();
-    let bf16 = features.iter().any(|(name, here)| *here && name.ends_with("_bf16"));
-    if bf16 { vec![PrecisionChoice::Fp32, PrecisionChoice::Bf16] } else { vec![PrecisionChoice::Fp32] }
+    let all = [PrecisionChoice::Fp32, PrecisionChoice::Bf16];
+    all.into_iter().filter(|precision| *precision == PrecisionChoice::Fp32 || encode::cpu_has_bf16()).collect()
 }
 
 #[divan::bench(args = precisions(), sample_count = 10, sample_size = 1)]
@@ -39,10 +36,8 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
         model_dir,
         graph_cache: graphs.path().to_owned(),
         max_length: MAX_LENGTH as usize,
-        precision,
-        device: DeviceChoice::Auto,
-        provider: encode::ProviderChoice::Auto,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        chosen: encode::choose(&Wanted { precision, ..Wanted::default() }, None).unwrap(),
+        calibration: None,
         clean: "none".to_owned(),
     })
     .unwrap();
@@ -50,10 +45,8 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
     // Ids of whole words in BERT's vocabularies.
     let ids: Vec<Vec<u32>> =
         lengths.iter().map(|&length| (0..length).map(|_| 1996 + random.below(20_000) as u32).collect()).collect();
-    let batches: Vec<MicroBatch> = plan_micro_batches(lengths, TOKEN_BUDGET)
-        .iter()
-        .map(|plan| MicroBatch::gather(plan, 0, |row| &ids[row]))
-        .collect();
+    let batches: Vec<MicroBatch> =
+        encoder.micro_batches(lengths).iter().map(|plan| MicroBatch::gather(plan, 0, |row| &ids[row])).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let encode = || {
         for batch in &batches {

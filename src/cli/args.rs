@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
-use crate::pipeline::{EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions};
+use crate::pipeline::{
+    EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions,
+    VerifyOptions,
+};
 use crate::telemetry::Terminal;
 
 const AFTER: &str = "\

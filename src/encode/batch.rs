@@ -4,9 +4,6 @@
 //! of like length go together. Small rectangles win on a CPU, where activations stay in the cache. The provider keeps
 //! memory for every shape that it has seen, so widths come in steps and batch sizes from a short list.
 
-/// The tokens, padding included, that one micro-batch holds at most, chosen by measurement on CPUs.
-pub const TOKEN_BUDGET: usize = 2048;
-
 /// Widths are multiples of this.
 pub(super) const WIDTH_STEP: usize = 8;
 /// The numbers of rows that a micro-batch may have; larger ones are multiples of the last.
@@ -213,7 +210,7 @@ mod tests {
                 ((230.0 * (0.6 * normal).exp()) as u32).clamp(12, 250)
             })
             .collect();
-        let plans = plan_micro_batches(&lengths, TOKEN_BUDGET);
+        let plans = plan_micro_batches(&lengths, 2048);
         let ratio = padding_ratio(&lengths, &plans);
         let shapes: HashSet<(usize, usize)> = plans.iter().map(|plan| (plan.rows.len(), plan.width)).collect();
         assert!(ratio <= 1.04, "padding ratio {ratio}");

@@ -4,19 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::Fault;
-use super::graph::Lowering;
-use super::identity::{assemble, load_tokenizer};
-use super::interface::Interface;
+use super::identity::{assemble, graph_digest, load_tokenizer};
+use super::int8::{self, Calibrator};
 use super::library::Library;
-use super::model::Model;
+use super::model::{Description, Model, WeightsFile};
 use super::saved::{self, Key};
 use super::service::Service;
 use super::session::{Graph, Session, Settings};
 use super::{
-    DeviceChoice, EncoderIdentity, Error, MicroBatch, Numerics, Precision, PrecisionChoice, Provider, ProviderChoice,
-    Result, Usage, library, proof,
+    BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, Plan, Precision, Provider, Result,
+    Usage, library, plan_micro_batches, proof,
 };
-use crate::tokenize::Tokenizer;
+use crate::tokenize::{Pool, Tokenizer};
 
 /// Everything that opening an encoder needs to know.
 #[derive(Debug, Clone)]
@@ -27,19 +26,15 @@ pub struct EncoderOptions {
     pub graph_cache: PathBuf,
     /// The most tokens of a text that are read, specials included.
     pub max_length: usize,
-    /// The precision asked for.
-    pub precision: PrecisionChoice,
-    /// The device asked for.
-    pub device: DeviceChoice,
-    /// The execution provider asked for.
-    pub provider: ProviderChoice,
-    /// Threads of the session, at least one.
-    pub threads: usize,
+    /// Precision, provider and plan.
+    pub chosen: Chosen,
+    /// How products are quantised; needed for int8 alone.
+    pub calibration: Option<Arc<Calibration>>,
     /// What is done to texts before they are tokenised, `none` or `html`: part of the identity.
     pub clean: String,
 }
 
-/// A handle to the encoder; clones share one session, which ends with the last of them.
+/// A handle to the encoder; clones share its sessions, which end with the last of them.
 #[derive(Clone)]
 pub struct Encoder {
     inner: Arc<Inner>,
@@ -51,38 +46,35 @@ struct Inner {
     tokenizer: Tokenizer,
     identity: EncoderIdentity,
     numerics: Numerics,
-    precision_reason: &'static str,
-    threads: usize,
+    chosen: Chosen,
 }
 
 impl Encoder {
-    /// Checks the model's files, opens its graph (building it on the first run) and starts the session's thread.
+    /// Checks the model's files, opens its graph (building it on the first run) and starts the sessions' threads.
     ///
     /// # Errors
-    /// A usage error where the precision, device, provider or length is not to be had; else the file, library or provider at
-    /// fault is named.
+    /// A usage error where the precision or length is not to be had; else the file, library or provider at fault is
+    /// named.
     pub fn open(options: &EncoderOptions) -> Result<Encoder> {
-        options.device.check()?;
+        let EncoderOptions { chosen, calibration, .. } = options;
         let fault = Fault::from_environment()?;
-        let (precision, precision_reason) = options.precision.resolve()?;
-        let provider = options.provider.resolve(precision)?;
-        if precision == Precision::Bf16 && !library::cpu_has_bf16() {
-            return Err(Error::NoBf16);
-        }
-        let settings = Settings { precision, provider, threads: options.threads.max(1) };
-        let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
         let model = Model::load(&options.model_dir)?;
-        let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
-        let library = library::load()?;
-        if provider == Provider::OpenVino && !library::has_openvino() {
-            return Err(Error::ProviderMissing { path: library.path.clone() });
+        let calibration = calibration.as_deref().filter(|_| chosen.precision == Precision::Int8);
+        if chosen.precision == Precision::Int8 {
+            model.check_int8(&options.model_dir)?;
+            calibration.ok_or(Error::NotCalibrated)?;
         }
+        let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
+        let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
+        let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
         proof::check(library, settings)?;
-        let session = open_session(library, options, &model, &identity, settings)?;
-        let service = Service::start(session, model.hidden(), fault)?;
-        let numerics = Numerics { precision, provider: provider.name().to_owned(), calibration: None };
-        let threads = settings.threads;
-        let inner = Inner { service, model, tokenizer, identity, numerics, precision_reason, threads };
+        let graph = graph_file(options, &model, &identity, calibration)?;
+        let interface = model.interface();
+        let open = |_| Session::open(library, Graph::File(&graph), interface.clone(), settings);
+        let sessions = (0..chosen.plan.sessions.max(1)).map(open).collect::<Result<Vec<_>>>()?;
+        let service = Service::start(sessions, model.hidden(), fault)?;
+        let numerics = chosen.numerics(calibration.map(Calibration::digest));
+        let inner = Inner { service, model, tokenizer, identity, numerics, chosen: chosen.clone() };
         Ok(Encoder { inner: Arc::new(inner) })
     }
 
@@ -96,9 +88,14 @@ impl Encoder {
         &self.inner.numerics
     }
 
-    /// Why this precision runs.
-    pub fn precision_reason(&self) -> &str {
-        self.inner.precision_reason
+    /// What runs, and why.
+    pub fn chosen(&self) -> &Chosen {
+        &self.inner.chosen
+    }
+
+    /// How the machine is used.
+    pub fn plan(&self) -> Plan {
+        self.inner.chosen.plan
     }
 
     /// The length of a vector.
@@ -111,14 +108,19 @@ impl Encoder {
         &self.inner.tokenizer
     }
 
+    /// Micro-batches that should be on their way at a time, so that no session starves.
+    pub(super) fn in_flight(&self) -> usize {
+        self.inner.service.in_flight()
+    }
+
     /// The device that computes, in the words of `--device`.
     pub fn device(&self) -> &str {
         "cpu"
     }
 
-    /// Threads of the session.
-    pub fn threads(&self) -> usize {
-        self.inner.threads
+    /// Micro-batches for texts of these lengths, by the plan's token budget.
+    pub fn micro_batches(&self, lengths: &[u32]) -> Vec<BatchPlan> {
+        plan_micro_batches(lengths, self.plan().token_budget)
     }
 
     /// The CLS rows of the last hidden state, row-major [rows, hidden], in the batch's order.
@@ -139,38 +141,35 @@ impl Encoder {
     }
 }
 
-/// Opens a model's graph, built first where it is not kept already.
-fn open_session(
-    library: &Library,
-    options: &EncoderOptions,
-    model: &Model,
-    identity: &EncoderIdentity,
-    settings: Settings,
-) -> Result<Session> {
-    match model {
-        Model::Ready(ready) => Session::open(library, Graph::File(&ready.path), ready.interface.clone(), settings),
-        Model::Built(architecture) => {
-            let lowering = match settings.provider {
-                Provider::OpenVino => Lowering::Standard,
-                Provider::Mlas => Lowering::Fused,
-            };
-            let EncoderIdentity { weights, architecture: digest, .. } = identity.clone();
-            let key = Key { weights, architecture: digest, lowering, masked: true };
-            let graph = saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key)?;
-            Session::open(library, Graph::File(&graph), Interface::built(architecture.hidden, key.masked), settings)
-        }
+/// The loaded library, if it has the provider.
+fn library_for(provider: Provider) -> Result<&'static Library> {
+    let library = library::load()?;
+    match provider == Provider::OpenVino && !library::has_openvino() {
+        true => Err(Error::ProviderMissing { path: library.path.clone() }),
+        false => Ok(library),
     }
 }
 
-/// How an encoder would compute, without opening one.
-///
-/// # Errors
-/// A usage error where the precision, device or provider is not to be had.
-pub fn numerics_of(precision: PrecisionChoice, device: DeviceChoice, provider: ProviderChoice) -> Result<Numerics> {
-    device.check()?;
-    let (precision, _) = precision.resolve()?;
-    let provider = provider.resolve(precision)?;
-    Ok(Numerics { precision, provider: provider.name().to_owned(), calibration: None })
+/// The file of a model's graph, built first where it is not kept already.
+fn graph_file(
+    options: &EncoderOptions,
+    model: &Model,
+    identity: &EncoderIdentity,
+    calibration: Option<&Calibration>,
+) -> Result<PathBuf> {
+    match model {
+        Model::Ready(ready) => Ok(ready.path.clone()),
+        Model::Built(architecture) => {
+            let key = Key {
+                weights: identity.weights.clone(),
+                architecture: identity.architecture.clone(),
+                lowering: options.chosen.provider.lowering(),
+                masked: true,
+                calibration: calibration.map(Calibration::digest),
+            };
+            saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, calibration)
+        }
+    }
 }
 
 /// The length of a vector of the model in `model_dir`, without opening it.
@@ -179,6 +178,49 @@ pub fn numerics_of(precision: PrecisionChoice, device: DeviceChoice, provider: P
 /// Where the model's description cannot be read or is not supported.
 pub fn hidden_of(model_dir: &Path) -> Result<usize> {
     Ok(Model::load(model_dir)?.hidden())
+}
+
+/// Whether the model's graph is built here, and can thus run on every provider and in int8.
+///
+/// # Errors
+/// Where the model's description cannot be read or is not supported.
+pub fn is_built(model_dir: &Path) -> Result<bool> {
+    Ok(matches!(Model::load(model_dir)?, Model::Built(_)))
+}
+
+/// The calibration that is kept in `graph_cache` for an encoder, if there is one.
+///
+/// # Errors
+/// Where the file is there and cannot be read.
+pub fn kept_calibration(graph_cache: &Path, identity: &EncoderIdentity) -> Result<Option<Calibration>> {
+    int8::load(graph_cache, &graph_digest(identity))
+}
+
+/// Makes an encoder's calibration from texts and keeps it; `progress` is told the share that is done.
+///
+/// # Errors
+/// A usage error where the model's graph is not built here; else where there are too few texts or a session fails.
+pub fn calibrate(options: &EncoderOptions, texts: &[String], progress: &mut dyn FnMut(f64)) -> Result<Calibration> {
+    let model = Model::load(&options.model_dir)?;
+    model.check_int8(&options.model_dir)?;
+    let Model::Built(architecture) = &model else { return Err(Error::NotCalibrated) };
+    let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
+    let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
+    let file = WeightsFile::read(&options.model_dir)?;
+    let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
+    drop(file);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let threads = options.chosen.plan.sessions * options.chosen.plan.threads;
+    let pool =
+        Pool::new(threads).map_err(|source| Error::Tokenizer { model_dir: options.model_dir.clone(), source })?;
+    let tokenized = tokenizer.encode(&texts, &pool);
+    let ids: Vec<Vec<u32>> = (0..tokenized.len()).map(|index| tokenized.ids(index).to_vec()).collect();
+    let settings = Settings { threads, shared: false, ..Settings::of(&options.chosen) };
+    let library = library_for(options.chosen.provider)?;
+    let with = Calibrator { library, description: &description, settings, pad: tokenizer.pad_id(), progress };
+    let calibration = int8::calibrate(with, &graph_digest(&identity), &ids)?;
+    int8::save(&options.graph_cache, &calibration)?;
+    Ok(calibration)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::model::SUPPORTED;
 pub enum Error {
     #[error("unknown precision `{given}`; the choices are auto, fp32, bf16, fp16 and int8")]
     UnknownPrecision { given: String },
-    #[error("precision `{given}` is not built yet; built: auto, fp32, bf16")]
+    #[error("precision `{given}` is not built yet; built: auto, fp32, bf16, int8")]
     PrecisionNotBuilt { given: String },
     #[error("unknown device `{given}`; the choices are auto, cpu, cuda and cuda:N")]
     UnknownDevice { given: String },
@@ -37,7 +37,29 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("cannot write the encoder graph `{path}`")]
+    #[error("`{path}` is not a calibration of this version; delete it, and the next int8 run makes another")]
+    Calibration {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("`{path}` does not say what `bertline tune` measured; delete it, or tune again")]
+    Kept {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(
+        "this model has no int8 calibration yet; `bertline embed --precision int8` makes one from the texts it is given"
+    )]
+    NotCalibrated,
+    #[error(
+        "int8 needs a model whose graph bertline builds (config.json and model.safetensors), and `{model_dir}` has a ready-made one"
+    )]
+    ReadyMadeInt8 { model_dir: PathBuf },
+    #[error("an int8 calibration needs texts to be made from, at least 2; there are {found}")]
+    TooFewTexts { found: usize },
+    #[error("cannot write `{path}`")]
     Write {
         path: PathBuf,
         #[source]
@@ -141,6 +163,8 @@ impl Error {
             | Self::UnknownFault { .. }
             | Self::UnknownProvider { .. }
             | Self::PrecisionOfProvider { .. }
+            | Self::NotCalibrated
+            | Self::ReadyMadeInt8 { .. }
             | Self::MaxLength { .. } => true,
             Self::Tokenizer { source, .. } => source.is_usage(),
             _ => false,

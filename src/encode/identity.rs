@@ -93,6 +93,11 @@ pub(super) fn assemble(model_dir: &Path, model: &Model, tokenizer: &Tokenizer, c
     })
 }
 
+/// 32 hex digits that stand for the weights and what is computed with them, whatever the texts.
+pub(super) fn graph_digest(identity: &EncoderIdentity) -> String {
+    short_digest(format!("{} {}", identity.weights, identity.architecture).as_bytes())
+}
+
 pub(super) fn load_tokenizer(model_dir: &Path, max_length: usize) -> Result<Tokenizer> {
     Tokenizer::load(model_dir, max_length)
         .map_err(|source| Error::Tokenizer { model_dir: model_dir.to_owned(), source })
@@ -117,10 +122,10 @@ fn sha256(path: &Path) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn identity() -> EncoderIdentity {
+    pub(in crate::encode) fn identity() -> EncoderIdentity {
         let text = |text: &str| text.to_owned();
         EncoderIdentity {
             format: 1,

@@ -3,7 +3,7 @@
 //! `ort` loads the library on first use and panics where it cannot; loading it here first turns a missing or wrong
 //! library into an error that says what to run. The environment lives as long as the process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
@@ -77,18 +77,32 @@ pub(super) fn has_openvino() -> bool {
 }
 
 /// Whether the CPU can multiply bf16 itself; without it the provider would silently compute in fp32.
-pub(super) fn cpu_has_bf16() -> bool {
+pub fn cpu_has_bf16() -> bool {
     cpu_has("avx512_bf16") || cpu_has("amx_bf16")
 }
 
-fn open() -> Result<Library> {
+/// The file, without loading it.
+fn find() -> Result<PathBuf> {
     let path = native::find(RELATIVE).ok_or_else(|| {
         let folders = native::searched();
         let searched = folders.iter().map(|folder| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
         Error::LibraryMissing { searched }
     })?;
     // The library finds its providers beside its own file, so a link to it must not be what it sees.
-    let path = path.canonicalize().unwrap_or(path);
+    Ok(path.canonicalize().unwrap_or(path))
+}
+
+/// The library's version as its file name says it, without loading it.
+pub(super) fn found_version() -> Result<String> {
+    Ok(version_in_name(&find()?).unwrap_or_else(|| "unknown".to_owned()))
+}
+
+fn version_in_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.split_once(".so.")?.1.to_owned())
+}
+
+fn open() -> Result<Library> {
+    let path = find()?;
     let builder = ort::init_from(&path).map_err(|source| Error::LibraryLoad { path: path.clone(), source })?;
     // Whatever the library has to say comes back as errors; its own log would break the progress display.
     let environment = builder
@@ -103,21 +117,31 @@ fn open() -> Result<Library> {
 
 /// The file's own version suffix; where it has none, the library's description of its build.
 fn version(library: &Library) -> String {
-    let name = library.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    match name.split_once(".so.") {
-        Some((_, version)) => version.to_owned(),
-        None => ort::info().to_owned(),
-    }
+    version_in_name(&library.path).unwrap_or_else(|| ort::info().to_owned())
 }
 
-fn cpu_has(feature: &str) -> bool {
+/// The CPU's features that matter to the encoder and are there.
+pub(super) fn cpu_features() -> Vec<String> {
+    CPU_FEATURES.iter().filter(|feature| cpu_has(feature)).map(|&feature| feature.to_owned()).collect()
+}
+
+/// The CPU's name.
+pub(super) fn cpu_name() -> String {
+    cpuinfo("model name").unwrap_or_else(|| "unknown".to_owned())
+}
+
+pub(super) fn cpu_has(feature: &str) -> bool {
     static FLAGS: OnceLock<Vec<String>> = OnceLock::new();
-    let flags = FLAGS.get_or_init(|| {
-        let text = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("flags"));
-        line.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect()
-    });
+    let flags =
+        FLAGS.get_or_init(|| cpuinfo("flags").unwrap_or_default().split_whitespace().map(str::to_owned).collect());
     flags.iter().any(|flag| flag == feature)
+}
+
+/// What /proc/cpuinfo says of the first core.
+fn cpuinfo(field: &str) -> Option<String> {
+    let text = fs_err::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //! | what is computed? | `graph/`: a description is lowered to the messages of [`crate::onnx`], kept by `saved.rs` |
 //! | what does a graph take and give? | `interface.rs` |
 //! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
+//! | which products bear 8 bits, and in which ranges? | `int8/` |
+//! | what runs, out of flags, tuning and this CPU? how is the machine used? | `choose.rs`, `plan.rs` |
 //! | how are texts packed? | `batch.rs` |
 //! | what if a micro-batch fails? | `retry.rs`; for tests, `fault.rs` makes it fail |
 //! | how do others reach it? | `encoder.rs`, over the channel of `service.rs` |
@@ -20,15 +22,19 @@
 //! One dedicated thread owns the session: tokio only waits for it.
 
 mod batch;
+mod choose;
 mod encoder;
 mod error;
 mod fault;
+mod fidelity;
 mod graph;
 mod identity;
+mod int8;
 mod interface;
 mod library;
 mod model;
 mod numerics;
+mod plan;
 mod proof;
 mod retry;
 mod saved;
@@ -40,11 +46,15 @@ mod tiny;
 mod tiny_tests;
 mod usage;
 
-pub use batch::{BatchPlan, MicroBatch, TOKEN_BUDGET, plan_micro_batches};
-pub use encoder::{Encoder, EncoderOptions, hidden_of, numerics_of};
+pub use batch::{BatchPlan, MicroBatch, plan_micro_batches};
+pub use choose::{AUTO_COSINE, Chosen, Wanted, choose};
+pub use encoder::{Encoder, EncoderOptions, calibrate, hidden_of, is_built, kept_calibration};
 pub use error::{Error, Result};
+pub use fidelity::Fidelity;
 pub use identity::{EncoderIdentity, identity_of};
-pub use library::{LibraryReport, probe};
+pub use int8::{Calibration, SAMPLE_TEXTS};
+pub use library::{LibraryReport, cpu_has_bf16, probe};
 pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
+pub use plan::{Host, Measured, Plan, Tuned};
 pub use retry::{Failed, Vectors};
 pub use usage::Usage;

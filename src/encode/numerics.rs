@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::graph::Lowering;
 use super::{Error, Result};
 
 /// The number format of the encoder's matrix products. Weights and vectors are f32 outside it.
@@ -19,6 +20,8 @@ pub enum Precision {
     Fp32,
     /// 16-bit brain floats where the CPU has them: about twice as fast, cosine 0.9999 to the reference.
     Bf16,
+    /// 8-bit integers in the products that bear it, after a calibration.
+    Int8,
 }
 
 impl Precision {
@@ -27,6 +30,25 @@ impl Precision {
         match self {
             Self::Fp32 => "fp32",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// The cosine to fp32 that is promised: of the worst text, and the mean.
+    pub fn promised_cosines(self) -> (f64, f64) {
+        match self {
+            Self::Fp32 => (0.99999, 0.99999),
+            Self::Bf16 => (0.9999, 0.9999),
+            Self::Int8 => (super::int8::WORST_COSINE, super::int8::MEAN_COSINE),
+        }
+    }
+
+    /// What is computed in where this is not: products outside a quantised encoder's calibration.
+    pub(super) fn floats(self) -> Precision {
+        match self {
+            Self::Int8 if super::library::cpu_has_bf16() => Self::Bf16,
+            Self::Int8 => Self::Fp32,
+            floats => floats,
         }
     }
 }
@@ -41,7 +63,7 @@ impl FromStr for Precision {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Precision> {
-        [Self::Fp32, Self::Bf16]
+        [Self::Fp32, Self::Bf16, Self::Int8]
             .into_iter()
             .find(|precision| precision.name() == name)
             .ok_or_else(|| Error::UnknownPrecision { given: name.to_owned() })
@@ -59,7 +81,7 @@ pub enum PrecisionChoice {
     Fp32,
     /// 16-bit brain floats.
     Bf16,
-    /// 8-bit integers: not built yet.
+    /// 8-bit integers in the products that bear it.
     Int8,
     /// 16-bit floats: not built yet.
     Fp16,
@@ -77,17 +99,17 @@ impl PrecisionChoice {
         }
     }
 
-    /// The precision that will run, and why.
+    /// The precision that is named; `None` for auto.
     ///
     /// # Errors
-    /// A usage error where the choice is not built yet.
-    pub(super) fn resolve(self) -> Result<(Precision, &'static str)> {
+    /// A usage error where it is not built yet.
+    pub(super) fn named(self) -> Result<Option<Precision>> {
         match self {
-            // The article's vectors are fp32, and a dataset must not change its numerics with the machine it is made on.
-            Self::Auto => Ok((Precision::Fp32, "auto takes fp32, which gives the same vectors on every CPU")),
-            Self::Fp32 => Ok((Precision::Fp32, "asked for")),
-            Self::Bf16 => Ok((Precision::Bf16, "asked for")),
-            Self::Int8 | Self::Fp16 => Err(Error::PrecisionNotBuilt { given: self.name().to_owned() }),
+            Self::Auto => Ok(None),
+            Self::Fp32 => Ok(Some(Precision::Fp32)),
+            Self::Bf16 => Ok(Some(Precision::Bf16)),
+            Self::Int8 => Ok(Some(Precision::Int8)),
+            Self::Fp16 => Err(Error::PrecisionNotBuilt { given: self.name().to_owned() }),
         }
     }
 }
@@ -103,6 +125,7 @@ impl From<Precision> for PrecisionChoice {
         match precision {
             Precision::Fp32 => Self::Fp32,
             Precision::Bf16 => Self::Bf16,
+            Precision::Int8 => Self::Int8,
         }
     }
 }
@@ -119,11 +142,13 @@ impl FromStr for PrecisionChoice {
 }
 
 /// Who computes: an execution provider of ONNX Runtime and its device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Provider {
     /// OpenVINO on the CPU.
+    #[serde(rename = "openvino-cpu")]
     OpenVino,
     /// ONNX Runtime's own kernels on the CPU.
+    #[serde(rename = "mlas-cpu")]
     Mlas,
 }
 
@@ -133,6 +158,31 @@ impl Provider {
         match self {
             Self::OpenVino => "openvino-cpu",
             Self::Mlas => "mlas-cpu",
+        }
+    }
+
+    /// The operators that it runs best.
+    pub(super) fn lowering(self) -> Lowering {
+        match self {
+            Self::OpenVino => Lowering::Standard,
+            Self::Mlas => Lowering::Fused,
+        }
+    }
+
+    /// Refuses a precision that the provider does not have, instead of computing in another.
+    pub(super) fn check(self, precision: Precision) -> Result<()> {
+        match (self, precision) {
+            (Self::Mlas, Precision::Bf16) => Err(Error::PrecisionOfProvider { precision, provider: self.into() }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<Provider> for ProviderChoice {
+    fn from(provider: Provider) -> Self {
+        match provider {
+            Provider::OpenVino => Self::OpenVino,
+            Provider::Mlas => Self::Mlas,
         }
     }
 }
@@ -162,18 +212,6 @@ impl ProviderChoice {
             Self::Auto => "auto",
             Self::OpenVino => "openvino",
             Self::Mlas => "mlas",
-        }
-    }
-
-    /// The provider that will run at this precision.
-    ///
-    /// # Errors
-    /// A usage error where it does not have the precision.
-    pub(super) fn resolve(self, precision: Precision) -> Result<Provider> {
-        match (self, precision) {
-            (Self::Auto | Self::OpenVino, _) => Ok(Provider::OpenVino),
-            (Self::Mlas, Precision::Fp32) => Ok(Provider::Mlas),
-            (Self::Mlas, Precision::Bf16) => Err(Error::PrecisionOfProvider { precision, provider: self }),
         }
     }
 }
@@ -253,6 +291,9 @@ pub struct Numerics {
     pub provider: String,
     /// The digest of the calibration data of a quantised encoder.
     pub calibration: Option<String>,
+    /// What a quantised encoder computes in beside its 8-bit products.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floats: Option<Precision>,
 }
 
 impl Numerics {
@@ -268,7 +309,9 @@ impl Numerics {
 
 impl fmt::Display for Numerics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.precision, self.provider)?;
+        write!(formatter, "{}", self.precision)?;
+        self.floats.map_or(Ok(()), |floats| write!(formatter, "+{floats}"))?;
+        write!(formatter, "/{}", self.provider)?;
         self.calibration.as_ref().map_or(Ok(()), |digest| write!(formatter, "/{digest}"))
     }
 }
@@ -282,13 +325,11 @@ mod tests {
         for name in ["auto", "fp32", "bf16", "int8", "fp16"] {
             assert_eq!(name.parse::<PrecisionChoice>().unwrap().to_string(), name);
         }
-        for choice in [PrecisionChoice::Int8, PrecisionChoice::Fp16] {
-            let error = choice.resolve().unwrap_err();
-            assert!(error.is_usage());
-            assert_eq!(error.to_string(), format!("precision `{choice}` is not built yet; built: auto, fp32, bf16"));
-        }
+        let error = PrecisionChoice::Fp16.named().unwrap_err();
+        assert!(error.is_usage());
+        assert_eq!(error.to_string(), "precision `fp16` is not built yet; built: auto, fp32, bf16, int8");
         assert!("fp64".parse::<PrecisionChoice>().unwrap_err().to_string().contains("auto, fp32, bf16"));
-        assert_eq!(PrecisionChoice::Auto.resolve().unwrap().0, Precision::Fp32);
+        assert_eq!(PrecisionChoice::Auto.named().unwrap(), None);
     }
 
     #[test]
@@ -310,22 +351,33 @@ mod tests {
             assert_eq!(name.parse::<ProviderChoice>().unwrap().to_string(), name);
         }
         assert!("cuda".parse::<ProviderChoice>().unwrap_err().is_usage());
-        assert_eq!(ProviderChoice::Auto.resolve(Precision::Bf16).unwrap(), Provider::OpenVino);
-        assert_eq!(ProviderChoice::Mlas.resolve(Precision::Fp32).unwrap(), Provider::Mlas);
-        let error = ProviderChoice::Mlas.resolve(Precision::Bf16).unwrap_err();
+        assert!(Provider::Mlas.check(Precision::Fp32).is_ok());
+        let error = Provider::Mlas.check(Precision::Bf16).unwrap_err();
         assert!(error.is_usage() && error.to_string().contains("bf16 is the OpenVINO provider's"), "{error}");
         for (provider, choice) in
             [(Provider::OpenVino, ProviderChoice::OpenVino), (Provider::Mlas, ProviderChoice::Mlas)]
         {
             let provider = provider.name().to_owned();
-            let numerics = Numerics { precision: Precision::Fp32, provider, calibration: None };
+            let numerics = Numerics { precision: Precision::Fp32, provider, calibration: None, floats: None };
             assert_eq!(numerics.provider_choice(), choice);
         }
     }
 
     #[test]
     fn numerics_read_as_one_word() {
-        let numerics = Numerics { precision: Precision::Bf16, provider: "openvino-cpu".to_owned(), calibration: None };
+        let int8 = Numerics {
+            precision: Precision::Int8,
+            provider: "mlas-cpu".to_owned(),
+            calibration: Some("abc".to_owned()),
+            floats: Some(Precision::Fp32),
+        };
+        assert_eq!(int8.to_string(), "int8+fp32/mlas-cpu/abc");
+        let numerics = Numerics {
+            precision: Precision::Bf16,
+            provider: "openvino-cpu".to_owned(),
+            calibration: None,
+            floats: None,
+        };
         assert_eq!(numerics.to_string(), "bf16/openvino-cpu");
         let json = serde_json::to_string(&numerics).unwrap();
         assert_eq!(json, r#"{"precision":"bf16","provider":"openvino-cpu","calibration":null}"#);

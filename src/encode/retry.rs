@@ -10,8 +10,6 @@ use futures::stream::FuturesUnordered;
 use super::{BatchPlan, Encoder, Error, MicroBatch, Result};
 use crate::tokenize::Tokenized;
 
-/// Micro-batches on their way at a time: one runs, one is ready, so that the encoder never starves.
-const IN_FLIGHT: usize = 2;
 /// So many texts that fail alone, none encoded in between, put the provider in doubt.
 const DOUBTFUL: usize = 8;
 /// The most characters that are kept of a reason's beginning and of its end: providers begin with where they are, and
@@ -48,7 +46,13 @@ impl Encoder {
     /// # Errors
     /// Where the provider is broken, rather than single texts are beyond it; or where a micro-batch is malformed.
     pub async fn encode_texts(&self, texts: &Tokenized, plans: Vec<BatchPlan>) -> Result<Vectors> {
-        let texts = Texts { texts, lengths: texts.lengths(), pad: self.tokenizer().pad_id(), hidden: self.hidden() };
+        let texts = Texts {
+            texts,
+            lengths: texts.lengths(),
+            pad: self.tokenizer().pad_id(),
+            hidden: self.hidden(),
+            in_flight: self.in_flight(),
+        };
         texts.encode(plans, |batch| self.encode(batch)).await
     }
 }
@@ -58,6 +62,7 @@ struct Texts<'a> {
     lengths: Vec<u32>,
     pad: u32,
     hidden: usize,
+    in_flight: usize,
 }
 
 impl Texts<'_> {
@@ -73,7 +78,7 @@ impl Texts<'_> {
         let mut failures_in_a_row = 0;
         let mut last = None;
         loop {
-            while running.len() < IN_FLIGHT
+            while running.len() < self.in_flight
                 && let Some(plan) = waiting.pop()
             {
                 let answer = encode(MicroBatch::gather(&plan, self.pad, |row| self.texts.ids(row)));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::graph::{self, Lowering};
 use super::identity::short_digest;
 use super::model::{Architecture, Description, WeightsFile};
-use super::{Error, Result};
+use super::{Calibration, Error, Result};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seal {
@@ -27,6 +27,9 @@ pub(super) struct Key {
     pub architecture: String,
     pub lowering: Lowering,
     pub masked: bool,
+    /// The digest of what is quantised, for int8 alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<String>,
 }
 
 impl Key {
@@ -46,13 +49,14 @@ pub(super) fn open_or_build(
     model_dir: &Path,
     architecture: &Architecture,
     key: &Key,
+    calibration: Option<&Calibration>,
 ) -> Result<PathBuf> {
     let path = folder.join(key.file_name());
     let seal_path = path.with_extension("json");
     if is_whole(&path, &seal_path) {
         return Ok(path);
     }
-    let bytes = build(model_dir, architecture, key)?;
+    let bytes = build(model_dir, architecture, key, calibration)?;
     let seal = Seal { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
     let seal = serde_json::to_vec(&seal).expect("a struct of a number and a string serialises; this is a bug");
     let written = fs_err::create_dir_all(folder)
@@ -65,11 +69,16 @@ pub(super) fn open_or_build(
 }
 
 /// A graph's bytes; the copies of the weights on the way to it go as soon as they have been used.
-fn build(model_dir: &Path, architecture: &Architecture, key: &Key) -> Result<Vec<u8>> {
+fn build(
+    model_dir: &Path,
+    architecture: &Architecture,
+    key: &Key,
+    calibration: Option<&Calibration>,
+) -> Result<Vec<u8>> {
     let file = WeightsFile::read(model_dir)?;
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);
-    let model = graph::lower(&description, key.lowering, key.masked);
+    let model = graph::lower(&description, key.lowering, key.masked, calibration.map_or(&[], Calibration::sites));
     drop(description);
     Ok(model.encode_to_vec())
 }
@@ -86,7 +95,7 @@ fn seal_of(path: &Path) -> std::io::Result<Seal> {
 }
 
 /// Puts a file in place whole or not at all, whoever else writes it at the same time.
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;

@@ -1,9 +1,9 @@
-//! The dedicated thread that owns the session, and the bounded channel to it.
+//! The dedicated threads that own the sessions, and the bounded channel to them.
 //!
 //! Inference takes milliseconds of every core: on a tokio worker it would stall the readers and writers. The channel
 //! is short, so that a unit waits here rather than its micro-batches filling memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -14,35 +14,41 @@ use super::session::Session;
 use super::usage::Meter;
 use super::{Error, MicroBatch, Result, Usage};
 
-/// Micro-batches that may wait: one that runs next and one that is being handed over.
-const QUEUE: usize = 2;
-
 struct Job {
     batch: MicroBatch,
     handed_in: Instant,
     reply: oneshot::Sender<Result<Vec<f32>>>,
 }
 
-/// The session's thread; it ends when this is dropped.
+/// The sessions' threads; they end when this is dropped.
 pub(super) struct Service {
     jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     meter: Arc<Meter>,
 }
 
 impl Service {
-    /// Starts the thread. `hidden` is the length of a vector.
-    pub(super) fn start(session: Session, hidden: usize, fault: Option<Fault>) -> Result<Service> {
-        let (jobs, waiting) = mpsc::channel(QUEUE);
-        let meter = Arc::new(Meter::default());
-        let thread = std::thread::Builder::new()
-            .name("encode".to_owned())
-            .spawn({
-                let meter = Arc::clone(&meter);
-                move || serve(session, hidden, fault, waiting, &meter)
-            })
-            .map_err(|source| Error::Thread { source })?;
-        Ok(Service { jobs: Some(jobs), thread: Some(thread), meter })
+    /// Starts a thread for each session. `hidden` is the length of a vector.
+    pub(super) fn start(sessions: Vec<Session>, hidden: usize, fault: Option<Fault>) -> Result<Service> {
+        // One micro-batch waits for each session, so that none starves.
+        let (jobs, waiting) = mpsc::channel(sessions.len());
+        let waiting = Arc::new(Mutex::new(waiting));
+        let meter = Arc::new(Meter::new(sessions.len()));
+        let mut service = Service { jobs: Some(jobs), threads: Vec::new(), meter };
+        for (index, session) in sessions.into_iter().enumerate() {
+            let (waiting, meter) = (Arc::clone(&waiting), Arc::clone(&service.meter));
+            let thread = std::thread::Builder::new()
+                .name(format!("encode-{index}"))
+                .spawn(move || serve(session, hidden, fault, &waiting, &meter))
+                .map_err(|source| Error::Thread { source })?;
+            service.threads.push(thread);
+        }
+        Ok(service)
+    }
+
+    /// Micro-batches that can be handed in before one comes out, without a wait.
+    pub(super) fn in_flight(&self) -> usize {
+        2 * self.threads.len()
     }
 
     /// The vectors of a micro-batch; waits where the queue is full.
@@ -65,14 +71,22 @@ impl Drop for Service {
         self.jobs = None;
         // The provider must not be unloaded at exit while the session still runs. A panic there has been reported
         // to whoever waited for a reply.
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             thread.join().ok();
         }
     }
 }
 
-fn serve(mut session: Session, hidden: usize, fault: Option<Fault>, mut waiting: mpsc::Receiver<Job>, meter: &Meter) {
-    while let Some(Job { batch, handed_in, reply }) = waiting.blocking_recv() {
+fn serve(
+    mut session: Session,
+    hidden: usize,
+    fault: Option<Fault>,
+    waiting: &Mutex<mpsc::Receiver<Job>>,
+    meter: &Meter,
+) {
+    // Whoever holds the lock waits for the next job, the others for the lock.
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+    while let Some(Job { batch, handed_in, reply }) = next() {
         // Whoever asked may be gone: a run that was stopped need not be encoded to the end.
         if reply.is_closed() {
             continue;

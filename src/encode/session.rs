@@ -12,14 +12,32 @@ use ort::value::{DynTensor, Tensor, TensorRef};
 
 use super::interface::{Feed, Input, Interface};
 use super::library::Library;
-use super::{Error, MicroBatch, Precision, Provider, Result};
+use super::{Chosen, Error, MicroBatch, Precision, Provider, Result};
 
 /// How a session computes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
+    /// The name of the numerics, for messages.
     pub precision: Precision,
+    /// The number format of all products that the graph itself does not quantise.
+    pub floats: Precision,
     pub provider: Provider,
     pub threads: usize,
+    /// Whether other sessions run beside it.
+    pub shared: bool,
+}
+
+impl Settings {
+    /// Those of each session of a plan.
+    pub(super) fn of(chosen: &Chosen) -> Settings {
+        Settings {
+            precision: chosen.precision,
+            floats: chosen.floats(),
+            provider: chosen.provider,
+            threads: chosen.plan.threads.max(1),
+            shared: chosen.plan.sessions > 1,
+        }
+    }
 }
 
 /// Where a graph is.
@@ -66,11 +84,25 @@ impl Session {
         }
     }
 
+    /// What the graph gives for a micro-batch under other names than the CLS rows', each row-major.
+    ///
+    /// # Errors
+    /// Where the provider fails, or there is no such output.
+    pub(super) fn outputs(&mut self, batch: &MicroBatch, names: &[String]) -> Result<Vec<Vec<f32>>> {
+        let (rows, width) = (batch.rows(), batch.width);
+        self.run_for(batch, names).map_err(|source| Error::Run { rows, width, source })
+    }
+
     fn run(&mut self, batch: &MicroBatch) -> ort::Result<Vec<f32>> {
+        let output = self.interface.output.clone();
+        Ok(self.run_for(batch, std::slice::from_ref(&output))?.swap_remove(0))
+    }
+
+    fn run_for(&mut self, batch: &MicroBatch, names: &[String]) -> ort::Result<Vec<Vec<f32>>> {
         let inputs = self.interface.inputs.iter().map(|input| Ok((input.feed.name(), fed(*input, batch)?)));
         let inputs: Vec<(&str, DynTensor)> = inputs.collect::<ort::Result<_>>()?;
         let outputs = self.session.run(inputs)?;
-        Ok(outputs[self.interface.output.as_str()].try_extract_tensor::<f32>()?.1.to_vec())
+        names.iter().map(|name| Ok(outputs[name.as_str()].try_extract_tensor::<f32>()?.1.to_vec())).collect()
     }
 }
 
@@ -137,14 +169,13 @@ fn builder(library: &Library, settings: Settings) -> ort::Result<SessionBuilder>
 }
 
 fn openvino(settings: Settings) -> ExecutionProviderDispatch {
-    let hint = match settings.precision {
-        Precision::Fp32 => "f32",
-        Precision::Bf16 => "bf16",
-    };
+    let hint = if settings.floats == Precision::Bf16 { "bf16" } else { "f32" };
     let config = serde_json::json!({ "CPU": {
         "INFERENCE_PRECISION_HINT": hint,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": settings.threads.to_string(),
+        // Each session pins its threads to the first cores, so that several would share these.
+        "ENABLE_CPU_PINNING": if settings.shared { "NO" } else { "YES" },
     }});
     ort::ep::OpenVINO::default()
         .with_device_type("CPU")

@@ -7,9 +7,20 @@ use prost::Message as _;
 use super::graph::{Lowering, lower, lower_all_tokens};
 use super::model::{Activation, Family};
 use super::tiny::{HIDDEN, TEXTS, Tiny, batch, has_runtime};
-use super::{DeviceChoice, Encoder, EncoderOptions, Error, PrecisionChoice, ProviderChoice, Result, hidden_of};
+use super::{
+    DeviceChoice, Encoder, EncoderOptions, Error, PrecisionChoice, ProviderChoice, Result, Wanted, choose, hidden_of,
+};
 use crate::onnx::{AttributeProto, Dim, INT32, INT64, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
+const WANTED: Wanted = Wanted {
+    precision: PrecisionChoice::Fp32,
+    device: DeviceChoice::Cpu,
+    provider: ProviderChoice::Auto,
+    threads: Some(1),
+    sessions: None,
+    token_budget: None,
+    ready_made: false,
+};
 const PROVIDERS: [ProviderChoice; 2] = [ProviderChoice::OpenVino, ProviderChoice::Mlas];
 
 fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> EncoderOptions {
@@ -17,10 +28,8 @@ fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> En
         model_dir: model_dir.to_owned(),
         graph_cache: graph_cache.to_owned(),
         max_length: 13,
-        precision: PrecisionChoice::Fp32,
-        device: DeviceChoice::Auto,
-        provider,
-        threads: 1,
+        chosen: choose(&Wanted { provider, ..WANTED }, None).unwrap(),
+        calibration: None,
         clean: "none".to_owned(),
     }
 }
@@ -93,7 +102,7 @@ fn a_ready_made_graph_encodes_like_the_one_that_is_built() {
         return;
     }
     let tiny = Tiny::new(Family::Bert, 2, Activation::Gelu);
-    let cls_alone = lower(&tiny.description("").unwrap(), Lowering::Standard, true);
+    let cls_alone = lower(&tiny.description("").unwrap(), Lowering::Standard, true, &[]);
     let cache = tempfile::tempdir().unwrap();
     for (place, model) in [("model.onnx", exported(&tiny)), ("onnx/model.onnx", cls_alone)] {
         let folder = ready_made(place, &model);
@@ -158,12 +167,8 @@ fn a_ready_made_graph_that_cannot_be_used_is_refused_by_name() {
 
 #[test]
 fn bf16_on_onnx_runtimes_own_kernels_is_a_usage_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let wrong = EncoderOptions {
-        precision: PrecisionChoice::Bf16,
-        ..options(folder.path(), folder.path(), ProviderChoice::Mlas)
-    };
-    let error = Encoder::open(&wrong).err().unwrap();
+    let wrong = Wanted { precision: PrecisionChoice::Bf16, provider: ProviderChoice::Mlas, ..WANTED };
+    let error = choose(&wrong, None).unwrap_err();
     // Before anything else: neither the model nor the CPU is looked at.
     assert!(error.is_usage() && error.to_string().contains("bf16 is the OpenVINO provider's"), "{error}");
 }

@@ -18,11 +18,11 @@ pub struct Usage {
     pub tokens: u64,
     /// The tokens paid for: the cells of all micro-batches.
     pub padded_tokens: u64,
-    /// Seconds in which the session ran.
+    /// Seconds in which sessions ran, the mean over them.
     pub busy_seconds: f64,
     /// Seconds from the first micro-batch handed in to the last vector out.
     pub wall_seconds: f64,
-    /// Seconds that micro-batches waited for the session, summed over them.
+    /// Seconds that micro-batches waited for a session, summed over them.
     pub queue_seconds: f64,
 }
 
@@ -33,10 +33,11 @@ impl Usage {
     }
 }
 
-/// The counters behind [`Usage`], shared by callers and the session's thread.
-#[derive(Debug, Default)]
+/// The counters behind [`Usage`], shared by callers and the sessions' threads.
+#[derive(Debug)]
 pub(super) struct Meter {
     state: Mutex<State>,
+    sessions: usize,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +47,11 @@ struct State {
 }
 
 impl Meter {
+    /// Counters for so many sessions side by side.
+    pub(super) fn new(sessions: usize) -> Meter {
+        Meter { state: Mutex::default(), sessions }
+    }
+
     /// A micro-batch was handed in.
     pub(super) fn started(&self, now: Instant) {
         self.lock().first.get_or_insert(now);
@@ -60,7 +66,7 @@ impl Meter {
         usage.rows += batch.rows() as u64;
         usage.tokens += batch.tokens();
         usage.padded_tokens += batch.padded_tokens();
-        usage.busy_seconds += busy.as_secs_f64();
+        usage.busy_seconds += busy.as_secs_f64() / self.sessions as f64;
         usage.queue_seconds += queued.as_secs_f64();
         usage.wall_seconds = wall.as_secs_f64();
     }

@@ -28,7 +28,6 @@ use super::runtime::EmbedRuntime;
 use super::texts::{Counters, Distinct, Encoded};
 use super::{assemble, kept};
 use crate::cache::Failure;
-use crate::encode::plan_micro_batches;
 use crate::schema;
 use crate::tokenize::Tokenized;
 
@@ -221,7 +220,7 @@ impl Unit {
         let mut places = vec![None; mine.len()];
         slots.iter().enumerate().for_each(|(place, slot)| places[*slot] = Some(place as u32));
         let tokenized = self.tokenize(texts.clone(), wanted).await?;
-        let plans = plan_micro_batches(&tokenized.lengths(), self.runtime.token_budget);
+        let plans = self.runtime.encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
         let turn = self.runtime.turn.lock().await;
         let vectors = self.runtime.encoder.encode_texts(&tokenized, plans).await.map_err(external)?;

@@ -30,8 +30,6 @@ pub struct EmbedRuntime {
     pub claims: Option<Claims>,
     /// Applied right behind the encoder.
     pub head: Option<Head>,
-    /// Tokens of a micro-batch, padding included.
-    pub token_budget: usize,
     /// Held by the unit that is at the encoder: units that took turns there would all finish late, and a kill would lose
     /// all of them.
     pub turn: tokio::sync::Mutex<()>,

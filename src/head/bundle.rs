@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::export::{from_safetensors, to_safetensors};
 use super::{Error, Head, Result, TrainingReport, onnx};
-use crate::encode::{EncoderIdentity, Numerics};
+use crate::encode::{Calibration, EncoderIdentity, Numerics};
 
 /// The version of `bundle.json` that is written and read.
 pub const BUNDLE_VERSION: u32 = 1;
@@ -48,6 +48,9 @@ pub struct BundleEncoder {
     pub identity: EncoderIdentity,
     /// How the training vectors were computed.
     pub numerics: Numerics,
+    /// How the encoder was quantised, where it was: scoring must do likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 impl Bundle {
@@ -160,7 +163,13 @@ mod tests {
                     truncation: text("right"),
                     clean: text("none"),
                 },
-                numerics: Numerics { precision: Precision::Fp32, provider: text("cpu"), calibration: None },
+                numerics: Numerics {
+                    precision: Precision::Fp32,
+                    provider: text("cpu"),
+                    calibration: None,
+                    floats: None,
+                },
+                calibration: None,
             },
             training: TrainingReport {
                 recipe: Recipe::article(),

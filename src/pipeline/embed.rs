@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::inputs::{Inputs, Labels};
-use super::stage::{Job, Loaded, Outcome, Planned};
+use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{EmbedOptions, Result};
 use crate::encode;
 use crate::engine::Mode;
@@ -17,8 +17,9 @@ pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("embed");
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found)?);
     let clean = options.read.clean.to_string();
-    let planned = Planned::find(&options.model, options.max_length, &clean, &options.device, terminal)?;
-    let mode = Mode::Embed { hidden: encode::hidden_of(&planned.model.dir)? };
+    let target = Target::find(&options.model, options.max_length, &clean, terminal)?;
+    let mode = Mode::Embed { hidden: encode::hidden_of(&target.model.dir)? };
+    let planned = Planned::of(target, &options.device, CalibrateFrom::Inputs(&inputs), terminal)?;
     let mut resolved = Job::resolve("embed", &inputs)?;
     planned.resolve_into(&mut resolved);
     let job = Job { start, command: "embed", terminal, inputs, out: &options.out, resolved };

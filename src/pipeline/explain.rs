@@ -17,10 +17,10 @@ use serde::Serialize;
 
 use super::inputs::{Inputs, Labels};
 use super::score::{encoder_of, read_options};
-use super::stage::{Job, Planned};
+use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::cache::{Manifest, PartMetadata, Resolved};
-use crate::encode::{self, TOKEN_BUDGET, plan_micro_batches};
+use crate::encode;
 use crate::engine::{Mode, Planner, WorkUnit, task_context};
 use crate::head::Bundle;
 use crate::telemetry::Terminal;
@@ -105,9 +105,10 @@ fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
 fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found)?);
     let clean = options.read.clean.to_string();
-    let planned = Planned::find(&options.model, options.max_length, &clean, &options.device, terminal)?;
-    let mode = Mode::Embed { hidden: encode::hidden_of(&planned.model.dir)? };
-    let planner = planner(&options.out.out, Some(mode), &planned.model.name);
+    let target = Target::find(&options.model, options.max_length, &clean, terminal)?;
+    let mode = Mode::Embed { hidden: encode::hidden_of(&target.model.dir)? };
+    let planned = Planned::of(target, &options.device, CalibrateFrom::Kept, terminal)?;
+    let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
     let mut resolved = Job::resolve("embed", &inputs)?;
     planned.resolve_into(&mut resolved);
     let survey = Survey::of(&inputs, &planner, &resolved)?;
@@ -119,9 +120,10 @@ fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained
     let (bundle, _) = Bundle::load(&options.head)?;
     let read = read_options(options, &bundle)?;
     let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
-    let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
+    let planned =
+        encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, CalibrateFrom::Kept, terminal)?;
     let mode = Mode::Score { classes: bundle.labels.len(), true_label: options.read.label_column.is_some() };
-    let planner = planner(&options.out.out, Some(mode), &planned.model.name);
+    let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
     let mut resolved = Job::resolve("score", &inputs)?;
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), serde_json::json!(bundle.head_digest));
@@ -208,7 +210,7 @@ impl Survey {
         let lengths = tokenized.lengths();
         let tokens: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
         let tokens_a_row = tokens as f64 / texts.len().max(1) as f64;
-        let plans = plan_micro_batches(&lengths, TOKEN_BUDGET);
+        let plans = encoder.micro_batches(&lengths);
         let step = plans.len().div_ceil(SAMPLE_BATCHES).max(1);
         let mut plans: Vec<_> = plans.into_iter().step_by(step).collect();
         let threads = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;

@@ -12,6 +12,7 @@ mod inputs;
 mod kept;
 mod options;
 mod predict;
+mod sample;
 mod score;
 mod show;
 mod spec;

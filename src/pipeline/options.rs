@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use crate::encode::{DeviceChoice, PrecisionChoice, ProviderChoice};
+use crate::encode::{DeviceChoice, PrecisionChoice, ProviderChoice, Wanted};
 use crate::head::RecipeName;
 use crate::ingest::{Clean, Format};
 
@@ -51,7 +51,7 @@ pub struct OutOptions {
 /// What the encoder runs on.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
-    /// Arithmetic of the encoder: auto, fp32 or bf16 (int8 and fp16 are not built yet)
+    /// Arithmetic of the encoder: auto, fp32, bf16 or int8 (fp16 is not built yet)
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<PrecisionChoice>,
     /// Where the encoder runs: auto or cpu (cuda[:N] is not built yet)
@@ -63,6 +63,27 @@ pub struct DeviceOptions {
     /// Threads of the encoder and of the tokenizer [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Encoder sessions that share the threads [default: what `bertline tune` found, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub sessions: Option<u16>,
+    /// Tokens of a micro-batch, padding included [default: what `bertline tune` found, else by provider]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub token_budget: Option<u32>,
+}
+
+impl DeviceOptions {
+    /// The same for the encoder.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            precision: self.precision.unwrap_or_default(),
+            device: self.device,
+            provider: self.provider,
+            threads: self.threads.map(usize::from),
+            sessions: self.sessions.map(usize::from),
+            token_budget: self.token_budget.map(|budget| budget as usize),
+            ready_made: false,
+        }
+    }
 }
 
 /// `bertline ingest`

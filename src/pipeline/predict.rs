@@ -4,8 +4,9 @@ use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::score::encoder_of;
+use super::stage::CalibrateFrom;
 use super::{Error, PredictOptions, Result};
-use crate::encode::{Encoder, TOKEN_BUDGET, plan_micro_batches};
+use crate::encode::Encoder;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -45,7 +46,14 @@ impl Predictor {
     pub fn open(options: &PredictOptions, terminal: Terminal) -> Result<Predictor> {
         let (bundle, head) = Bundle::load(&options.head)?;
         let clean = bundle.encoder.identity.clean.parse()?;
-        let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
+        let planned = encoder_of(
+            &bundle,
+            &options.head,
+            options.model.as_deref(),
+            &options.device,
+            CalibrateFrom::Kept,
+            terminal,
+        )?;
         let (encoder, pool) = planned.open(Terminal { quiet: true, ..terminal })?;
         Ok(Predictor { bundle, head, clean, encoder, pool })
     }
@@ -63,7 +71,7 @@ fn judge(predictor: &Predictor, texts: &[String]) -> Result<Vec<Prediction>> {
     let views: Vec<&str> = filled.iter().map(|i| cleaned[*i].as_str()).collect();
     let tokenized = encoder.tokenizer().encode(&views, pool);
     let threads = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
-    let plans = plan_micro_batches(&tokenized.lengths(), TOKEN_BUDGET);
+    let plans = encoder.micro_batches(&tokenized.lengths());
     let vectors = threads.block_on(encoder.encode_texts(&tokenized, plans))?;
     let mut failed: HashMap<usize, String> =
         vectors.failed.into_iter().map(|failed| (failed.text, failed.reason)).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::inputs::{Inputs, Labels};
-use super::stage::{Job, Loaded, Outcome, Planned};
+use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
 use crate::cache::UnitStats;
 use crate::encode::{PrecisionChoice, ProviderChoice};
@@ -22,7 +22,14 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     let (bundle, head) = Bundle::load(&options.head)?;
     let read = read_options(options, &bundle)?;
     let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
-    let planned = encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, terminal)?;
+    let planned = encoder_of(
+        &bundle,
+        &options.head,
+        options.model.as_deref(),
+        &options.device,
+        CalibrateFrom::Inputs(&inputs),
+        terminal,
+    )?;
     let true_label = options.read.label_column.is_some();
     let mode = Mode::Score { classes: bundle.labels.len(), true_label };
     let mut resolved = Job::resolve("score", &inputs)?;
@@ -58,6 +65,7 @@ pub(super) fn encoder_of(
     dir: &Path,
     model: Option<&str>,
     device: &DeviceOptions,
+    calibrate: CalibrateFrom<'_>,
     terminal: Terminal,
 ) -> Result<Planned> {
     let trained = &bundle.encoder;
@@ -70,13 +78,15 @@ pub(super) fn encoder_of(
     };
     let device = DeviceOptions { precision: Some(precision), provider, ..device.clone() };
     let name = model.unwrap_or(&trained.model);
-    let mut planned = Planned::find(name, trained.identity.max_length, &trained.identity.clean, &device, terminal)?;
-    if asked.is_none() {
-        planned.reason = Some("as the head was trained");
-    }
-    let differences = planned.identity.differences(&trained.identity);
+    let target = Target::find(name, trained.identity.max_length, &trained.identity.clean, terminal)?;
+    let differences = target.identity.differences(&trained.identity);
     if !differences.is_empty() {
         return Err(Error::OtherEncoder { head: dir.to_owned(), differences: differences.join("; ") });
+    }
+    let calibrate = trained.calibration.as_ref().map_or(calibrate, CalibrateFrom::Head);
+    let mut planned = Planned::of(target, &device, calibrate, terminal)?;
+    if asked.is_none() {
+        planned.reason = Some("as the head was trained");
     }
     if planned.numerics != trained.numerics {
         terminal.warn(&format!(

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 use super::inputs::Inputs;
 use super::{DeviceOptions, Error, OutOptions, Result};
 use crate::cache::{Claims, Key, Output, PartMetadata, Resolved, State, UnitStats};
-use crate::encode::{self, Encoder, EncoderIdentity, EncoderOptions, Numerics, PrecisionChoice};
+use crate::encode::{
+    self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Precision, Tuned, Wanted,
+};
 use crate::engine::{self, EmbedRuntime, Head, Mode, Planner, Runner, task_context};
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
@@ -38,67 +40,145 @@ impl Outcome {
     }
 }
 
-/// The model that a stage uses, and what its vectors will be; nothing of it is loaded yet.
-pub(super) struct Planned {
+/// A model and what its vectors mean; nothing of it is loaded yet.
+pub(super) struct Target {
     pub(super) model: ModelFiles,
     pub(super) identity: EncoderIdentity,
+    pub(super) graph_cache: PathBuf,
+    built: bool,
+}
+
+impl Target {
+    /// Finds the model, pulling it if need be.
+    pub(super) fn find(name: &str, max_length: u32, clean: &str, terminal: Terminal) -> Result<Target> {
+        let model = model::resolve(name, &mut |event| say_event(terminal, &event))?;
+        let identity = encode::identity_of(&model.dir, max_length as usize, clean)?;
+        let built = encode::is_built(&model.dir)?;
+        Ok(Target { graph_cache: model::graph_cache()?, model, identity, built })
+    }
+
+    /// What runs, out of flags, tuning and this CPU.
+    pub(super) fn choose(&self, wanted: Wanted) -> Result<Chosen> {
+        let tuned = Tuned::load(&self.graph_cache, &Host::here()?, &self.identity, wanted.threads())?;
+        Ok(encode::choose(&Wanted { ready_made: !self.built, ..wanted }, tuned.as_ref())?)
+    }
+
+    /// The int8 calibration that is kept for the model, if there is one.
+    pub(super) fn kept_calibration(&self) -> Result<Option<Calibration>> {
+        Ok(encode::kept_calibration(&self.graph_cache, &self.identity)?)
+    }
+
+    /// Loads the encoder; int8 takes the kept calibration where none is given.
+    pub(super) fn open(&self, chosen: &Chosen, calibration: Option<Arc<Calibration>>) -> Result<Encoder> {
+        let calibration = match (chosen.precision, calibration) {
+            (Precision::Int8, None) => self.kept_calibration()?.map(Arc::new),
+            (_, given) => given,
+        };
+        Ok(Encoder::open(&EncoderOptions { calibration, ..self.options(chosen) })?)
+    }
+
+    fn options(&self, chosen: &Chosen) -> EncoderOptions {
+        EncoderOptions {
+            model_dir: self.model.dir.clone(),
+            graph_cache: self.graph_cache.clone(),
+            max_length: self.identity.max_length as usize,
+            chosen: chosen.clone(),
+            calibration: None,
+            clean: self.identity.clean.clone(),
+        }
+    }
+}
+
+/// Where an int8 calibration comes from.
+#[derive(Clone, Copy)]
+pub(super) enum CalibrateFrom<'a> {
+    /// The one that is kept, else these inputs' first texts.
+    Inputs(&'a Arc<Inputs>),
+    /// The one that a head was trained with.
+    Head(&'a Calibration),
+    /// The one that is kept, or none.
+    Kept,
+}
+
+/// An encoder that a stage is going to open.
+pub(super) struct Planned {
+    pub(super) target: Target,
     pub(super) numerics: Numerics,
     /// Why this precision, where it is neither asked for nor the encoder's own choice.
     pub(super) reason: Option<&'static str>,
-    options: EncoderOptions,
+    chosen: Chosen,
+    calibration: Option<Arc<Calibration>>,
 }
 
 impl Planned {
-    /// Finds the model (pulling it if need be) and resolves precision and device.
-    pub(super) fn find(
-        name: &str,
-        max_length: u32,
-        clean: &str,
+    /// Settles what runs; an int8 encoder that has no calibration yet is calibrated.
+    pub(super) fn of(
+        target: Target,
         device: &DeviceOptions,
+        from: CalibrateFrom<'_>,
         terminal: Terminal,
     ) -> Result<Planned> {
-        let model = model::resolve(name, &mut |event| say_event(terminal, &event))?;
-        let max_length = max_length as usize;
-        let identity = encode::identity_of(&model.dir, max_length, clean)?;
-        let precision = device.precision.unwrap_or(PrecisionChoice::Auto);
-        let numerics = encode::numerics_of(precision, device.device, device.provider)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let options = EncoderOptions {
-            model_dir: model.dir.clone(),
-            graph_cache: model::graph_cache()?,
-            max_length,
-            precision,
-            device: device.device,
-            provider: device.provider,
-            threads: device.threads.map_or(cores, usize::from),
-            clean: clean.to_owned(),
+        let chosen = target.choose(device.wanted())?;
+        let calibration = match chosen.precision {
+            Precision::Int8 => Some(Arc::new(calibration(&target, &chosen, from, terminal)?)),
+            _ => None,
         };
-        Ok(Planned { model, identity, numerics, reason: None, options })
+        let numerics = chosen.numerics(calibration.as_deref().map(Calibration::digest));
+        Ok(Planned { target, numerics, reason: None, chosen, calibration })
     }
 
     /// Loads it.
     pub(super) fn open(&self, terminal: Terminal) -> Result<(Encoder, Pool)> {
-        let encoder = Encoder::open(&self.options)?;
+        let encoder = self.target.open(&self.chosen, self.calibration.clone())?;
         terminal.say(&format!(
-            "encoder: {} on {}, {} threads, {} ({})",
-            self.model.name,
+            "encoder: {} on {}, {} ({}); {} ({})",
+            self.target.model.name,
             encoder.device(),
-            encoder.threads(),
             encoder.numerics(),
-            self.reason.unwrap_or(encoder.precision_reason())
+            self.reason.unwrap_or(&self.chosen.reason),
+            self.chosen.plan,
+            self.chosen.plan_source,
         ));
-        let pool = Pool::new(self.options.threads)?;
+        let pool = Pool::new(self.chosen.plan.sessions * self.chosen.plan.threads)?;
         Ok((encoder, pool))
     }
 
     /// What of the encoder determines the output.
     pub(super) fn resolve_into(&self, resolved: &mut Resolved) {
-        resolved.insert("model".to_owned(), json!(self.model.name));
-        resolved.insert("encoder".to_owned(), json!(self.identity));
-        resolved.insert("encoder_id".to_owned(), json!(self.identity.id()));
+        resolved.insert("model".to_owned(), json!(self.target.model.name));
+        resolved.insert("encoder".to_owned(), json!(self.target.identity));
+        resolved.insert("encoder_id".to_owned(), json!(self.target.identity.id()));
         resolved.insert("numerics".to_owned(), json!(self.numerics.to_string()));
         resolved.insert("numerics_parts".to_owned(), json!(self.numerics));
+        // Whole, so that a head can be trained on the vectors where the model cache is another.
+        if let Some(calibration) = &self.calibration {
+            resolved.insert("calibration".to_owned(), json!(calibration));
+        }
     }
+}
+
+/// The calibration of an int8 encoder, made where there is none.
+fn calibration(target: &Target, chosen: &Chosen, from: CalibrateFrom<'_>, terminal: Terminal) -> Result<Calibration> {
+    let kept = || -> Result<Option<Calibration>> { target.kept_calibration() };
+    let inputs = match from {
+        CalibrateFrom::Head(calibration) => return Ok(calibration.clone()),
+        CalibrateFrom::Kept => return kept()?.ok_or(Error::Encode(encode::Error::NotCalibrated)),
+        CalibrateFrom::Inputs(inputs) => match kept()? {
+            Some(calibration) => return Ok(calibration),
+            None => inputs,
+        },
+    };
+    let texts = inputs.sample(encode::SAMPLE_TEXTS)?;
+    terminal.say(&format!("int8: calibrating on {} texts of the input, once for this model ...", texts.len()));
+    let mut progress = |share: f64| terminal.status(&format!("int8: {:.0} %", share * 100.0));
+    let made = encode::calibrate(&target.options(chosen), &texts, &mut progress)?;
+    terminal.say(&format!(
+        "int8: {} products in 8 bits; on texts kept apart, cosine to fp32 {:.4} at worst, {:.5} on average",
+        made.products(),
+        made.worst_cosine,
+        made.mean_cosine
+    ));
+    Ok(made)
 }
 
 /// Says what a pull does; the many steps of a file's progress become one line that is drawn over.
@@ -199,21 +279,14 @@ impl Job<'_> {
             Mode::Embed { .. } => Some(Claims::new(committed(output)?)),
             Mode::Score { .. } => None,
         };
-        let report = EncoderReport::of(&encoder, &planned.model.name);
+        let report = EncoderReport::of(&encoder, &planned.target.model.name);
         let metadata = PartMetadata::from([
-            ("bertline.encoder_id".to_owned(), planned.identity.id()),
+            ("bertline.encoder_id".to_owned(), planned.target.identity.id()),
             ("bertline.numerics".to_owned(), planned.numerics.to_string()),
-            ("bertline.model".to_owned(), planned.model.name.clone()),
+            ("bertline.model".to_owned(), planned.target.model.name.clone()),
         ]);
-        let planner = Planner { out, mode: Some(mode), model: planned.model.name.clone(), metadata };
-        let runtime = EmbedRuntime {
-            encoder,
-            pool,
-            claims,
-            head,
-            token_budget: encode::TOKEN_BUDGET,
-            turn: tokio::sync::Mutex::default(),
-        };
+        let planner = Planner { out, mode: Some(mode), model: planned.target.model.name.clone(), metadata };
+        let runtime = EmbedRuntime { encoder, pool, claims, head, turn: tokio::sync::Mutex::default() };
         Ok((Some(Arc::new(runtime)), report, planner))
     }
 }

@@ -130,6 +130,7 @@ fn encoder(set: &FeatureSet) -> Result<BundleEncoder> {
         model: serde_json::from_value(field("model")).map_err(damaged)?,
         identity: serde_json::from_value(field("encoder")).map_err(damaged)?,
         numerics: serde_json::from_value(field("numerics_parts")).map_err(damaged)?,
+        calibration: serde_json::from_value(field("calibration")).map_err(damaged)?,
     })
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cache::{Manifest, UnitStats};
-use crate::encode::Encoder;
+use crate::encode::{Encoder, Plan};
 use crate::telemetry::peak_rss_bytes;
 
 /// One input argument.
@@ -55,8 +55,12 @@ pub struct EncoderReport {
     pub precision: Option<String>,
     /// Why this precision.
     pub precision_reason: Option<String>,
-    /// Threads.
+    /// Threads over all sessions.
     pub threads: Option<usize>,
+    /// How the sessions share the machine.
+    pub plan: Option<Plan>,
+    /// Where the plan comes from: `default`, `tuned` or `flags`.
+    pub plan_source: Option<String>,
 }
 
 impl EncoderReport {
@@ -70,8 +74,10 @@ impl EncoderReport {
             device: Some(encoder.device().to_owned()),
             provider: Some(encoder.numerics().provider.clone()),
             precision: Some(encoder.numerics().precision.to_string()),
-            precision_reason: Some(encoder.precision_reason().to_owned()),
-            threads: Some(encoder.threads()),
+            precision_reason: Some(encoder.chosen().reason.clone()),
+            threads: Some(encoder.plan().sessions * encoder.plan().threads),
+            plan: Some(encoder.plan()),
+            plan_source: Some(encoder.chosen().plan_source.to_owned()),
         }
     }
 }

@@ -41,7 +41,7 @@ fn a_precision_or_device_that_is_not_built_is_refused_and_never_replaced() {
     let place = Place::new();
     place.write("in.csv", "text\nfine\n");
     let embed = |flag, value| place.run(&["embed", "--model", &model, "in.csv", "--out", "out", flag, value]);
-    embed("--precision", "int8").fails(2, &["int8", "fp32"]);
+    embed("--precision", "fp16").fails(2, &["fp16", "int8", "fp32"]);
     embed("--precision", "double").fails(2, &["double", "fp32"]);
     embed("--device", "cuda").fails(2, &["cuda", "cpu"]);
     embed("--device", "tpu").fails(2, &["tpu", "cpu"]);

@@ -164,9 +164,11 @@ impl Place {
         Ran::of(&child.wait_with_output().unwrap())
     }
 
-    /// `embed` with the test model; it must succeed.
+    /// `embed` with the test model; it must succeed. In fp32 unless told otherwise: what tests expect of numbers must not
+    /// depend on what `auto` finds the CPU to be capable of.
     #[track_caller]
     pub fn embed(&self, model: &str, arguments: &[&str]) -> Ran {
-        self.run(&[&["embed", "--model", model], arguments].concat()).ok()
+        let precision: &[&str] = if arguments.contains(&"--precision") { &[] } else { &["--precision", "fp32"] };
+        self.run(&[&["embed", "--model", model], precision, arguments].concat()).ok()
     }
 }

@@ -3,6 +3,7 @@
 //! ONNX Runtime finds these in standard graphs only where they look as an exporter writes them, and a last layer that is
 //! cut to the CLS row does not: so they are written down. Biases go into the operators that use a product.
 
+use super::super::int8::Site;
 use super::super::interface::Feed;
 use super::super::model::{Activation, Embeddings, Layer, Linear, Norm};
 use super::{Nodes, Operators};
@@ -15,14 +16,14 @@ const VERSION: i64 = 1;
 const ABSENT: &str = "";
 
 /// The graph so far.
-pub(super) struct Fused {
-    nodes: Nodes,
+pub(super) struct Fused<'a> {
+    nodes: Nodes<'a>,
     masked: bool,
 }
 
-impl Fused {
-    pub(super) fn new(masked: bool) -> Fused {
-        Fused { nodes: Nodes::default(), masked }
+impl<'a> Fused<'a> {
+    pub(super) fn new(masked: bool, sites: &'a [Site]) -> Fused<'a> {
+        Fused { nodes: Nodes::new(sites), masked }
     }
 
     fn add(&mut self, op_type: &str, inputs: &[&str], name: &str, attributes: Vec<AttributeProto>) -> String {
@@ -42,7 +43,7 @@ impl Fused {
     }
 }
 
-impl Operators for Fused {
+impl<'a> Operators<'a> for Fused<'a> {
     fn embeddings(&mut self, embeddings: &Embeddings, hidden: usize) -> String {
         let Embeddings { words, places, norm } = embeddings;
         self.nodes.constant(TensorProto::floats("words", &[words.len() / hidden, hidden], words));
@@ -58,9 +59,7 @@ impl Operators for Fused {
     }
 
     fn linear(&mut self, linear: &Linear, rows: &str) -> String {
-        let Linear { name, inputs, outputs, weight, .. } = linear;
-        let weight = self.nodes.floats(format!("{name}.weight"), &[*inputs, *outputs], weight);
-        self.nodes.add("MatMul", &[rows, &weight], &format!("{name}/product"), vec![])
+        self.nodes.product(linear, rows)
     }
 
     fn attention(&mut self, layer: &Layer, heads: usize, products: [&str; 3]) -> String {
@@ -98,7 +97,7 @@ impl Operators for Fused {
         }
     }
 
-    fn nodes(&mut self) -> &mut Nodes {
+    fn nodes(&mut self) -> &mut Nodes<'a> {
         &mut self.nodes
     }
 

@@ -11,10 +11,12 @@
 
 mod fused;
 mod nodes;
+mod product;
 mod standard;
 
 use serde::Serialize;
 
+use super::int8::Site;
 use super::interface::{CLS, Feed};
 use super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
 use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
@@ -23,7 +25,7 @@ use nodes::Nodes;
 use standard::Standard;
 
 /// Changes whenever the graph of the same files would differ: graphs of another version are built again.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// The operator set that has Gelu as one operator, and the file version that goes with it.
 pub(super) const OPSET: i64 = 20;
 pub(super) const IR_VERSION: i64 = 10;
@@ -52,11 +54,10 @@ impl Lowering {
 ///
 /// A product and its bias are two steps, because fused operators add the bias where they use the product: whatever takes
 /// a product takes its [`Linear`] along.
-trait Operators {
+trait Operators<'a> {
     /// Words and places, normalised: [rows, width, hidden].
     fn embeddings(&mut self, embeddings: &Embeddings, hidden: usize) -> String;
-    /// The product with a weight, [rows, tokens, inputs] to [rows, tokens, outputs]: the one place of each lowering that
-    /// multiplies by weights.
+    /// The product with a weight, [rows, tokens, inputs] to [rows, tokens, outputs], by [`Nodes::product`].
     fn linear(&mut self, linear: &Linear, rows: &str) -> String;
     /// The context of a layer's query, key and value products in that order, heads merged: [rows, tokens, hidden].
     fn attention(&mut self, layer: &Layer, heads: usize, products: [&str; 3]) -> String;
@@ -65,20 +66,46 @@ trait Operators {
     /// The activation of a product.
     fn activate(&mut self, linear: &Linear, product: &str, activation: Activation) -> String;
     /// Where nodes and constants are gathered.
-    fn nodes(&mut self) -> &mut Nodes;
+    fn nodes(&mut self) -> &mut Nodes<'a>;
     /// All that was gathered, as a model.
     fn finish(self, inputs: Vec<ValueInfoProto>, output: ValueInfoProto) -> ModelProto;
 }
 
 /// The graph of an encoder; without `masked` it takes no lengths, and all rows must be as long as the batch is wide.
-pub(super) fn lower(description: &Description, lowering: Lowering, masked: bool) -> ModelProto {
+///
+/// What `sites` name is quantised.
+pub(super) fn lower(description: &Description, lowering: Lowering, masked: bool, sites: &[Site]) -> ModelProto {
     match lowering {
-        Lowering::Standard => encoder(Standard::new(masked), description, masked),
-        Lowering::Fused => encoder(Fused::new(masked), description, masked),
+        Lowering::Standard => encoder(Standard::new(masked, sites), description, masked),
+        Lowering::Fused => encoder(Fused::new(masked, sites), description, masked),
     }
 }
 
-fn encoder(mut operators: impl Operators, description: &Description, masked: bool) -> ModelProto {
+/// The graph with what goes into these products as further outputs, whose names come with it.
+pub(super) fn tapped(description: &Description, lowering: Lowering, products: &[&str]) -> (ModelProto, Vec<String>) {
+    let mut model = lower(description, lowering, true, &[]);
+    let graph = model.graph.as_mut().expect("a lowered model has a graph; this is a bug");
+    let taps: Vec<String> = products
+        .iter()
+        .map(|product| {
+            let output = format!("{product}/product");
+            let node = graph.node.iter().find(|node| node.output[0] == output);
+            node.expect("each product is a node of its name; this is a bug").input[0].clone()
+        })
+        .collect();
+    for (index, tap) in taps.iter().enumerate() {
+        if !taps[..index].contains(tap) {
+            graph.output.push(ValueInfoProto::new(
+                tap,
+                FLOAT,
+                &[Dim::Named("rows"), Dim::Named("tokens"), Dim::Named("channels")],
+            ));
+        }
+    }
+    (model, taps)
+}
+
+fn encoder<'a>(mut operators: impl Operators<'a>, description: &Description, masked: bool) -> ModelProto {
     let rows = walk(&mut operators, description, true);
     operators.nodes().int64s("token_axis", &[1]);
     operators.nodes().add("Squeeze", &[&rows, "token_axis"], CLS, vec![]);
@@ -93,7 +120,7 @@ fn inputs(masked: bool) -> Vec<ValueInfoProto> {
 }
 
 /// The last hidden state: of the CLS row alone where it is `cut`, [rows, 1, hidden], else of all tokens.
-fn walk(operators: &mut impl Operators, description: &Description, cut: bool) -> String {
+fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> String {
     let mut rows = operators.embeddings(&description.embeddings, description.hidden);
     for (number, layer) in description.layers.iter().enumerate() {
         // The rows that ask are fewer than those asked where only one is wanted of the answer.
@@ -119,7 +146,7 @@ fn walk(operators: &mut impl Operators, description: &Description, cut: bool) ->
 /// A graph that gives the rows of all tokens, as an exporter's does.
 #[cfg(test)]
 pub(super) fn lower_all_tokens(description: &Description) -> ModelProto {
-    let mut operators = Standard::new(true);
+    let mut operators = Standard::new(true, &[]);
     let rows = walk(&mut operators, description, false);
     let name = "last_hidden_state";
     operators.nodes().add("Identity", &[&rows], name, vec![]);
@@ -127,7 +154,7 @@ pub(super) fn lower_all_tokens(description: &Description) -> ModelProto {
     operators.finish(inputs(true), ValueInfoProto::new(name, FLOAT, &dims))
 }
 
-fn cls_row(nodes: &mut Nodes, layer: &Layer, rows: &str) -> String {
+fn cls_row(nodes: &mut Nodes<'_>, layer: &Layer, rows: &str) -> String {
     nodes.int64s("zero", &[0]);
     nodes.int64s("one", &[1]);
     nodes.add("Slice", &[rows, "zero", "one", "one"], &format!("{}/cls_row", layer.name), vec![])

@@ -2,16 +2,27 @@
 
 use crate::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
+use super::super::int8::Site;
 use super::{IR_VERSION, OPSET};
 
 /// What has been gathered so far. A node's output has the node's name.
-#[derive(Default)]
-pub(super) struct Nodes {
+pub(super) struct Nodes<'a> {
+    /// What is quantised.
+    pub(super) sites: &'a [Site],
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
 }
 
-impl Nodes {
+impl<'a> Nodes<'a> {
+    pub(super) fn new(sites: &'a [Site]) -> Nodes<'a> {
+        Nodes { sites, nodes: Vec::new(), constants: Vec::new() }
+    }
+
+    /// Whether a node of this name is there already.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.nodes.iter().any(|node| node.output[0] == name)
+    }
+
     /// Adds a node of the standard operator set and returns its output.
     pub(super) fn add(
         &mut self,

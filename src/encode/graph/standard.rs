@@ -3,6 +3,7 @@
 //! OpenVINO recognises attention, GELU and norms in this form and fuses them.
 
 use super::super::batch::WIDTH_STEP;
+use super::super::int8::Site;
 use super::super::interface::Feed;
 use super::super::model::{Activation, Embeddings, Layer, Linear, Norm};
 use super::{Nodes, Operators};
@@ -15,14 +16,14 @@ const MASKED: f32 = -10_000.0;
 const BIAS: &str = "padding/bias";
 
 /// The graph so far.
-pub(super) struct Standard {
-    nodes: Nodes,
+pub(super) struct Standard<'a> {
+    nodes: Nodes<'a>,
     masked: bool,
 }
 
-impl Standard {
-    pub(super) fn new(masked: bool) -> Standard {
-        Standard { nodes: Nodes::default(), masked }
+impl<'a> Standard<'a> {
+    pub(super) fn new(masked: bool, sites: &'a [Site]) -> Standard<'a> {
+        Standard { nodes: Nodes::new(sites), masked }
     }
 
     /// 0 for a token and [`MASKED`] for padding: [rows, 1, 1, width].
@@ -57,7 +58,7 @@ impl Standard {
     }
 }
 
-impl Operators for Standard {
+impl<'a> Operators<'a> for Standard<'a> {
     fn embeddings(&mut self, embeddings: &Embeddings, hidden: usize) -> String {
         let Embeddings { words, places, norm } = embeddings;
         let place_count = places.len() / hidden;
@@ -77,10 +78,9 @@ impl Operators for Standard {
     }
 
     fn linear(&mut self, linear: &Linear, rows: &str) -> String {
-        let Linear { name, inputs, outputs, weight, bias } = linear;
-        let weight = self.nodes.floats(format!("{name}.weight"), &[*inputs, *outputs], weight);
+        let Linear { name, outputs, bias, .. } = linear;
+        let product = self.nodes.product(linear, rows);
         let bias = self.nodes.floats(format!("{name}.bias"), &[*outputs], bias);
-        let product = self.nodes.add("MatMul", &[rows, &weight], &format!("{name}/product"), vec![]);
         self.nodes.add("Add", &[&product, &bias], &format!("{name}/sum"), vec![])
     }
 
@@ -119,7 +119,7 @@ impl Operators for Standard {
         self.nodes.add(op_type, &[product], &format!("{}/active", linear.name), attributes)
     }
 
-    fn nodes(&mut self) -> &mut Nodes {
+    fn nodes(&mut self) -> &mut Nodes<'a> {
         &mut self.nodes
     }
 

@@ -18,9 +18,14 @@ const RUNS: [(Lowering, Provider); 3] =
 
 fn vectors(description: &Description, run: (Lowering, Provider), texts: &[&[u32]], masked: bool) -> Vec<f32> {
     let (lowering, provider) = run;
-    let bytes = lower(description, lowering, masked).encode_to_vec();
+    self::run(&lower(description, lowering, masked, &[]), provider, texts, masked)
+}
+
+fn run(model: &ModelProto, provider: Provider, texts: &[&[u32]], masked: bool) -> Vec<f32> {
+    let bytes = model.encode_to_vec();
     let graph = Graph::Memory { name: "tiny", bytes: &bytes };
-    let settings = Settings { precision: Precision::Fp32, provider, threads: 1 };
+    let settings =
+        Settings { precision: Precision::Fp32, floats: Precision::Fp32, provider, threads: 1, shared: false };
     let interface = Interface::built(HIDDEN, masked);
     let mut session = Session::open(library::load().unwrap(), graph, interface, settings).unwrap();
     let width = if masked { 16 } else { texts[0].len() };
@@ -69,7 +74,7 @@ fn each_lowering_names_only_its_operator_sets() {
     for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
         let description = Tiny::new(Family::Bert, 2, activation).description("").unwrap();
         for (lowering, allowed) in [(Lowering::Standard, &[""][..]), (Lowering::Fused, &["", fused::DOMAIN])] {
-            let bytes = lower(&description, lowering, true).encode_to_vec();
+            let bytes = lower(&description, lowering, true, &[]).encode_to_vec();
             let model = ModelProto::decode(bytes.as_slice()).unwrap();
             let imported: Vec<&str> = model.opset_import.iter().map(|opset| opset.domain()).collect();
             assert_eq!(imported, allowed);
@@ -83,11 +88,51 @@ fn each_lowering_names_only_its_operator_sets() {
 }
 
 #[test]
+fn a_site_is_rounded_once_and_every_provider_rounds_alike() {
+    if !has_runtime() {
+        return;
+    }
+    let description = Tiny::new(Family::Bert, 2, Activation::Gelu).description("").unwrap();
+    let layer = &description.layers[0];
+    let products = [&layer.query, &layer.key, &layer.value].map(|linear| linear.name.clone()).to_vec();
+    let smoothing = (1..=HIDDEN).map(|channel| channel as f32 / 4.0).collect();
+    let site = Site { products, low: -9.0, high: 9.0, smoothing };
+    let exact = vectors(&description, RUNS[0], &TEXTS, true);
+    let found = RUNS.map(|(lowering, provider)| {
+        let model = lower(&description, lowering, true, std::slice::from_ref(&site));
+        let nodes = &model.graph.as_ref().unwrap().node;
+        let count = |op: &str| nodes.iter().filter(|node| node.op_type() == op).count();
+        // The rows are shared by three products, each with a weight of its own.
+        assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (1, 4));
+        run(&model, provider, &TEXTS, true)
+    });
+    for other in &found[1..] {
+        let fidelity = super::super::Fidelity::of(other, &found[0], HIDDEN);
+        assert!(fidelity.worst_cosine > 0.9999, "{fidelity:?}");
+    }
+    let fidelity = super::super::Fidelity::of(&found[0], &exact, HIDDEN);
+    assert!(fidelity.worst_cosine > 0.98 && fidelity.max_difference > 1e-4, "{fidelity:?}");
+}
+
+#[test]
+fn taps_are_what_goes_into_the_products() {
+    let description = Tiny::new(Family::Bert, 2, Activation::Gelu).description("").unwrap();
+    let layer = &description.layers[0];
+    for lowering in [Lowering::Standard, Lowering::Fused] {
+        let (model, taps) = tapped(&description, lowering, &[&layer.query.name, &layer.value.name, &layer.down.name]);
+        assert_eq!(taps[0], taps[1]);
+        assert!(taps[2].ends_with("/active"), "{}", taps[2]);
+        let outputs: Vec<&str> = model.graph.as_ref().unwrap().output.iter().map(|output| output.name()).collect();
+        assert_eq!(outputs, [CLS, &taps[0], &taps[2]]);
+    }
+}
+
+#[test]
 fn only_a_masked_graph_takes_lengths_and_only_the_last_layer_is_cut() {
     let description = Tiny::new(Family::Bert, 3, Activation::Gelu).description("").unwrap();
     for lowering in [Lowering::Standard, Lowering::Fused] {
         for (masked, inputs) in [(true, &["input_ids", "lengths"][..]), (false, &["input_ids"])] {
-            let graph = lower(&description, lowering, masked).graph.unwrap();
+            let graph = lower(&description, lowering, masked, &[]).graph.unwrap();
             assert_eq!(graph.input.iter().map(|input| input.name()).collect::<Vec<_>>(), inputs);
             let cuts: Vec<&str> =
                 graph.node.iter().map(|node| node.name()).filter(|name| name.ends_with("cls_row")).collect();

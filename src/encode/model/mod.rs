@@ -22,6 +22,7 @@ pub(super) use description::{Description, Embeddings, Layer, Linear, Norm};
 pub(super) use ready::Ready;
 pub(super) use weights::WeightsFile;
 
+use super::interface::Interface;
 use super::{Error, Result};
 use crate::tokenize::Tokenizer;
 
@@ -60,6 +61,22 @@ impl Model {
         match self {
             Model::Built(architecture) => architecture.hidden,
             Model::Ready(ready) => ready.interface.hidden,
+        }
+    }
+
+    /// What its graph takes and gives.
+    pub(super) fn interface(&self) -> Interface {
+        match self {
+            Model::Built(architecture) => Interface::built(architecture.hidden, true),
+            Model::Ready(ready) => ready.interface.clone(),
+        }
+    }
+
+    /// Refuses int8 where there is no graph to be quantised.
+    pub(super) fn check_int8(&self, model_dir: &Path) -> Result<()> {
+        match self {
+            Model::Built(_) => Ok(()),
+            Model::Ready(_) => Err(Error::ReadyMadeInt8 { model_dir: model_dir.to_owned() }),
         }
     }
 

@@ -1,0 +1,204 @@
+//! Which precision, provider and plan run, out of what was asked for, what was tuned and what this CPU can do.
+//!
+//! Flags win over what `bertline tune` found, and that over rules of thumb from the machines that were measured. The
+//! reason is kept: it is printed and goes into `run.json`.
+
+use super::{
+    DeviceChoice, Error, Measured, Numerics, Plan, Precision, PrecisionChoice, Provider, ProviderChoice, Result, Tuned,
+    library,
+};
+
+/// The cosine to fp32 that every text must keep for a precision to be taken without being asked for.
+pub const AUTO_COSINE: f64 = 0.9999;
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// The precision.
+    pub precision: PrecisionChoice,
+    /// The device.
+    pub device: DeviceChoice,
+    /// The execution provider.
+    pub provider: ProviderChoice,
+    /// Threads in all; the machine's cores where nothing is said.
+    pub threads: Option<usize>,
+    /// Sessions that share them.
+    pub sessions: Option<usize>,
+    /// Tokens of a micro-batch.
+    pub token_budget: Option<usize>,
+    /// Whether the graph is a ready-made one, which is of standard operators.
+    pub ready_made: bool,
+}
+
+/// What runs, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// The number format of the weight products.
+    pub precision: Precision,
+    /// Who computes.
+    pub provider: Provider,
+    /// How the machine is used.
+    pub plan: Plan,
+    /// Why this precision and provider.
+    pub reason: String,
+    /// Where the plan comes from: `default`, `tuned` or `flags`.
+    pub plan_source: &'static str,
+}
+
+impl Wanted {
+    /// Threads in all.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+}
+
+impl Chosen {
+    /// How vectors are computed; `calibration` is the digest of an int8 encoder's.
+    pub fn numerics(&self, calibration: Option<String>) -> Numerics {
+        let floats = (self.precision == Precision::Int8).then(|| self.floats());
+        Numerics { precision: self.precision, provider: self.provider.name().to_owned(), calibration, floats }
+    }
+
+    /// The number format of all that is not quantised.
+    pub(super) fn floats(&self) -> Precision {
+        match self.provider {
+            Provider::OpenVino => self.precision.floats(),
+            Provider::Mlas => Precision::Fp32,
+        }
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// A usage error where what was asked for is not to be had here.
+pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
+    wanted.device.check()?;
+    let provider = wanted.provider;
+    let fastest = |precision: Option<Precision>| {
+        tuned?.fastest(|measured| {
+            let runs = provider == ProviderChoice::Auto || provider == measured.provider.into();
+            runs && match precision {
+                Some(precision) => measured.precision == precision,
+                None => measured.precision != Precision::Int8 && measured.worst_cosine >= AUTO_COSINE,
+            }
+        })
+    };
+    let (precision, tuned, reason) = match wanted.precision.named()? {
+        Some(precision) => (precision, fastest(Some(precision)), "asked for".to_owned()),
+        None => match fastest(None) {
+            Some(best) => (best.precision, Some(best), reason_of(best)),
+            None => rule(wanted.provider),
+        },
+    };
+    if wanted.provider == ProviderChoice::Mlas {
+        Provider::Mlas.check(precision)?;
+    }
+    if precision == Precision::Bf16 && !library::cpu_has_bf16() {
+        return Err(Error::NoBf16);
+    }
+    let provider = match wanted.provider {
+        ProviderChoice::OpenVino => Provider::OpenVino,
+        ProviderChoice::Mlas => Provider::Mlas,
+        ProviderChoice::Auto => {
+            tuned.map_or_else(|| best_provider(precision, wanted.ready_made), |tuned| tuned.provider)
+        }
+    };
+    let (plan, plan_source) = plan(wanted, provider, tuned.map(|tuned| tuned.plan));
+    Ok(Chosen { precision, provider, plan, reason, plan_source })
+}
+
+fn reason_of(best: &Measured) -> String {
+    format!("auto: the fastest that was tuned here, {:.0} tokens/s", best.tokens_per_second)
+}
+
+/// What is best where nothing was tuned, by the machines that were measured.
+fn rule(provider: ProviderChoice) -> (Precision, Option<&'static Measured>, String) {
+    match library::cpu_has_bf16() && provider != ProviderChoice::Mlas {
+        true => (Precision::Bf16, None, "auto: this CPU multiplies bf16, worst cosine 0.9999".to_owned()),
+        false => (Precision::Fp32, None, "auto: no faster one keeps a cosine of 0.9999 here".to_owned()),
+    }
+}
+
+/// OpenVINO's kernels want AVX-512 for floats and VNNI for integers; without, ONNX Runtime's own are faster
+/// (Zen 3: 9 % in fp32, and int8 on OpenVINO is slower than fp32; Zen 4 the other way round).
+fn best_provider(precision: Precision, ready_made: bool) -> Provider {
+    let feature = match precision {
+        _ if ready_made => return Provider::OpenVino,
+        Precision::Bf16 => return Provider::OpenVino,
+        Precision::Fp32 => "avx512f",
+        Precision::Int8 => "avx512_vnni",
+    };
+    if library::cpu_has(feature) { Provider::OpenVino } else { Provider::Mlas }
+}
+
+fn plan(wanted: &Wanted, provider: Provider, tuned: Option<Plan>) -> (Plan, &'static str) {
+    let threads = wanted.threads();
+    let mut plan = tuned.unwrap_or_else(|| Plan::of(provider, threads));
+    let mut source = if tuned.is_some() { "tuned" } else { "default" };
+    if let Some(sessions) = wanted.sessions {
+        plan.sessions = sessions.clamp(1, threads);
+        plan.threads = threads / plan.sessions;
+        source = "flags";
+    }
+    if let Some(token_budget) = wanted.token_budget {
+        plan.token_budget = token_budget;
+        source = "flags";
+    }
+    (plan, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Host;
+
+    fn tuned(rows: &[(Precision, Provider, f64, f64)]) -> Tuned {
+        let host = Host { cpu: String::new(), cores: 2, features: Vec::new(), library: String::new() };
+        let measured = rows.iter().map(|&(precision, provider, tokens_per_second, worst_cosine)| Measured {
+            precision,
+            provider,
+            plan: Plan { sessions: 2, threads: 1, token_budget: 777 },
+            tokens_per_second,
+            worst_cosine,
+        });
+        Tuned::new(host, &crate::encode::identity::tests::identity(), 2, measured.collect())
+    }
+
+    #[test]
+    fn auto_takes_the_fastest_that_is_faithful_and_never_int8() {
+        let tuned = tuned(&[
+            (Precision::Int8, Provider::Mlas, 9.0, 0.99999),
+            (Precision::Fp32, Provider::OpenVino, 7.0, 0.999),
+            (Precision::Fp32, Provider::Mlas, 5.0, 1.0),
+        ]);
+        let chosen = choose(&Wanted::default(), Some(&tuned)).unwrap();
+        assert_eq!((chosen.precision, chosen.provider, chosen.plan_source), (Precision::Fp32, Provider::Mlas, "tuned"));
+        assert!(chosen.reason.contains("5 tokens/s"), "{}", chosen.reason);
+        let int8 = Wanted { precision: PrecisionChoice::Int8, ..Wanted::default() };
+        assert_eq!(choose(&int8, Some(&tuned)).unwrap().precision, Precision::Int8);
+    }
+
+    #[test]
+    fn flags_win_over_what_was_tuned() {
+        let tuned = tuned(&[(Precision::Fp32, Provider::Mlas, 5.0, 1.0)]);
+        let wanted = Wanted { threads: Some(4), sessions: Some(2), token_budget: Some(512), ..Wanted::default() };
+        let chosen = choose(&wanted, Some(&tuned)).unwrap();
+        assert_eq!(chosen.plan, Plan { sessions: 2, threads: 2, token_budget: 512 });
+        assert_eq!(chosen.plan_source, "flags");
+        let other = Wanted { provider: ProviderChoice::OpenVino, threads: Some(2), ..Wanted::default() };
+        let chosen = choose(&Wanted { precision: PrecisionChoice::Fp32, ..other }, Some(&tuned)).unwrap();
+        assert_eq!((chosen.provider, chosen.plan), (Provider::OpenVino, Plan::of(Provider::OpenVino, 2)));
+    }
+
+    #[test]
+    fn what_is_not_to_be_had_is_a_usage_error() {
+        let wrong = [
+            Wanted { precision: PrecisionChoice::Fp16, ..Wanted::default() },
+            Wanted { device: DeviceChoice::Cuda(0), ..Wanted::default() },
+        ];
+        for wanted in wrong {
+            assert!(choose(&wanted, None).unwrap_err().is_usage());
+        }
+    }
+}
