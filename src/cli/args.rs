@@ -106,6 +106,13 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: ModelsAction,
     },
+    /// Measure what is fastest for a model on this machine, and keep it for later runs
+    #[command(after_help = "Examples:\n  bertline tune\n  bertline tune --model bge-base/ --texts reviews/")]
+    Tune(TuneOptions),
+    /// Compare every precision, provider, micro-batch and thread count with fp32 alone; exit code 1 where a bound breaks
+    #[command(after_help = "Examples:\n  bertline verify --texts reviews/ --head head\n  \
+                            bertline verify --precision int8 --worst 0.995")]
+    Verify(VerifyOptions),
     /// Say what was found: libraries, versions, providers, CPU features, devices, models
     #[command(after_help = "Example:\n  bertline doctor --json")]
     Doctor,

@@ -11,6 +11,8 @@ mod run;
 mod summary;
 mod tokenize;
 mod train;
+mod tune;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,8 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
         Command::Explain { what } => run::explain(&what, terminal)?,
         Command::Show { path, rows } => show(&path, rows, terminal)?,
         Command::Models { action } => models::models(&action, terminal)?,
+        Command::Tune(options) => tune::tune(&options, terminal)?,
+        Command::Verify(options) => return verify::verify(&options, terminal),
         Command::Doctor => return doctor::doctor(terminal),
     }
     Ok(ExitCode::SUCCESS)

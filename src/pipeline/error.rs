@@ -36,6 +36,20 @@ pub enum Error {
         /// The stage.
         stage: &'static str,
     },
+    /// Texts to measure with could not be encoded.
+    #[error("the encoder failed on a text of the sample: {reason}")]
+    Sample {
+        /// The provider's words.
+        reason: String,
+    },
+    /// Nothing here computes in a precision.
+    #[error(
+        "nothing here computes in {precision}: bf16 needs a CPU that has it, int8 a calibration (`bertline embed --precision int8` makes one)"
+    )]
+    NothingToVerify {
+        /// Its name.
+        precision: &'static str,
+    },
     /// The head was trained on vectors of another encoder.
     #[error(
         "the head `{head}` was trained on another encoder: {differences}; score with the encoder that it was trained on (--model), or train a head on this one"

@@ -19,6 +19,8 @@ mod spec;
 mod stage;
 mod tokenize;
 mod train;
+mod tune;
+mod verify;
 
 pub use embed::embed;
 pub use error::{Error, Result};
@@ -26,7 +28,7 @@ pub use explain::{Explained, explain};
 pub use ingest::ingest;
 pub use options::{
     DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, ScoreOptions, TokenizeOptions,
-    TrainOptions,
+    TrainOptions, TuneOptions, VerifyOptions,
 };
 pub use predict::{Prediction, Predictor};
 pub use score::score;
@@ -35,3 +37,5 @@ pub use spec::{NamedStage, Stage, load};
 pub use stage::{Outcome, say_event};
 pub use tokenize::{TokenizeTotals, tokenize};
 pub use train::train;
+pub use tune::{Tuning, tune};
+pub use verify::{Verification, Verified, verify};

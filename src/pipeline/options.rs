@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use crate::encode::{DeviceChoice, PrecisionChoice, ProviderChoice, Wanted};
+use crate::encode::{DeviceChoice, Precision, PrecisionChoice, ProviderChoice, Wanted};
 use crate::head::RecipeName;
 use crate::ingest::{Clean, Format};
 
@@ -84,6 +84,61 @@ impl DeviceOptions {
             ready_made: false,
         }
     }
+}
+
+/// `bertline tune`
+#[derive(Args, Clone, Debug)]
+pub struct TuneOptions {
+    /// Encoder: a known name, a hub id, or a folder
+    #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
+    pub model: String,
+    /// Tokens of a text that the encoder sees, specials included
+    #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
+    pub max_length: u32,
+    /// Threads to tune for [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Texts to measure with: a file, folder or glob [default: built-in reviews of IMDB's lengths]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub texts: Vec<String>,
+    /// Column that holds the text [default: found by its usual names]
+    #[arg(long, value_name = "COLUMN", requires = "texts")]
+    pub text_column: Option<String>,
+}
+
+/// `bertline verify`
+#[derive(Args, Clone, Debug)]
+pub struct VerifyOptions {
+    /// Encoder: a known name, a hub id, or a folder [default: the head's, else all-MiniLM-L6-v2]
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// Tokens of a text that the encoder sees, specials included (a head's own where there is a head)
+    #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
+    pub max_length: u32,
+    /// Texts to compare on: a file, folder or glob [default: built-in reviews]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub texts: Vec<String>,
+    /// Column that holds the text [default: found by its usual names]
+    #[arg(long, value_name = "COLUMN", requires = "texts")]
+    pub text_column: Option<String>,
+    /// Texts at most
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// A head bundle, to count the labels that would change
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub head: Option<PathBuf>,
+    /// Look at one precision alone: fp32, bf16 or int8
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<Precision>,
+    /// The most threads to compare with [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Cosine that the worst text must keep [default: 0.99999 in fp32, 0.9999 in bf16, 0.99 in int8]
+    #[arg(long, value_name = "COSINE")]
+    pub worst: Option<f64>,
+    /// Mean cosine to keep [default: 0.99999 in fp32, 0.9999 in bf16, 0.9985 in int8]
+    #[arg(long, value_name = "COSINE")]
+    pub mean: Option<f64>,
 }
 
 /// `bertline ingest`

@@ -1,4 +1,4 @@
-//! Texts to measure with: the first ones of the inputs.
+//! Texts to measure with: the first ones of the inputs, or some that are built in.
 
 use std::sync::Arc;
 
@@ -6,9 +6,13 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 
-use super::inputs::Inputs;
-use super::{Error, Result};
+use super::inputs::{Inputs, Labels};
+use super::{Error, ReadOptions, Result};
 use crate::engine::{WorkUnit, task_context};
+use crate::ingest::Clean;
+
+/// Short reviews, of which texts of real length are put together.
+const REVIEWS: &str = include_str!("../../tests/demo/reviews.jsonl");
 
 impl Inputs {
     /// Up to `count` texts, spread over the first unit, then over the ones behind it as far as they are needed.
@@ -30,10 +34,55 @@ impl Inputs {
 }
 
 /// The texts of a unit that are there and not empty.
-async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
+pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
     let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
     let batches: Vec<RecordBatch> =
         collect(plan, task_context(None)).await.map_err(|error| crate::engine::Error::unit(&unit.source, error))?;
     let columns = batches.iter().map(|batch| batch["text"].as_string::<i32>());
     Ok(columns.flat_map(|texts| texts.iter().flatten()).filter(|text| !text.is_empty()).map(str::to_owned).collect())
+}
+
+/// Up to `count` texts of `paths`; without paths, texts that are built in.
+pub(super) fn texts(paths: &[String], text_column: Option<&str>, count: usize) -> Result<Vec<String>> {
+    if paths.is_empty() {
+        return Ok(built_in(count));
+    }
+    let read = ReadOptions {
+        inputs: paths.to_vec(),
+        text_column: text_column.map(str::to_owned),
+        label_column: None,
+        format: crate::ingest::Format::Auto,
+        no_header: false,
+        clean: Clean::None,
+        limit: None,
+    };
+    let texts = Arc::new(Inputs::find(&read, "none", Labels::OnDemand)?).sample(count)?;
+    match texts.is_empty() {
+        true => Err(Error::NoRows { inputs: paths.join(", "), stage: "the sample" }),
+        false => Ok(texts),
+    }
+}
+
+/// Reviews of the lengths of IMDB's, half of them longer than 250 tokens, out of the demo's.
+fn built_in(count: usize) -> Vec<String> {
+    let lines = REVIEWS.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let reviews: Vec<String> = lines.filter_map(|line| line["text"].as_str().map(str::to_owned)).collect();
+    let review = |index: usize| reviews[index % reviews.len()].as_str();
+    let text =
+        |index: usize| (0..2 + index * 7 % 19).map(|part| review(index * 13 + part)).collect::<Vec<_>>().join(" ");
+    (0..count).map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_texts_differ_and_have_many_lengths() {
+        let texts = built_in(64);
+        let distinct: std::collections::BTreeSet<&String> = texts.iter().collect();
+        assert_eq!(distinct.len(), 64);
+        let words = |text: &String| text.split(' ').count();
+        assert!(texts.iter().map(words).min().unwrap() < 60 && texts.iter().map(words).max().unwrap() > 200);
+    }
 }

@@ -57,6 +57,11 @@ impl Target {
         Ok(Target { graph_cache: model::graph_cache()?, model, identity, built })
     }
 
+    /// Whether the model's graph is built here, and can thus run on every provider and in int8.
+    pub(super) fn is_built(&self) -> bool {
+        self.built
+    }
+
     /// What runs, out of flags, tuning and this CPU.
     pub(super) fn choose(&self, wanted: Wanted) -> Result<Chosen> {
         let tuned = Tuned::load(&self.graph_cache, &Host::here()?, &self.identity, wanted.threads())?;

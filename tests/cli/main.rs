@@ -42,3 +42,4 @@ mod support;
 mod terminal;
 mod tokenize;
 mod train;
+mod tune;

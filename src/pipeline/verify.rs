@@ -1,0 +1,193 @@
+//! The command `verify`: how far every way of computing is from fp32, one text at a time.
+//!
+//! What a careful user runs before trusting a precision: precision x provider x micro-batch x threads, on texts of their
+//! own, with the bounds that the run promises. With a head it also counts the texts whose label would change.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::stage::Target;
+use super::tune::{combinations, encode_all};
+use super::{Error, Result, VerifyOptions, sample};
+use crate::encode::{BatchPlan, Chosen, Encoder, Fidelity, Plan, Precision, Provider};
+use crate::head::{Bundle, Head};
+use crate::telemetry::Terminal;
+use crate::tokenize::{Pool, Tokenized};
+
+/// Token budgets of micro-batches; none is one text at a time.
+const SHAPES: [Option<usize>; 4] = [None, Some(1024), Some(2048), Some(8192)];
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verified {
+    /// The number format.
+    pub precision: Precision,
+    /// The execution provider.
+    pub provider: Provider,
+    /// Tokens of a micro-batch; `None` where each text is alone.
+    pub token_budget: Option<usize>,
+    /// Threads of the session.
+    pub threads: usize,
+    /// How far from fp32-alone.
+    #[serde(flatten)]
+    pub fidelity: Fidelity,
+    /// Texts whose label another vector changes; `None` without a head.
+    pub label_flips: Option<usize>,
+    /// The least worst cosine that is promised.
+    pub bound_worst: f64,
+    /// The least mean cosine that is promised.
+    pub bound_mean: f64,
+    /// Whether both hold.
+    pub holds: bool,
+}
+
+/// The table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verification {
+    /// Texts that were encoded.
+    pub texts: usize,
+    /// What all are compared with.
+    pub reference: String,
+    /// The lines.
+    pub rows: Vec<Verified>,
+}
+
+impl Verification {
+    /// Whether every bound holds.
+    pub fn holds(&self) -> bool {
+        self.rows.iter().all(|row| row.holds)
+    }
+}
+
+/// Compares.
+pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verification> {
+    let bundle = options.head.as_deref().map(Bundle::load).transpose()?;
+    let (name, max_length, clean) = encoder_of(options, bundle.as_ref());
+    let target = Target::find(&name, max_length, &clean, terminal)?;
+    let cores =
+        options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let texts = sample::texts(&options.texts, options.text_column.as_deref(), options.limit as usize)?;
+    let mut table = Table::start(&target, &texts, cores, bundle)?;
+    let mut rows = Vec::new();
+    for (precision, provider) in combinations(&target)? {
+        if options.precision.is_some_and(|only| only != precision) {
+            continue;
+        }
+        for threads in if cores > 1 { vec![1, cores] } else { vec![1] } {
+            terminal.status(&format!("verify: {precision} on {provider}, {threads} threads ..."));
+            rows.extend(table.compare(precision, provider, threads, options)?);
+        }
+    }
+    if rows.is_empty() {
+        return Err(Error::NothingToVerify { precision: options.precision.map_or("any precision", Precision::name) });
+    }
+    Ok(Verification { texts: texts.len(), reference: table.reference_name(), rows })
+}
+
+/// The encoder to open: a head's own, where one is given.
+fn encoder_of(options: &VerifyOptions, bundle: Option<&(Bundle, Head)>) -> (String, u32, String) {
+    match bundle {
+        Some((bundle, _)) => {
+            let model = options.model.clone().unwrap_or_else(|| bundle.encoder.model.clone());
+            (model, bundle.encoder.identity.max_length, bundle.encoder.identity.clean.clone())
+        }
+        None => {
+            let model = options.model.clone().unwrap_or_else(|| crate::model::DEFAULT_MODEL.to_owned());
+            (model, options.max_length, "none".to_owned())
+        }
+    }
+}
+
+struct Table<'a> {
+    target: &'a Target,
+    tokenized: Tokenized,
+    reference: Vec<f32>,
+    cores: usize,
+    bundle: Option<(Bundle, Head)>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl<'a> Table<'a> {
+    fn start(target: &'a Target, texts: &[String], cores: usize, bundle: Option<(Bundle, Head)>) -> Result<Table<'a>> {
+        if let Some((bundle, _)) = &bundle {
+            let differences = target.identity.differences(&bundle.encoder.identity);
+            if !differences.is_empty() {
+                let head = Path::new("--head").to_owned();
+                return Err(Error::OtherEncoder { head, differences: differences.join("; ") });
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
+        let encoder = target.open(&chosen(Precision::Fp32, Provider::OpenVino, cores), None)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let tokenized = encoder.tokenizer().encode(&texts, &Pool::new(cores)?);
+        let mut table = Table { target, tokenized, reference: Vec::new(), cores, bundle, runtime };
+        table.reference = table.alone(&encoder)?;
+        Ok(table)
+    }
+
+    fn reference_name(&self) -> String {
+        format!("fp32/{}, one text at a time, {} threads", Provider::OpenVino, self.cores)
+    }
+
+    /// The vectors with each text in a micro-batch of its own, not a token wider than it is.
+    fn alone(&self, encoder: &Encoder) -> Result<Vec<f32>> {
+        let lengths = self.tokenized.lengths();
+        let plans =
+            lengths.iter().enumerate().map(|(row, &width)| BatchPlan { rows: vec![row], width: width as usize });
+        let vectors = self.runtime.block_on(encoder.encode_texts(&self.tokenized, plans.collect()))?;
+        match vectors.failed.first() {
+            Some(failed) => Err(Error::Sample { reason: failed.reason.clone() }),
+            None => Ok(vectors.values),
+        }
+    }
+
+    fn compare(
+        &mut self,
+        precision: Precision,
+        provider: Provider,
+        threads: usize,
+        options: &VerifyOptions,
+    ) -> Result<Vec<Verified>> {
+        let encoder = self.target.open(&chosen(precision, provider, threads), None)?;
+        let (worst, mean) = precision.promised_cosines();
+        let (bound_worst, bound_mean) = (options.worst.unwrap_or(worst), options.mean.unwrap_or(mean));
+        let row = |token_budget: Option<usize>| {
+            let vectors = match token_budget {
+                None => self.alone(&encoder)?,
+                Some(budget) => encode_all(&encoder, &self.runtime, &self.tokenized, budget)?.2,
+            };
+            let fidelity = Fidelity::of(&vectors, &self.reference, encoder.hidden());
+            let holds = fidelity.worst_cosine >= bound_worst && fidelity.mean_cosine >= bound_mean;
+            let label_flips = self.bundle.as_ref().map(|(_, head)| flips(head, &vectors, &self.reference));
+            Ok(Verified {
+                precision,
+                provider,
+                token_budget,
+                threads,
+                fidelity,
+                label_flips,
+                bound_worst,
+                bound_mean,
+                holds,
+            })
+        };
+        SHAPES.into_iter().map(row).collect()
+    }
+}
+
+fn chosen(precision: Precision, provider: Provider, threads: usize) -> Chosen {
+    let plan = Plan::of(provider, threads);
+    Chosen { precision, provider, plan, reason: "verified".to_owned(), plan_source: "flags" }
+}
+
+/// Texts whose most probable class differs.
+fn flips(head: &Head, vectors: &[f32], reference: &[f32]) -> usize {
+    let classes = head.classes();
+    let best = |vectors: &[f32]| -> Vec<usize> {
+        let probabilities = head.probabilities(vectors);
+        let rows = probabilities.chunks_exact(classes);
+        rows.map(|row| (0..classes).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0)).collect()
+    };
+    best(vectors).into_iter().zip(best(reference)).filter(|(a, b)| a != b).count()
+}
