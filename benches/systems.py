@@ -110,7 +110,7 @@ class OwnGraph:
 
     def __init__(self, python, graph, precision, threads, work, tmp):
         arrays, ids = {}, work.ids
-        for at, (rows, width) in enumerate(micro_batches([len(one) for one in ids], 1024 if graph.endswith("-fused.onnx") else 2048)):
+        for at, (rows, width) in enumerate(micro_batches([len(one) for one in ids], 512 if graph.endswith("-fused.onnx") else 2048)):
             block = np.zeros((len(rows), width), np.int32)
             for place, row in enumerate(rows):
                 block[place, : len(ids[row])] = ids[row]

@@ -24,6 +24,10 @@ pub(super) fn tune(options: &TuneOptions, terminal: Terminal) -> Result<()> {
             row.worst_cosine
         ));
     }
-    terminal.say(&format!("kept in {}; without flags, runs now take {}", tuning.kept.display(), tuning.auto));
+    terminal.say(&format!(
+        "kept in {}; runs of this model at this --max-length and --threads now take {}",
+        tuning.kept.display(),
+        tuning.auto
+    ));
     Ok(())
 }

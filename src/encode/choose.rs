@@ -28,6 +28,8 @@ pub struct Wanted {
     pub token_budget: Option<usize>,
     /// Whether the graph is a ready-made one, which is of standard operators.
     pub ready_made: bool,
+    /// Whether the weights are so large that each session more is a matter of memory.
+    pub large: bool,
 }
 
 /// What runs, and why.
@@ -104,7 +106,7 @@ pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
             tuned.map_or_else(|| best_provider(precision, wanted.ready_made), |tuned| tuned.provider)
         }
     };
-    let (plan, plan_source) = plan(wanted, provider, tuned.map(|tuned| tuned.plan));
+    let (plan, plan_source) = plan(wanted, precision, provider, tuned.map(|tuned| tuned.plan))?;
     Ok(Chosen { precision, provider, plan, reason, plan_source })
 }
 
@@ -115,7 +117,7 @@ fn reason_of(best: &Measured) -> String {
 /// What is best where nothing was tuned, by the machines that were measured.
 fn rule(provider: ProviderChoice) -> (Precision, Option<&'static Measured>, String) {
     match library::cpu_has_bf16() && provider != ProviderChoice::Mlas {
-        true => (Precision::Bf16, None, "auto: this CPU multiplies bf16, worst cosine 0.9999".to_owned()),
+        true => (Precision::Bf16, None, "auto: this CPU multiplies bf16 (worst cosine 0.9999 on MiniLM)".to_owned()),
         false => (Precision::Fp32, None, "auto: no faster one keeps a cosine of 0.9999 here".to_owned()),
     }
 }
@@ -132,20 +134,27 @@ fn best_provider(precision: Precision, ready_made: bool) -> Provider {
     if library::cpu_has(feature) { Provider::OpenVino } else { Provider::Mlas }
 }
 
-fn plan(wanted: &Wanted, provider: Provider, tuned: Option<Plan>) -> (Plan, &'static str) {
+fn plan(
+    wanted: &Wanted,
+    precision: Precision,
+    provider: Provider,
+    tuned: Option<Plan>,
+) -> Result<(Plan, &'static str)> {
     let threads = wanted.threads();
-    let mut plan = tuned.unwrap_or_else(|| Plan::of(provider, threads));
+    let mut plan = tuned.unwrap_or_else(|| Plan::of(precision, provider, threads, wanted.large));
     let mut source = if tuned.is_some() { "tuned" } else { "default" };
     if let Some(sessions) = wanted.sessions {
-        plan.sessions = sessions.clamp(1, threads);
-        plan.threads = threads / plan.sessions;
+        if sessions == 0 || !threads.is_multiple_of(sessions) {
+            return Err(Error::Sessions { sessions, threads });
+        }
+        plan = Plan { sessions, threads: threads / sessions, ..plan };
         source = "flags";
     }
     if let Some(token_budget) = wanted.token_budget {
         plan.token_budget = token_budget;
         source = "flags";
     }
-    (plan, source)
+    Ok((plan, source))
 }
 
 #[cfg(test)]
@@ -188,7 +197,10 @@ mod tests {
         assert_eq!(chosen.plan_source, "flags");
         let other = Wanted { provider: ProviderChoice::OpenVino, threads: Some(2), ..Wanted::default() };
         let chosen = choose(&Wanted { precision: PrecisionChoice::Fp32, ..other }, Some(&tuned)).unwrap();
-        assert_eq!((chosen.provider, chosen.plan), (Provider::OpenVino, Plan::of(Provider::OpenVino, 2)));
+        assert_eq!(
+            (chosen.provider, chosen.plan),
+            (Provider::OpenVino, Plan { sessions: 1, threads: 2, token_budget: 2048 })
+        );
     }
 
     #[test]
@@ -196,6 +208,8 @@ mod tests {
         let wrong = [
             Wanted { precision: PrecisionChoice::Fp16, ..Wanted::default() },
             Wanted { device: DeviceChoice::Cuda(0), ..Wanted::default() },
+            Wanted { threads: Some(3), sessions: Some(2), ..Wanted::default() },
+            Wanted { threads: Some(2), sessions: Some(8), ..Wanted::default() },
         ];
         for wanted in wrong {
             assert!(choose(&wanted, None).unwrap_err().is_usage());

@@ -62,10 +62,14 @@ impl Encoder {
         let calibration = calibration.as_deref().filter(|_| chosen.precision == Precision::Int8);
         if chosen.precision == Precision::Int8 {
             model.check_int8(&options.model_dir)?;
-            calibration.ok_or(Error::NotCalibrated)?;
         }
         let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
         let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
+        if chosen.precision == Precision::Int8 {
+            // Products that it does not know would stay in floats under int8's name.
+            let fits = calibration.ok_or(Error::NotCalibrated)?.fits(&graph_digest(&identity));
+            fits.then_some(()).ok_or(Error::OtherCalibration { model_dir: options.model_dir.clone() })?;
+        }
         let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
         proof::check(library, settings)?;
         let graph = graph_file(options, &model, &identity, calibration)?;
@@ -188,12 +192,16 @@ pub fn is_built(model_dir: &Path) -> Result<bool> {
     Ok(matches!(Model::load(model_dir)?, Model::Built(_)))
 }
 
-/// The calibration that is kept in `graph_cache` for an encoder, if there is one.
+/// The calibration that is kept in `graph_cache` for an encoder and what runs it, if there is one.
 ///
 /// # Errors
 /// Where the file is there and cannot be read.
-pub fn kept_calibration(graph_cache: &Path, identity: &EncoderIdentity) -> Result<Option<Calibration>> {
-    int8::load(graph_cache, &graph_digest(identity))
+pub fn kept_calibration(
+    graph_cache: &Path,
+    identity: &EncoderIdentity,
+    chosen: &Chosen,
+) -> Result<Option<Calibration>> {
+    int8::load(graph_cache, &graph_digest(identity), chosen)
 }
 
 /// Makes an encoder's calibration from texts and keeps it; `progress` is told the share that is done.
@@ -219,7 +227,7 @@ pub fn calibrate(options: &EncoderOptions, texts: &[String], progress: &mut dyn 
     let library = library_for(options.chosen.provider)?;
     let with = Calibrator { library, description: &description, settings, pad: tokenizer.pad_id(), progress };
     let calibration = int8::calibrate(with, &graph_digest(&identity), &ids)?;
-    int8::save(&options.graph_cache, &calibration)?;
+    int8::save(&options.graph_cache, &calibration, &options.chosen)?;
     Ok(calibration)
 }
 

@@ -57,6 +57,12 @@ pub enum Error {
         "int8 needs a model whose graph bertline builds (config.json and model.safetensors), and `{model_dir}` has a ready-made one"
     )]
     ReadyMadeInt8 { model_dir: PathBuf },
+    #[error("the int8 calibration is another model's or another version's, not that of `{model_dir}`")]
+    OtherCalibration { model_dir: PathBuf },
+    #[error("no product of this model bears 8 bits within the cosine that int8 promises; use fp32 or bf16")]
+    NothingBearsInt8,
+    #[error("{sessions} sessions do not share {threads} threads evenly; give a number that divides {threads}")]
+    Sessions { sessions: usize, threads: usize },
     #[error("an int8 calibration needs texts to be made from, at least 2; there are {found}")]
     TooFewTexts { found: usize },
     #[error("cannot write `{path}`")]
@@ -165,6 +171,7 @@ impl Error {
             | Self::PrecisionOfProvider { .. }
             | Self::NotCalibrated
             | Self::ReadyMadeInt8 { .. }
+            | Self::Sessions { .. }
             | Self::MaxLength { .. } => true,
             Self::Tokenizer { source, .. } => source.is_usage(),
             _ => false,

@@ -29,7 +29,12 @@ impl Fidelity {
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    match lengths > 0.0 {
+        true => dot(a, b) / lengths,
+        // A vector without direction, or one that is no number, is like nothing but its equal.
+        false => f64::from(u8::from(a == b)) * 2.0 - 1.0,
+    }
 }
 
 #[cfg(test)]
@@ -40,5 +45,7 @@ mod tests {
     fn the_worst_row_and_the_mean_are_told() {
         let fidelity = Fidelity::of(&[1.0, 0.0, 0.0, 2.0], &[1.0, 0.0, 2.0, 0.0], 2);
         assert_eq!((fidelity.worst_cosine, fidelity.mean_cosine, fidelity.max_difference), (0.0, 0.5, 2.0));
+        assert_eq!(Fidelity::of(&[0.0, 0.0], &[1.0, 0.0], 2).worst_cosine, -1.0);
+        assert_eq!(Fidelity::of(&[f32::NAN, 0.0], &[1.0, 0.0], 2).worst_cosine, -1.0);
     }
 }

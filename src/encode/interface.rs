@@ -92,7 +92,16 @@ impl Interface {
         if output.elem_type() != Some(FLOAT) {
             return Err(format!("its output {} is not of 32-bit floats", described(output)));
         }
-        let hidden = output.dims().last().copied().flatten().or(hidden).ok_or_else(|| {
+        let length = output.dims().last().copied().flatten();
+        if let (Some(length), Some(hidden)) = (length, hidden)
+            && length != hidden
+        {
+            return Err(format!(
+                "its output {} has vectors of {length} values, and config.json says {hidden}: it is no hidden state",
+                described(output)
+            ));
+        }
+        let hidden = length.or(hidden).ok_or_else(|| {
             format!("its output {} does not say how long a vector is, nor does config.json", described(output))
         })?;
         Ok(Interface { inputs, output: output.name().to_owned(), all_tokens, hidden })

@@ -154,8 +154,13 @@ fn int8_vectors_keep_the_cosine_that_is_promised() {
     let texts: Vec<String> = (0..48).map(text_of).collect();
     let made = calibrate(&EncoderOptions { max_length: 64, ..options.clone() }, &texts, &mut |_| {}).unwrap();
     assert!(made.products() >= 12, "{} products", made.products());
-    assert_eq!(kept_calibration(cache.path(), exact.identity()).unwrap(), Some(made.clone()));
+    assert_eq!(kept_calibration(cache.path(), exact.identity(), &options.chosen).unwrap(), Some(made.clone()));
     let digest = made.digest();
+    let mut foreign = serde_json::to_value(&made).unwrap();
+    foreign["encoder"] = "another".into();
+    let foreign = Some(Arc::new(serde_json::from_value(foreign).unwrap()));
+    let refused = Encoder::open(&EncoderOptions { calibration: foreign, ..options.clone() });
+    assert!(matches!(refused, Err(super::Error::OtherCalibration { .. })));
     let encoder = Encoder::open(&EncoderOptions { calibration: Some(Arc::new(made)), ..options }).unwrap();
     assert!(encoder.numerics().to_string().ends_with(&digest));
     let (vectors, due) = (planned(&encoder, &reference.ids), planned(&exact, &reference.ids));

@@ -20,6 +20,7 @@ const WANTED: Wanted = Wanted {
     sessions: None,
     token_budget: None,
     ready_made: false,
+    large: false,
 };
 const PROVIDERS: [ProviderChoice; 2] = [ProviderChoice::OpenVino, ProviderChoice::Mlas];
 

@@ -57,7 +57,7 @@ pub struct DeviceOptions {
     /// Where the encoder runs: auto or cpu (cuda[:N] is not built yet)
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
-    /// Kernels of the encoder on the CPU: auto, openvino or mlas (ONNX Runtime's own, fp32)
+    /// Kernels of the encoder on the CPU: auto, openvino or mlas (ONNX Runtime's own: fp32 and int8)
     #[arg(long, default_value = "auto", value_name = "PROVIDER")]
     pub provider: ProviderChoice,
     /// Threads of the encoder and of the tokenizer [default: the machine's cores]
@@ -82,6 +82,7 @@ impl DeviceOptions {
             sessions: self.sessions.map(usize::from),
             token_budget: self.token_budget.map(|budget| budget as usize),
             ready_made: false,
+            large: false,
         }
     }
 }

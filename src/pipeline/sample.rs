@@ -43,7 +43,8 @@ pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
 }
 
 /// Up to `count` texts of `paths`; without paths, texts that are built in.
-pub(super) fn texts(paths: &[String], text_column: Option<&str>, count: usize) -> Result<Vec<String>> {
+/// They are cleaned as an encoder's texts are.
+pub(super) fn texts(paths: &[String], text_column: Option<&str>, clean: Clean, count: usize) -> Result<Vec<String>> {
     if paths.is_empty() {
         return Ok(built_in(count));
     }
@@ -53,7 +54,7 @@ pub(super) fn texts(paths: &[String], text_column: Option<&str>, count: usize) -
         label_column: None,
         format: crate::ingest::Format::Auto,
         no_header: false,
-        clean: Clean::None,
+        clean,
         limit: None,
     };
     let texts = Arc::new(Inputs::find(&read, "none", Labels::OnDemand)?).sample(count)?;

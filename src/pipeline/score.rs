@@ -86,7 +86,7 @@ pub(super) fn encoder_of(
     let calibrate = trained.calibration.as_ref().map_or(calibrate, CalibrateFrom::Head);
     let mut planned = Planned::of(target, &device, calibrate, terminal)?;
     if asked.is_none() {
-        planned.reason = Some("as the head was trained");
+        planned.chosen.reason = "as the head was trained".to_owned();
     }
     if planned.numerics != trained.numerics {
         terminal.warn(&format!(

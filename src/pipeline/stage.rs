@@ -10,7 +10,8 @@ use super::inputs::Inputs;
 use super::{DeviceOptions, Error, OutOptions, Result};
 use crate::cache::{Claims, Key, Output, PartMetadata, Resolved, State, UnitStats};
 use crate::encode::{
-    self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Precision, Tuned, Wanted,
+    self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
+    Tuned, Wanted,
 };
 use crate::engine::{self, EmbedRuntime, Head, Mode, Planner, Runner, task_context};
 use crate::model::{self, Event, ModelFiles};
@@ -20,6 +21,8 @@ use crate::tokenize::Pool;
 
 /// Raised whenever the layout of an output folder changes.
 const OUTPUT_FORMAT: u32 = 1;
+/// Weights of more bytes are in memory once, unless flags or `tune` say otherwise.
+const LARGE_BYTES: u64 = 200 << 20;
 
 /// How a stage ended.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub(super) struct Target {
     pub(super) identity: EncoderIdentity,
     pub(super) graph_cache: PathBuf,
     built: bool,
+    large: bool,
 }
 
 impl Target {
@@ -54,7 +58,9 @@ impl Target {
         let model = model::resolve(name, &mut |event| say_event(terminal, &event))?;
         let identity = encode::identity_of(&model.dir, max_length as usize, clean)?;
         let built = encode::is_built(&model.dir)?;
-        Ok(Target { graph_cache: model::graph_cache()?, model, identity, built })
+        let bytes = |name: &str| fs_err::metadata(model.dir.join(name)).map_or(0, |metadata| metadata.len());
+        let large = bytes("model.safetensors") > LARGE_BYTES;
+        Ok(Target { graph_cache: model::graph_cache()?, model, identity, built, large })
     }
 
     /// Whether the model's graph is built here, and can thus run on every provider and in int8.
@@ -62,21 +68,26 @@ impl Target {
         self.built
     }
 
+    /// How the machine is used where nothing was tuned.
+    pub(super) fn default_plan(&self, precision: Precision, provider: Provider, threads: usize) -> Plan {
+        Plan::of(precision, provider, threads, self.large)
+    }
+
     /// What runs, out of flags, tuning and this CPU.
     pub(super) fn choose(&self, wanted: Wanted) -> Result<Chosen> {
         let tuned = Tuned::load(&self.graph_cache, &Host::here()?, &self.identity, wanted.threads())?;
-        Ok(encode::choose(&Wanted { ready_made: !self.built, ..wanted }, tuned.as_ref())?)
+        Ok(encode::choose(&Wanted { ready_made: !self.built, large: self.large, ..wanted }, tuned.as_ref())?)
     }
 
-    /// The int8 calibration that is kept for the model, if there is one.
-    pub(super) fn kept_calibration(&self) -> Result<Option<Calibration>> {
-        Ok(encode::kept_calibration(&self.graph_cache, &self.identity)?)
+    /// The int8 calibration that is kept for the model and what runs it, if there is one.
+    pub(super) fn kept_calibration(&self, chosen: &Chosen) -> Result<Option<Calibration>> {
+        Ok(encode::kept_calibration(&self.graph_cache, &self.identity, chosen)?)
     }
 
     /// Loads the encoder; int8 takes the kept calibration where none is given.
     pub(super) fn open(&self, chosen: &Chosen, calibration: Option<Arc<Calibration>>) -> Result<Encoder> {
         let calibration = match (chosen.precision, calibration) {
-            (Precision::Int8, None) => self.kept_calibration()?.map(Arc::new),
+            (Precision::Int8, None) => self.kept_calibration(chosen)?.map(Arc::new),
             (_, given) => given,
         };
         Ok(Encoder::open(&EncoderOptions { calibration, ..self.options(chosen) })?)
@@ -109,9 +120,7 @@ pub(super) enum CalibrateFrom<'a> {
 pub(super) struct Planned {
     pub(super) target: Target,
     pub(super) numerics: Numerics,
-    /// Why this precision, where it is neither asked for nor the encoder's own choice.
-    pub(super) reason: Option<&'static str>,
-    chosen: Chosen,
+    pub(super) chosen: Chosen,
     calibration: Option<Arc<Calibration>>,
 }
 
@@ -129,7 +138,7 @@ impl Planned {
             _ => None,
         };
         let numerics = chosen.numerics(calibration.as_deref().map(Calibration::digest));
-        Ok(Planned { target, numerics, reason: None, chosen, calibration })
+        Ok(Planned { target, numerics, chosen, calibration })
     }
 
     /// Loads it.
@@ -140,7 +149,7 @@ impl Planned {
             self.target.model.name,
             encoder.device(),
             encoder.numerics(),
-            self.reason.unwrap_or(&self.chosen.reason),
+            self.chosen.reason,
             self.chosen.plan,
             self.chosen.plan_source,
         ));
@@ -164,7 +173,10 @@ impl Planned {
 
 /// The calibration of an int8 encoder, made where there is none.
 fn calibration(target: &Target, chosen: &Chosen, from: CalibrateFrom<'_>, terminal: Terminal) -> Result<Calibration> {
-    let kept = || -> Result<Option<Calibration>> { target.kept_calibration() };
+    if !target.built {
+        return Err(encode::Error::ReadyMadeInt8 { model_dir: target.model.dir.clone() }.into());
+    }
+    let kept = || -> Result<Option<Calibration>> { target.kept_calibration(chosen) };
     let inputs = match from {
         CalibrateFrom::Head(calibration) => return Ok(calibration.clone()),
         CalibrateFrom::Kept => return kept()?.ok_or(Error::Encode(encode::Error::NotCalibrated)),

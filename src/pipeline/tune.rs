@@ -11,8 +11,10 @@ use serde::Serialize;
 use super::stage::Target;
 use super::{Error, Result, TuneOptions, sample};
 use crate::encode::{
-    self, Chosen, Encoder, Fidelity, Host, Measured, Plan, Precision, Provider, Tuned, cpu_has_bf16, plan_micro_batches,
+    self, Calibration, Chosen, Encoder, Fidelity, Host, Measured, Plan, Precision, Provider, Tuned, cpu_has_bf16,
+    plan_micro_batches,
 };
+use crate::ingest::Clean;
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenized};
 
@@ -23,7 +25,7 @@ const PASS: Duration = Duration::from_millis(900);
 /// Passes whose fastest counts, after one that warms up.
 const PASSES: usize = 2;
 /// Token budgets that are tried beside the default one.
-const BUDGETS: [usize; 3] = [512, 2048, 4096];
+const BUDGETS: [usize; 3] = [512, 1024, 2048];
 
 /// What was measured, and where it is kept.
 #[derive(Debug, Serialize)]
@@ -42,13 +44,13 @@ pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
     let target = Target::find(&options.model, options.max_length, "none", terminal)?;
     let threads =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let texts = sample::texts(&options.texts, options.text_column.as_deref(), TEXTS)?;
+    let texts = sample::texts(&options.texts, options.text_column.as_deref(), Clean::None, TEXTS)?;
     let mut bench = Bench { target: &target, texts, threads, terminal, reference: None, taken: TEXTS };
     let mut measured = Vec::new();
-    for (precision, provider) in combinations(&target)? {
+    for (precision, provider) in combinations(&target, threads, None)? {
         match bench.tune(precision, provider) {
             Ok(found) => measured.extend(found),
-            // One provider that cannot run this model leaves the others to be measured.
+            // Beside fp32, which all are compared with, one that cannot run leaves the others to be measured.
             Err(error) if !measured.is_empty() => terminal.warn(&format!("{precision} on {provider}: {error}")),
             Err(error) => return Err(error),
         }
@@ -61,8 +63,12 @@ pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
     Ok(Tuning { tuned, kept, auto })
 }
 
-/// What can run this model here; int8 only where a calibration is kept already.
-pub(super) fn combinations(target: &Target) -> Result<Vec<(Precision, Provider)>> {
+/// What can run this model here; int8 only where a calibration is given, or kept already.
+pub(super) fn combinations(
+    target: &Target,
+    threads: usize,
+    calibration: Option<&Calibration>,
+) -> Result<Vec<(Precision, Provider)>> {
     let mut all = vec![(Precision::Fp32, Provider::OpenVino)];
     if target.is_built() {
         all.push((Precision::Fp32, Provider::Mlas));
@@ -70,10 +76,19 @@ pub(super) fn combinations(target: &Target) -> Result<Vec<(Precision, Provider)>
     if cpu_has_bf16() {
         all.push((Precision::Bf16, Provider::OpenVino));
     }
-    if target.is_built() && target.kept_calibration()?.is_some() {
-        all.extend([(Precision::Int8, Provider::OpenVino), (Precision::Int8, Provider::Mlas)]);
+    for provider in [Provider::OpenVino, Provider::Mlas].into_iter().filter(|_| target.is_built()) {
+        let chosen = chosen(target, Precision::Int8, provider, threads);
+        if calibration.is_some() || target.kept_calibration(&chosen)?.is_some() {
+            all.push((Precision::Int8, provider));
+        }
     }
     Ok(all)
+}
+
+/// A combination with the plan that it has where nothing is tuned.
+pub(super) fn chosen(target: &Target, precision: Precision, provider: Provider, threads: usize) -> Chosen {
+    let plan = target.default_plan(precision, provider, threads);
+    Chosen { precision, provider, plan, reason: "measured".to_owned(), plan_source: "default" }
 }
 
 struct Bench<'a> {
@@ -90,10 +105,13 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// The best plan of one precision and provider, and the others that were tried.
     fn tune(&mut self, precision: Precision, provider: Provider) -> Result<Vec<Measured>> {
-        let base = Plan::of(provider, self.threads);
-        let mut measured = vec![self.measure(precision, provider, base)?];
-        if self.threads > 1 {
-            measured.push(self.measure(precision, provider, Plan { sessions: self.threads, threads: 1, ..base })?);
+        let base = self.target.default_plan(precision, provider, self.threads);
+        let mut sharings = vec![(1, self.threads), (self.threads, 1), (base.sessions, base.threads)];
+        sharings.sort_unstable();
+        sharings.dedup();
+        let mut measured = Vec::new();
+        for (sessions, threads) in sharings {
+            measured.push(self.measure(precision, provider, Plan { sessions, threads, ..base })?);
         }
         let best = |measured: &[Measured]| {
             measured.iter().max_by(|a, b| a.tokens_per_second.total_cmp(&b.tokens_per_second)).map(|best| best.plan)

@@ -4,13 +4,14 @@
 //! own, with the bounds that the run promises. With a head it also counts the texts whose label would change.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::stage::Target;
-use super::tune::{combinations, encode_all};
+use super::tune::{chosen, combinations, encode_all};
 use super::{Error, Result, VerifyOptions, sample};
-use crate::encode::{BatchPlan, Chosen, Encoder, Fidelity, Plan, Precision, Provider};
+use crate::encode::{BatchPlan, Calibration, Encoder, Fidelity, Precision, Provider};
 use crate::head::{Bundle, Head};
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenized};
@@ -67,10 +68,17 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
     let target = Target::find(&name, max_length, &clean, terminal)?;
     let cores =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let texts = sample::texts(&options.texts, options.text_column.as_deref(), options.limit as usize)?;
-    let mut table = Table::start(&target, &texts, cores, bundle)?;
+    let texts = sample::texts(&options.texts, options.text_column.as_deref(), clean.parse()?, options.limit as usize)?;
+    let mut table = Table::start(&target, &texts, cores, (options.head.as_deref(), bundle))?;
     let mut rows = Vec::new();
-    for (precision, provider) in combinations(&target)? {
+    let calibration = table.calibration();
+    let combinations = combinations(&target, cores, calibration.as_deref())?;
+    for left_out in [Precision::Bf16, Precision::Int8] {
+        if combinations.iter().all(|(precision, _)| *precision != left_out) {
+            terminal.say(&format!("{left_out} is left out: it cannot run here, or has no calibration yet"));
+        }
+    }
+    for (precision, provider) in combinations {
         if options.precision.is_some_and(|only| only != precision) {
             continue;
         }
@@ -109,21 +117,31 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn start(target: &'a Target, texts: &[String], cores: usize, bundle: Option<(Bundle, Head)>) -> Result<Table<'a>> {
+    fn start(
+        target: &'a Target,
+        texts: &[String],
+        cores: usize,
+        (head, bundle): (Option<&Path>, Option<(Bundle, Head)>),
+    ) -> Result<Table<'a>> {
         if let Some((bundle, _)) = &bundle {
             let differences = target.identity.differences(&bundle.encoder.identity);
             if !differences.is_empty() {
-                let head = Path::new("--head").to_owned();
-                return Err(Error::OtherEncoder { head, differences: differences.join("; ") });
+                let (head, differences) = (head.unwrap_or(Path::new("")).to_owned(), differences.join("; "));
+                return Err(Error::OtherEncoder { head, differences });
             }
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
-        let encoder = target.open(&chosen(Precision::Fp32, Provider::OpenVino, cores), None)?;
+        let encoder = target.open(&chosen(target, Precision::Fp32, Provider::OpenVino, cores), None)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &Pool::new(cores)?);
         let mut table = Table { target, tokenized, reference: Vec::new(), cores, bundle, runtime };
         table.reference = table.alone(&encoder)?;
         Ok(table)
+    }
+
+    /// The head's own, where it has one.
+    fn calibration(&self) -> Option<Arc<Calibration>> {
+        self.bundle.as_ref()?.0.encoder.calibration.clone().map(Arc::new)
     }
 
     fn reference_name(&self) -> String {
@@ -149,7 +167,7 @@ impl<'a> Table<'a> {
         threads: usize,
         options: &VerifyOptions,
     ) -> Result<Vec<Verified>> {
-        let encoder = self.target.open(&chosen(precision, provider, threads), None)?;
+        let encoder = self.target.open(&chosen(self.target, precision, provider, threads), self.calibration())?;
         let (worst, mean) = precision.promised_cosines();
         let (bound_worst, bound_mean) = (options.worst.unwrap_or(worst), options.mean.unwrap_or(mean));
         let row = |token_budget: Option<usize>| {
@@ -174,11 +192,6 @@ impl<'a> Table<'a> {
         };
         SHAPES.into_iter().map(row).collect()
     }
-}
-
-fn chosen(precision: Precision, provider: Provider, threads: usize) -> Chosen {
-    let plan = Plan::of(provider, threads);
-    Chosen { precision, provider, plan, reason: "verified".to_owned(), plan_source: "flags" }
 }
 
 /// Texts whose most probable class differs.

@@ -24,7 +24,8 @@ impl Normal {
     pub(super) fn of(json: &Value) -> Option<Normal> {
         let found = &json["normalizer"];
         let flag = |name: &str| found[name].as_bool();
-        let strip = match &found["strip_accents"] {
+        // A file without the field is one that the library refuses; that is said when it is loaded.
+        let strip = match found.get("strip_accents")? {
             Value::Null => None,
             given => Some(given.as_bool()?),
         };

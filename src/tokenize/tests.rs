@@ -103,6 +103,16 @@ fn a_missing_corrupt_or_truncated_file_is_named() {
 }
 
 #[test]
+fn a_normalizer_without_its_fields_is_refused_at_load() {
+    let Some(model) = crate::testing::model_dir() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut json: Value = serde_json::from_slice(&std::fs::read(model.join("tokenizer.json")).unwrap()).unwrap();
+    json["normalizer"].as_object_mut().unwrap().remove("strip_accents").unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+    assert!(Tokenizer::load(folder.path(), 16).err().unwrap().to_string().contains("tokenizer.json"));
+}
+
+#[test]
 fn the_digest_ignores_the_files_own_padding_and_the_order_of_keys() {
     let Some(model) = crate::testing::model_dir() else { return };
     let folder = tempfile::tempdir().unwrap();

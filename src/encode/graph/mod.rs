@@ -4,8 +4,8 @@
 //! description, once for both lowerings:
 //! - the last layer computes query, attention output, feed-forward part and norms for the CLS row alone, once its keys
 //!   and values are there;
-//! - padding is masked by row lengths, which the graph turns into whatever its operators want, and not at all where all
-//!   rows are as long as the batch is wide.
+//! - padding is masked by row lengths, which the graph turns into whatever its operators want, and not at all in
+//!   an unmasked graph, for rows as long as the batch is wide.
 //!
 //! `standard.rs` is for providers that recognise and fuse patterns themselves, `fused.rs` for ONNX Runtime's own.
 

@@ -14,7 +14,7 @@ use crate::encode::interface::Interface;
 use crate::encode::library::Library;
 use crate::encode::model::{Description, Linear};
 use crate::encode::session::{Graph, Session, Settings};
-use crate::encode::{BatchPlan, Error, Fidelity, MicroBatch, Result, plan_micro_batches};
+use crate::encode::{BatchPlan, Error, Fidelity, MicroBatch, Precision, Result, plan_micro_batches};
 
 /// Texts that a calibration is made from, and judged by, in equal parts.
 pub const SAMPLE_TEXTS: usize = 96;
@@ -70,7 +70,10 @@ pub(in crate::encode) fn calibrate(with: Calibrator<'_>, encoder: &str, texts: &
         let sites: Vec<Site> = groups[..taken].iter().map(|group| group.site.clone()).collect();
         let found = with.vectors(&sites, &apart)?;
         let Fidelity { worst_cosine, mean_cosine, .. } = Fidelity::of(&found, &exact, with.description.hidden);
-        if (mean_cosine >= MEAN_COSINE && worst_cosine >= WORST_COSINE) || taken == 0 {
+        if taken == 0 {
+            return Err(Error::NothingBearsInt8);
+        }
+        if mean_cosine >= MEAN_COSINE && worst_cosine >= WORST_COSINE {
             let encoder = encoder.to_owned();
             return Ok(Calibration {
                 version: VERSION,
@@ -124,9 +127,10 @@ impl<'a> Calibrator<'a> {
         Ok(watched.into_iter().zip(seen).map(group).collect())
     }
 
-    fn session(&self, graph: &[u8]) -> Result<Session> {
+    fn session(&self, graph: &[u8], floats: Precision) -> Result<Session> {
         let interface = Interface::built(self.description.hidden, true);
-        Session::open(self.library, Graph::Memory { name: "calibration", bytes: graph }, interface, self.settings)
+        let settings = Settings { floats, ..self.settings };
+        Session::open(self.library, Graph::Memory { name: "calibration", bytes: graph }, interface, settings)
     }
 
     /// The activations that go into these products, over all tokens of the texts.
@@ -134,7 +138,7 @@ impl<'a> Calibrator<'a> {
         let mut seen: Vec<Seen> = watched.iter().map(|(linears, _)| Seen::new(linears[0].inputs)).collect();
         let names: Vec<&str> = watched.iter().map(|(linears, _)| linears[0].name.as_str()).collect();
         let (model, taps) = graph::tapped(self.description, self.settings.provider.lowering(), &names);
-        let mut session = self.session(&model.encode_to_vec())?;
+        let mut session = self.session(&model.encode_to_vec(), Precision::Fp32)?;
         // One by one: padding is no activation that counts.
         for ids in texts {
             let plan = BatchPlan { rows: vec![0], width: ids.len() };
@@ -150,7 +154,9 @@ impl<'a> Calibrator<'a> {
     fn vectors(&self, sites: &[Site], texts: &[Vec<u32>]) -> Result<Vec<f32>> {
         let hidden = self.description.hidden;
         let model = graph::lower(self.description, self.settings.provider.lowering(), true, sites);
-        let mut session = self.session(&model.encode_to_vec())?;
+        // The exact ones are fp32's, whatever the floats are beside the products in 8 bits.
+        let floats = if sites.is_empty() { Precision::Fp32 } else { self.settings.floats };
+        let mut session = self.session(&model.encode_to_vec(), floats)?;
         let lengths: Vec<u32> = texts.iter().map(|ids| ids.len() as u32).collect();
         let mut vectors = vec![0.0; texts.len() * hidden];
         for plan in plan_micro_batches(&lengths, 1024) {

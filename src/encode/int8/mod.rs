@@ -83,6 +83,11 @@ pub(super) fn quantise_weights(linear: &Linear, smoothing: &[f32]) -> (Vec<i8>, 
 }
 
 impl Calibration {
+    /// Whether it was made by this version and for this graph, digest of weights and architecture.
+    pub(super) fn fits(&self, graph: &str) -> bool {
+        self.version == VERSION && self.encoder == graph
+    }
+
     /// How many products are quantised.
     pub fn products(&self) -> usize {
         self.sites.iter().map(|site| site.products.len()).sum()

@@ -45,13 +45,13 @@ impl Ready {
         if graph.has_external_data() {
             return Err(refused("it keeps its weights in another file; save it as one file".to_owned()));
         }
-        let config = json(&model_dir.join("config.json"));
+        let config = json(&model_dir.join("config.json"))?;
+        let tokenizer = json(&model_dir.join("tokenizer_config.json"))?;
         let size = |field: &str| config[field].as_u64().filter(|&size| size > 0).map(|size| size as usize);
         let inputs = graph.real_inputs();
         let interface = Interface::of(&inputs, &graph.output, size("hidden_size").or(size("dim"))).map_err(refused)?;
         // The tokenizer's limit is a habit, the model's a fact. Tokenizers without one write a number beyond u64: no u64.
-        let habit =
-            || json(&model_dir.join("tokenizer_config.json"))["model_max_length"].as_u64().map(|most| most as usize);
+        let habit = || tokenizer["model_max_length"].as_u64().map(|most| most as usize);
         // Widths come in steps, and a foreign table of positions has no row for padding beyond its end.
         let positions = size("max_position_embeddings").or_else(habit).map_or(usize::MAX / 2, round_down);
         Ok(Ready { interface, positions, vocabulary: size("vocab_size").unwrap_or(i32::MAX as usize), path })
@@ -67,7 +67,11 @@ fn round_down(positions: usize) -> usize {
     positions / WIDTH_STEP * WIDTH_STEP
 }
 
-/// A file that need not be there, and of which only a few fields matter.
-fn json(path: &Path) -> Value {
-    fs_err::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or(Value::Null)
+/// A file that need not be there, and of which only a few fields matter; null where it is not.
+fn json(path: &Path) -> Result<Value> {
+    match fs_err::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
+        read => serde_json::from_slice(&read.map_err(Error::read(path))?)
+            .map_err(|source| Error::ConfigJson { path: path.to_owned(), source }),
+    }
 }
