@@ -90,7 +90,10 @@ pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
         Some(precision) => (precision, fastest(Some(precision)), "asked for".to_owned()),
         None => match fastest(None) {
             Some(best) => (best.precision, Some(best), reason_of(best)),
-            None => rule(wanted.provider),
+            None => {
+                let (precision, reason) = rule(provider);
+                (precision, None, reason.to_owned())
+            }
         },
     };
     if wanted.provider == ProviderChoice::Mlas {
@@ -115,10 +118,10 @@ fn reason_of(best: &Measured) -> String {
 }
 
 /// What is best where nothing was tuned, by the machines that were measured.
-fn rule(provider: ProviderChoice) -> (Precision, Option<&'static Measured>, String) {
+fn rule(provider: ProviderChoice) -> (Precision, &'static str) {
     match library::cpu_has_bf16() && provider != ProviderChoice::Mlas {
-        true => (Precision::Bf16, None, "auto: this CPU multiplies bf16 (worst cosine 0.9999 on MiniLM)".to_owned()),
-        false => (Precision::Fp32, None, "auto: no faster one keeps a cosine of 0.9999 here".to_owned()),
+        true => (Precision::Bf16, "auto: this CPU multiplies bf16 (worst cosine 0.9999 on MiniLM)"),
+        false => (Precision::Fp32, "auto: no faster one keeps a cosine of 0.9999 here"),
     }
 }
 

@@ -60,12 +60,10 @@ impl Encoder {
         let fault = Fault::from_environment()?;
         let model = Model::load(&options.model_dir)?;
         let calibration = calibration.as_deref().filter(|_| chosen.precision == Precision::Int8);
-        if chosen.precision == Precision::Int8 {
-            model.check_int8(&options.model_dir)?;
-        }
         let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
         let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
         if chosen.precision == Precision::Int8 {
+            model.check_int8(&options.model_dir)?;
             // Products that it does not know would stay in floats under int8's name.
             let fits = calibration.ok_or(Error::NotCalibrated)?.fits(&graph_digest(&identity));
             fits.then_some(()).ok_or(Error::OtherCalibration { model_dir: options.model_dir.clone() })?;

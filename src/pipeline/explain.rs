@@ -8,20 +8,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{AsArray, RecordBatch};
 use datafusion_physical_plan::display::DisplayableExecutionPlan;
-use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 use hashbrown::HashSet;
 use serde::Serialize;
 
 use super::inputs::{Inputs, Labels};
+use super::sample::texts_of;
 use super::score::{encoder_of, read_options};
 use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::cache::{Manifest, PartMetadata, Resolved};
 use crate::encode;
-use crate::engine::{Mode, Planner, WorkUnit, task_context};
+use crate::engine::{Mode, Planner, WorkUnit};
 use crate::head::Bundle;
 use crate::telemetry::Terminal;
 
@@ -192,14 +191,8 @@ impl Survey {
     }
 
     async fn sample(&mut self, unit: &WorkUnit) -> Result<()> {
-        let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
-        let batches: Vec<RecordBatch> =
-            collect(plan, task_context(None)).await.map_err(|error| crate::engine::Error::unit(&unit.source, error))?;
-        for batch in batches {
-            let texts = batch["text"].as_string::<i32>();
-            let room = SAMPLE_TEXTS - self.texts.len();
-            self.texts.extend(texts.iter().flatten().filter(|text| !text.is_empty()).take(room).map(str::to_owned));
-        }
+        let room = SAMPLE_TEXTS - self.texts.len();
+        self.texts.extend(texts_of(unit).await?.into_iter().take(room));
         Ok(())
     }
 

@@ -66,13 +66,10 @@ pub(in crate::encode) fn calibrate(with: Calibrator<'_>, encoder: &str, texts: &
     groups.sort_by(|a, b| (a.cost / a.work).total_cmp(&(b.cost / b.work)));
     let mut taken = affordable(&groups);
     let exact = with.vectors(&[], &apart)?;
-    loop {
+    while taken > 0 {
         let sites: Vec<Site> = groups[..taken].iter().map(|group| group.site.clone()).collect();
         let found = with.vectors(&sites, &apart)?;
         let Fidelity { worst_cosine, mean_cosine, .. } = Fidelity::of(&found, &exact, with.description.hidden);
-        if taken == 0 {
-            return Err(Error::NothingBearsInt8);
-        }
         if mean_cosine >= MEAN_COSINE && worst_cosine >= WORST_COSINE {
             let encoder = encoder.to_owned();
             return Ok(Calibration {
@@ -86,6 +83,7 @@ pub(in crate::encode) fn calibrate(with: Calibrator<'_>, encoder: &str, texts: &
         }
         taken -= 1;
     }
+    Err(Error::NothingBearsInt8)
 }
 
 /// How many groups, cheapest first, stay within the bound together.
