@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fault::Fault;
 use super::identity::{assemble, graph_digest, load_tokenizer};
 use super::int8::{self, Calibrator};
+use super::interface::Interface;
 use super::library::Library;
 use super::model::{Description, Model, WeightsFile};
 use super::saved::{self, Key};
@@ -28,6 +29,8 @@ pub struct EncoderOptions {
     pub max_length: usize,
     /// Precision, provider and plan.
     pub chosen: Chosen,
+    /// Whether so many texts are to come that a second graph, for micro-batches without padding, pays for its opening.
+    pub many_texts: bool,
     /// How products are quantised; needed for int8 alone.
     pub calibration: Option<Arc<Calibration>>,
     /// What is done to texts before they are tokenised, `none` or `html`: part of the identity.
@@ -70,9 +73,15 @@ impl Encoder {
         }
         let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
         proof::check(library, settings)?;
-        let graph = graph_file(options, &model, &identity, calibration)?;
-        let interface = model.interface();
-        let open = |_| Session::open(library, Graph::File(&graph), interface.clone(), settings);
+        let graph = graph_file(options, &model, &identity, calibration, true)?;
+        let two = options.many_texts && chosen.provider.masks_cost() && matches!(model, Model::Built(_));
+        let unmasked = two.then(|| graph_file(options, &model, &identity, calibration, false)).transpose()?;
+        let open = |_| {
+            let session = Session::open(library, Graph::File(&graph), model.interface(), settings)?;
+            let Some(unmasked) = &unmasked else { return Ok(session) };
+            let interface = Interface::built(model.hidden(), false);
+            session.with_unmasked(library, Graph::File(unmasked), interface, settings)
+        };
         let sessions = (0..chosen.plan.sessions.max(1)).map(open).collect::<Result<Vec<_>>>()?;
         let service = Service::start(sessions, model.hidden(), fault)?;
         let numerics = chosen.numerics(calibration.map(Calibration::digest));
@@ -122,7 +131,12 @@ impl Encoder {
 
     /// Micro-batches for texts of these lengths, by the plan's token budget.
     pub fn micro_batches(&self, lengths: &[u32]) -> Vec<BatchPlan> {
-        plan_micro_batches(lengths, self.plan().token_budget)
+        self.micro_batches_within(lengths, self.plan().token_budget)
+    }
+
+    /// The same by another token budget.
+    pub fn micro_batches_within(&self, lengths: &[u32], token_budget: usize) -> Vec<BatchPlan> {
+        plan_micro_batches(lengths, token_budget, self.inner.identity.max_length as usize)
     }
 
     /// The CLS rows of the last hidden state, row-major [rows, hidden], in the batch's order.
@@ -158,6 +172,7 @@ fn graph_file(
     model: &Model,
     identity: &EncoderIdentity,
     calibration: Option<&Calibration>,
+    masked: bool,
 ) -> Result<PathBuf> {
     match model {
         Model::Ready(ready) => Ok(ready.path.clone()),
@@ -166,7 +181,7 @@ fn graph_file(
                 weights: identity.weights.clone(),
                 architecture: identity.architecture.clone(),
                 lowering: options.chosen.provider.lowering(),
-                masked: true,
+                masked,
                 calibration: calibration.map(Calibration::digest),
             };
             saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, calibration)

@@ -169,6 +169,12 @@ impl Provider {
         }
     }
 
+    /// Whether micro-batches without padding run faster by a graph without a mask: by 5 % in fp32 on OpenVINO, and by
+    /// less than 1 % on ONNX Runtime's own kernels, where it is not worth a second copy of the weights.
+    pub(super) fn masks_cost(self) -> bool {
+        matches!(self, Self::OpenVino)
+    }
+
     /// Refuses a precision that the provider does not have, instead of computing in another.
     pub(super) fn check(self, precision: Precision) -> Result<()> {
         match (self, precision) {

@@ -51,6 +51,7 @@ pub(super) enum Graph<'a> {
 pub(super) struct Session {
     session: OrtSession,
     interface: Interface,
+    unmasked: Option<(OrtSession, Interface)>,
 }
 
 impl Session {
@@ -61,7 +62,19 @@ impl Session {
         interface: Interface,
         settings: Settings,
     ) -> Result<Session> {
-        Ok(Session { session: commit(library, graph, settings)?, interface })
+        Ok(Session { session: commit(library, graph, settings)?, interface, unmasked: None })
+    }
+
+    /// Adds the same graph without a mask, which then takes the micro-batches that have no padding.
+    pub(super) fn with_unmasked(
+        mut self,
+        library: &Library,
+        graph: Graph<'_>,
+        interface: Interface,
+        settings: Settings,
+    ) -> Result<Session> {
+        self.unmasked = Some((commit(library, graph, settings)?, interface));
+        Ok(self)
     }
 
     /// The CLS vectors of a micro-batch, row-major [rows, hidden].
@@ -99,9 +112,13 @@ impl Session {
     }
 
     fn run_for(&mut self, batch: &MicroBatch, names: &[String]) -> ort::Result<Vec<Vec<f32>>> {
-        let inputs = self.interface.inputs.iter().map(|input| Ok((input.feed.name(), fed(*input, batch)?)));
+        let (session, interface) = match &mut self.unmasked {
+            Some((session, interface)) if batch.is_full() => (session, &*interface),
+            _ => (&mut self.session, &self.interface),
+        };
+        let inputs = interface.inputs.iter().map(|input| Ok((input.feed.name(), fed(*input, batch)?)));
         let inputs: Vec<(&str, DynTensor)> = inputs.collect::<ort::Result<_>>()?;
-        let outputs = self.session.run(inputs)?;
+        let outputs = session.run(inputs)?;
         names.iter().map(|name| Ok(outputs[name.as_str()].try_extract_tensor::<f32>()?.1.to_vec())).collect()
     }
 }

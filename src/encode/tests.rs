@@ -40,6 +40,7 @@ fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
         graph_cache: std::env::temp_dir().join("bertline-test-graphs"),
         max_length: 250,
         chosen: chosen(precision, ProviderChoice::Auto),
+        many_texts: true,
         calibration: None,
         clean: "none".to_owned(),
     }
@@ -74,7 +75,7 @@ fn encode(encoder: &Encoder, ids: &[Vec<u32>], plans: &[BatchPlan]) -> Vec<Vec<f
 
 fn planned(encoder: &Encoder, ids: &[Vec<u32>]) -> Vec<Vec<f32>> {
     let lengths: Vec<u32> = ids.iter().map(|ids| ids.len() as u32).collect();
-    encode(encoder, ids, &plan_micro_batches(&lengths, 2048))
+    encode(encoder, ids, &plan_micro_batches(&lengths, 2048, 250))
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

@@ -30,6 +30,7 @@ fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> En
         graph_cache: graph_cache.to_owned(),
         max_length: 13,
         chosen: choose(&Wanted { provider, ..WANTED }, None).unwrap(),
+        many_texts: false,
         calibration: None,
         clean: "none".to_owned(),
     }
@@ -94,6 +95,12 @@ fn a_folder_of_each_family_encodes_on_each_provider_and_its_graph_is_kept() {
         let before = times();
         Encoder::open(&options(folder.path(), cache.path(), ProviderChoice::Mlas)).unwrap();
         assert_eq!(times(), before);
+        // For many texts one without a mask is beside it, where masks cost.
+        for (provider, graphs_due) in [(ProviderChoice::Mlas, 2), (ProviderChoice::OpenVino, 3)] {
+            let many = EncoderOptions { many_texts: true, ..options(folder.path(), cache.path(), provider) };
+            tiny.assert_computed(&provider.to_string(), &TEXTS, &encode(&Encoder::open(&many).unwrap()));
+            assert_eq!(graphs(cache.path()).len(), graphs_due);
+        }
     }
 }
 

@@ -10,9 +10,7 @@ use datafusion_physical_plan::ExecutionPlan;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::{Error, Result, Scan, ScanColumns, kept, open_parquet};
-
-/// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
-const ROW_BYTES: u64 = 64;
+use crate::ingest::ROW_BYTES;
 
 /// One unit, ready to be planned.
 #[derive(Clone, Debug)]

@@ -40,4 +40,4 @@ pub use peek::columns_of;
 pub use reader::{SourceDigest, UnitReader};
 pub use record::{RAW_PREFIX_BYTES, Reason};
 pub use source::{Compression, Discovery, Skipped, Source};
-pub use unit::{IngestUnit, Span};
+pub use unit::{IngestUnit, ROW_BYTES, Span};

@@ -96,15 +96,15 @@ fn empty_files_have_no_records() {
 fn small_files_share_units_and_large_ones_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, n: usize| fs_err::write(folder.path().join(name), "x".repeat(n)).unwrap();
-    for (name, n) in [("1.txt", 40), ("2.txt", 40), ("3.txt", 40), ("4.txt", 40), ("5.txt", 300), ("6.txt", 40)] {
+    for (name, n) in [("1.txt", 40), ("2.txt", 40), ("3.txt", 40), ("4.txt", 40), ("5.txt", 500), ("6.txt", 40)] {
         write(name, n);
     }
-    let units = read(folder.path(), &ReadOptions { unit_bytes: 100, ..ReadOptions::default() });
+    let units = read(folder.path(), &ReadOptions { unit_bytes: 300, ..ReadOptions::default() });
     assert_eq!(units.iter().map(|unit| unit.spans.len()).collect::<Vec<_>>(), [3, 1, 1, 1]);
     let ids: std::collections::HashSet<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
     assert_eq!(ids.len(), 4);
     write("6.txt", 41);
-    let changed = read(folder.path(), &ReadOptions { unit_bytes: 100, ..ReadOptions::default() });
+    let changed = read(folder.path(), &ReadOptions { unit_bytes: 300, ..ReadOptions::default() });
     let same: Vec<bool> = units.iter().zip(&changed).map(|(old, new)| old.id == new.id).collect();
     assert_eq!(same, [true, true, true, false]);
 }
@@ -115,6 +115,15 @@ fn rejects_alone_cannot_fill_the_memory() {
     let units = read(&path, &ReadOptions { unit_bytes: 1 << 14, ..ReadOptions::default() });
     assert!(units.len() > 10, "{}", units.len());
     assert_eq!(rows_in(&units), 10_001);
+}
+
+#[test]
+fn very_short_texts_are_bounded_in_rows() {
+    let (_folder, path) = file("a.csv", format!("text\n{}", "ok\n".repeat(10_000)).as_bytes());
+    let units = read(&path, &ReadOptions { unit_bytes: 1 << 16, ..ReadOptions::default() });
+    assert_eq!(rows_in(&units), 10_000);
+    let most = units.iter().map(|unit| unit.rows_in).max();
+    assert!(most <= Some(1024), "{most:?} rows");
 }
 
 #[test]
@@ -204,7 +213,7 @@ proptest! {
             content += &format!("{},{}\r\n", quote(text), quote(label));
         }
         let (_folder, path) = file("a.csv", content.as_bytes());
-        let units = read_in_chunks(&path, &ReadOptions { unit_bytes: 20, ..ReadOptions::default() }, 5);
+        let units = read_in_chunks(&path, &ReadOptions { unit_bytes: 200, ..ReadOptions::default() }, 5);
         let expected: Vec<Option<String>> = rows.iter().map(|(text, _)| Some(text.clone())).collect();
         prop_assert_eq!(strings(&units, "text"), expected);
     }
@@ -220,7 +229,7 @@ proptest! {
         chunk in 1_usize..40,
     ) {
         let (_folder, path) = file(name, &parts.concat());
-        let options = ReadOptions { unit_bytes: 16, ..ReadOptions::default() };
+        let options = ReadOptions { unit_bytes: 150, ..ReadOptions::default() };
         let discovery = discover(&[path.to_str().unwrap().to_owned()], &options);
         // Bytes that look like a compressed file, and columns that cannot be told, are errors and not records.
         let Ok(discovery) = discovery else { return Ok(()) };

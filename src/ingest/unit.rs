@@ -1,8 +1,8 @@
 //! Collects records into units of work.
 //!
 //! A unit is a row range of one source, or of several small ones in a row. Where it ends depends on its records alone:
-//! on the bytes of text in it, and, so that millions of rejects or wide kept columns cannot fill the memory, on the
-//! bytes it holds in all.
+//! on the bytes of text and the rows in it, because the vectors of very short texts weigh more than they do; and, so that
+//! millions of rejects or wide kept columns cannot fill the memory, on the bytes it holds in all.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use arrow::datatypes::SchemaRef;
 use super::record::{Record, Reject, Review};
 use super::{Error, ReadOptions, Result, Source};
 
-/// What a row costs besides its strings.
-const ROW_BYTES: u64 = 64;
+/// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
+pub const ROW_BYTES: u64 = 64;
 /// A unit that holds this many times the wanted text is cut whatever it holds.
 const MAX_HELD_RATIO: u64 = 4;
 /// Arrow's string offsets are 32 bits wide.
@@ -111,7 +111,8 @@ impl UnitBuilder {
     /// Whether the unit ends here.
     pub(super) fn is_full(&self) -> bool {
         let wanted = self.options.unit_bytes.clamp(1, MAX_HELD_BYTES);
-        self.text_bytes >= wanted || self.held_bytes >= (wanted * MAX_HELD_RATIO).min(MAX_HELD_BYTES)
+        self.text_bytes + self.rows_in * ROW_BYTES >= wanted
+            || self.held_bytes >= (wanted * MAX_HELD_RATIO).min(MAX_HELD_BYTES)
     }
 
     /// Adds a record.

@@ -197,7 +197,7 @@ impl Survey {
     }
 
     fn rate(&self, planned: &Planned) -> Result<Rate> {
-        let (encoder, pool) = planned.open(Terminal { quiet: true, json: false })?;
+        let (encoder, pool) = planned.open(true, Terminal { quiet: true, json: false })?;
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &pool);
         let lengths = tokenized.lengths();

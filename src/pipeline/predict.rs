@@ -54,7 +54,7 @@ impl Predictor {
             CalibrateFrom::Kept,
             terminal,
         )?;
-        let (encoder, pool) = planned.open(Terminal { quiet: true, ..terminal })?;
+        let (encoder, pool) = planned.open(false, Terminal { quiet: true, ..terminal })?;
         Ok(Predictor { bundle, head, clean, encoder, pool })
     }
 

@@ -20,7 +20,7 @@ use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
 use crate::tokenize::Pool;
 
 /// Raised whenever the layout of an output folder changes.
-const OUTPUT_FORMAT: u32 = 1;
+const OUTPUT_FORMAT: u32 = 2;
 /// Weights of more bytes are in memory once, unless flags or `tune` say otherwise.
 const LARGE_BYTES: u64 = 200 << 20;
 
@@ -84,13 +84,18 @@ impl Target {
         Ok(encode::kept_calibration(&self.graph_cache, &self.identity, chosen)?)
     }
 
-    /// Loads the encoder; int8 takes the kept calibration where none is given.
-    pub(super) fn open(&self, chosen: &Chosen, calibration: Option<Arc<Calibration>>) -> Result<Encoder> {
+    /// Loads the encoder for a few texts or for many; int8 takes the kept calibration where none is given.
+    pub(super) fn open(
+        &self,
+        chosen: &Chosen,
+        calibration: Option<Arc<Calibration>>,
+        many_texts: bool,
+    ) -> Result<Encoder> {
         let calibration = match (chosen.precision, calibration) {
             (Precision::Int8, None) => self.kept_calibration(chosen)?.map(Arc::new),
             (_, given) => given,
         };
-        Ok(Encoder::open(&EncoderOptions { calibration, ..self.options(chosen) })?)
+        Ok(Encoder::open(&EncoderOptions { calibration, many_texts, ..self.options(chosen) })?)
     }
 
     fn options(&self, chosen: &Chosen) -> EncoderOptions {
@@ -99,6 +104,7 @@ impl Target {
             graph_cache: self.graph_cache.clone(),
             max_length: self.identity.max_length as usize,
             chosen: chosen.clone(),
+            many_texts: false,
             calibration: None,
             clean: self.identity.clean.clone(),
         }
@@ -141,9 +147,9 @@ impl Planned {
         Ok(Planned { target, numerics, chosen, calibration })
     }
 
-    /// Loads it.
-    pub(super) fn open(&self, terminal: Terminal) -> Result<(Encoder, Pool)> {
-        let encoder = self.target.open(&self.chosen, self.calibration.clone())?;
+    /// Loads it, for a few texts or for many.
+    pub(super) fn open(&self, many_texts: bool, terminal: Terminal) -> Result<(Encoder, Pool)> {
+        let encoder = self.target.open(&self.chosen, self.calibration.clone(), many_texts)?;
         terminal.say(&format!(
             "encoder: {} on {}, {} ({}); {} ({})",
             self.target.model.name,
@@ -291,7 +297,7 @@ impl Job<'_> {
             let planner = Planner { out, mode: None, model: String::new(), metadata: PartMetadata::new() };
             return Ok((None, EncoderReport::default(), planner));
         };
-        let (encoder, pool) = planned.open(self.terminal)?;
+        let (encoder, pool) = planned.open(true, self.terminal)?;
         let claims = match mode {
             Mode::Embed { .. } => Some(Claims::new(committed(output)?)),
             Mode::Score { .. } => None,

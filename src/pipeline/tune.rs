@@ -1,9 +1,10 @@
 //! The command `tune`: what is fastest for a model on this machine, measured and kept.
 //!
 //! Every provider and precision that can run here encodes the same texts, first with all threads in one session and
-//! with one session a thread, then the better of these with other token budgets. Later runs take what is kept; flags
-//! still win. `auto` takes the fastest precision that keeps the cosine.
+//! with one session a thread, then the better of these with other token budgets, where it may still win. Later runs
+//! take what is kept; flags still win. `auto` takes the fastest precision that keeps the cosine.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,7 +13,6 @@ use super::stage::Target;
 use super::{Error, Result, TuneOptions, sample};
 use crate::encode::{
     self, Calibration, Chosen, Encoder, Fidelity, Host, Measured, Plan, Precision, Provider, Tuned, cpu_has_bf16,
-    plan_micro_batches,
 };
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -24,6 +24,8 @@ const TEXTS: usize = 96;
 const PASS: Duration = Duration::from_millis(900);
 /// Passes whose fastest counts, after one that warms up.
 const PASSES: usize = 2;
+/// A provider whose best sharing is slower than this share of the fastest in its precision is tried no further.
+const WORTHWHILE: f64 = 0.85;
 /// Token budgets that are tried beside the default one.
 const BUDGETS: [usize; 3] = [512, 1024, 2048];
 
@@ -45,7 +47,8 @@ pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
     let threads =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let texts = sample::texts(&options.texts, options.text_column.as_deref(), Clean::None, TEXTS)?;
-    let mut bench = Bench { target: &target, texts, threads, terminal, reference: None, taken: TEXTS };
+    let mut bench =
+        Bench { target: &target, texts, threads, terminal, reference: None, taken: TEXTS, fastest: HashMap::new() };
     let mut measured = Vec::new();
     for (precision, provider) in combinations(&target, threads, None)? {
         match bench.tune(precision, provider) {
@@ -100,6 +103,8 @@ struct Bench<'a> {
     reference: Option<Vec<f32>>,
     /// Texts of a pass.
     taken: usize,
+    /// Tokens a second of each precision so far, with the default token budget.
+    fastest: HashMap<Precision, f64>,
 }
 
 impl Bench<'_> {
@@ -109,30 +114,41 @@ impl Bench<'_> {
         let mut sharings = vec![(1, self.threads), (self.threads, 1), (base.sessions, base.threads)];
         sharings.sort_unstable();
         sharings.dedup();
-        let mut measured = Vec::new();
+        let mut measured: Vec<Measured> = Vec::new();
+        let mut best: Option<(Encoder, f64)> = None;
         for (sessions, threads) in sharings {
-            measured.push(self.measure(precision, provider, Plan { sessions, threads, ..base })?);
+            let plan = Plan { sessions, threads, ..base };
+            let chosen = Chosen { precision, provider, plan, reason: "tuning".to_owned(), plan_source: "tuned" };
+            let encoder = self.target.open(&chosen, None, true)?;
+            let found = self.measure(&encoder, plan)?;
+            let rate = found.tokens_per_second;
+            measured.push(found);
+            if best.as_ref().is_none_or(|(_, fastest)| *fastest < rate) {
+                best = Some((encoder, rate));
+            }
         }
-        let best = |measured: &[Measured]| {
-            measured.iter().max_by(|a, b| a.tokens_per_second.total_cmp(&b.tokens_per_second)).map(|best| best.plan)
-        };
-        let sharing = best(&measured).unwrap_or(base);
+        let Some((encoder, rate)) = best else { return Ok(measured) };
+        let fastest = self.fastest.entry(precision).or_insert(rate);
+        if rate < *fastest * WORTHWHILE {
+            return Ok(measured);
+        }
+        *fastest = fastest.max(rate);
         for token_budget in BUDGETS.into_iter().filter(|budget| *budget != base.token_budget) {
-            measured.push(self.measure(precision, provider, Plan { token_budget, ..sharing })?);
+            measured.push(self.measure(&encoder, Plan { token_budget, ..encoder.plan() })?);
         }
         Ok(measured)
     }
 
-    fn measure(&mut self, precision: Precision, provider: Provider, plan: Plan) -> Result<Measured> {
+    /// How fast an encoder is with the token budget of `plan`.
+    fn measure(&mut self, encoder: &Encoder, plan: Plan) -> Result<Measured> {
+        let Chosen { precision, provider, .. } = *encoder.chosen();
         self.terminal.status(&format!("tune: {precision} on {provider}, {plan} ..."));
-        let chosen = Chosen { precision, provider, plan, reason: "tuning".to_owned(), plan_source: "tuned" };
-        let encoder = self.target.open(&chosen, None)?;
         let pool = Pool::new(self.threads)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
         let run = |texts: &[String]| -> Result<(f64, u64, Vec<f32>)> {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let tokenized = encoder.tokenizer().encode(&texts, &pool);
-            encode_all(&encoder, &runtime, &tokenized, plan.token_budget)
+            encode_all(encoder, &runtime, &tokenized, plan.token_budget)
         };
         if self.reference.is_none() {
             self.taken = self.fitting(&run)?;
@@ -169,7 +185,7 @@ pub(super) fn encode_all(
     tokenized: &Tokenized,
     token_budget: usize,
 ) -> Result<(f64, u64, Vec<f32>)> {
-    let plans = plan_micro_batches(&tokenized.lengths(), token_budget);
+    let plans = encoder.micro_batches_within(&tokenized.lengths(), token_budget);
     let clock = Instant::now();
     let vectors = runtime.block_on(encoder.encode_texts(tokenized, plans))?;
     match vectors.failed.first() {

@@ -21,13 +21,15 @@ fn vectors(description: &Description, run: (Lowering, Provider), texts: &[&[u32]
     self::run(&lower(description, lowering, masked, &[]), provider, texts, masked)
 }
 
+fn settings(provider: Provider) -> Settings {
+    Settings { precision: Precision::Fp32, floats: Precision::Fp32, provider, threads: 1, shared: false }
+}
+
 fn run(model: &ModelProto, provider: Provider, texts: &[&[u32]], masked: bool) -> Vec<f32> {
     let bytes = model.encode_to_vec();
     let graph = Graph::Memory { name: "tiny", bytes: &bytes };
-    let settings =
-        Settings { precision: Precision::Fp32, floats: Precision::Fp32, provider, threads: 1, shared: false };
     let interface = Interface::built(HIDDEN, masked);
-    let mut session = Session::open(library::load().unwrap(), graph, interface, settings).unwrap();
+    let mut session = Session::open(library::load().unwrap(), graph, interface, settings(provider)).unwrap();
     let width = if masked { 16 } else { texts[0].len() };
     session.encode(&batch(texts, width), HIDDEN).unwrap()
 }
@@ -50,6 +52,27 @@ fn both_lowerings_compute_bert_padded_and_not() {
             tiny.assert_computed(&case, &same_length, &vectors(&description, run, &same_length, false));
         }
     }
+}
+
+#[test]
+fn micro_batches_without_padding_go_to_the_graph_without_a_mask() {
+    if !has_runtime() {
+        return;
+    }
+    // Two encoders, so that it shows which of the two graphs ran.
+    let [padded, full] = [1, 2].map(|layers| Tiny::new(Family::Bert, layers, Activation::Gelu));
+    let (library, settings) = (library::load().unwrap(), settings(Provider::Mlas));
+    let bytes =
+        |tiny: &Tiny, masked| lower(&tiny.description("").unwrap(), Lowering::Fused, masked, &[]).encode_to_vec();
+    let (masked, unmasked) = (bytes(&padded, true), bytes(&full, false));
+    let graph = |bytes| Graph::Memory { name: "tiny", bytes };
+    let session = Session::open(library, graph(&masked), Interface::built(HIDDEN, true), settings).unwrap();
+    let unmasked = session.with_unmasked(library, graph(&unmasked), Interface::built(HIDDEN, false), settings);
+    let mut session = unmasked.unwrap();
+    let same_length: [&[u32]; 2] = [&[1, 7, 7, 39, 2, 5, 5], &[1, 30, 20, 10, 0, 9, 2]];
+    full.assert_computed("full", &same_length, &session.encode(&batch(&same_length, 7), HIDDEN).unwrap());
+    padded.assert_computed("padded", &same_length, &session.encode(&batch(&same_length, 8), HIDDEN).unwrap());
+    padded.assert_computed("of two lengths", &TEXTS, &session.encode(&batch(&TEXTS, 16), HIDDEN).unwrap());
 }
 
 #[test]

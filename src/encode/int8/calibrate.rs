@@ -157,7 +157,7 @@ impl<'a> Calibrator<'a> {
         let mut session = self.session(&model.encode_to_vec(), floats)?;
         let lengths: Vec<u32> = texts.iter().map(|ids| ids.len() as u32).collect();
         let mut vectors = vec![0.0; texts.len() * hidden];
-        for plan in plan_micro_batches(&lengths, 1024) {
+        for plan in plan_micro_batches(&lengths, 1024, 512) {
             let batch = MicroBatch::gather(&plan, self.pad, |row| &texts[row]);
             let rows = session.encode(&batch, hidden)?;
             for (&row, vector) in plan.rows.iter().zip(rows.chunks_exact(hidden)) {
