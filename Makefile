@@ -11,7 +11,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 MODEL := all-MiniLM-L6-v2
 LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
 
-.PHONY: help tools deps build model demo test bench bench-peers check-tokenizer lint install clean
+.PHONY: help tools deps build model demo test bench bench-peers check-tokenizer check-kills lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench-peers: model ## set up the rivals of ../shared (6 GB, once), print the tab
 
 check-tokenizer: model ## compare ids and rate with Hugging Face tokenizers on all texts of ../shared
 	@.ci/check-tokenizer
+
+check-kills: model ## kill the stages 100 times at random instants (KILLS=100) and compare the outcome
+	@BERTLINE_KILLS=$(or $(KILLS),100) .ci/test --test cli kills
 
 lint: deps ## check format and lints
 	@$(CARGO) fmt --check

@@ -35,7 +35,8 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
     let encoder = Encoder::open(&EncoderOptions {
         model_dir,
         graph_cache: graphs.path().to_owned(),
-        max_length: MAX_LENGTH as usize,
+        window: (MAX_LENGTH as usize).into(),
+        many_texts: true,
         chosen: encode::choose(&Wanted { precision, ..Wanted::default() }, None).unwrap(),
         calibration: None,
         clean: "none".to_owned(),

@@ -3,6 +3,9 @@
 //! Line 1 is the run as resolved, then one line a committed unit, last the completion. A unit commits all that it made
 //! in one line, fsynced: a reader sees all of a unit or nothing of it. A torn last line (a crash in the middle of the
 //! write) is cut off before the next append.
+//!
+//! Where the input has changed since, `reopened` takes the completion back and says what the input is now, units that
+//! are new in it follow, and `superseded` names those that are no longer in it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,7 +15,9 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::failpoint::{self, Point};
 use super::{Error, Result};
+use crate::schema::Dataset;
 
 /// A committed Parquet file; `path` is relative to the output folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +35,7 @@ pub struct Part {
 }
 
 /// What a unit did and cost; sums over units are the totals of `run.json`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitStats {
     /// Rows that went on to the stage's main dataset.
     pub rows_out: u64,
@@ -60,6 +65,15 @@ pub struct UnitStats {
     /// Micro-batches that failed and were split.
     #[serde(default)]
     pub batches_split: u64,
+    /// Texts that were encoded.
+    #[serde(default)]
+    pub texts: u64,
+    /// Of these, texts that have more tokens than the encoder was to see.
+    #[serde(default)]
+    pub texts_truncated: u64,
+    /// `rows_rejected` by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<String, u64>,
 }
 
 impl UnitStats {
@@ -78,6 +92,11 @@ impl UnitStats {
         self.unknown_labels += other.unknown_labels;
         self.rows_failed += other.rows_failed;
         self.batches_split += other.batches_split;
+        self.texts += other.texts;
+        self.texts_truncated += other.texts_truncated;
+        for (reason, rows) in &other.rejected {
+            *self.rejected.entry(reason.clone()).or_default() += rows;
+        }
     }
 }
 
@@ -101,8 +120,13 @@ pub struct UnitRecord {
 enum Line {
     Run { run: BTreeMap<String, Value> },
     Unit(UnitRecord),
+    Reopened { reopened: Value },
+    Superseded { superseded: Vec<String> },
     Complete { complete: Value },
 }
+
+/// The setting that says what the input was when it was found; all others must stay the same when a run goes on.
+pub const SNAPSHOT: &str = "snapshot";
 
 /// The contents of a manifest.
 #[derive(Debug, Default)]
@@ -111,6 +135,10 @@ pub struct Manifest {
     pub run: BTreeMap<String, Value>,
     /// Committed units, in the order of their commits.
     pub units: Vec<UnitRecord>,
+    /// Vectors of units that no longer count: rows of later units may refer to them, and the same text may come again.
+    pub retained: Vec<Part>,
+    /// How often the input was found to have changed.
+    pub reopened: u64,
     /// What the run said when it finished; `None` while it has not.
     pub complete: Option<Value>,
 }
@@ -142,6 +170,12 @@ impl Manifest {
                 (Line::Unit(unit), Some(manifest)) if manifest.complete.is_none() && seen.insert(unit.unit.clone()) => {
                     manifest.units.push(unit);
                 }
+                (Line::Reopened { reopened }, Some(manifest)) => manifest.reopen(reopened),
+                (Line::Superseded { superseded }, Some(manifest))
+                    if manifest.complete.is_none() && superseded.iter().all(|unit| seen.remove(unit)) =>
+                {
+                    manifest.supersede(&superseded);
+                }
                 (Line::Complete { complete }, Some(manifest)) => manifest.complete = Some(complete),
                 _ => {
                     let why = "the lines are not one run, then each unit once, then the completion";
@@ -154,12 +188,35 @@ impl Manifest {
 
     /// The parts of `dataset`, in order.
     pub fn parts(&self, dataset: &str) -> impl Iterator<Item = &Part> {
-        self.units.iter().flat_map(|unit| &unit.parts).filter(move |part| part.dataset == dataset)
+        self.every_part().filter(move |part| part.dataset == dataset)
+    }
+
+    /// The parts of all datasets.
+    pub fn every_part(&self) -> impl Iterator<Item = &Part> {
+        self.retained.iter().chain(self.units.iter().flat_map(|unit| &unit.parts))
+    }
+
+    /// Takes the completion back: the input is another now.
+    pub(super) fn reopen(&mut self, snapshot: Value) {
+        self.run.insert(SNAPSHOT.to_owned(), snapshot);
+        self.complete = None;
+        self.reopened += 1;
+    }
+
+    /// Takes units out that are no longer in the input; their vectors stay.
+    pub(super) fn supersede(&mut self, names: &[String]) {
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let (gone, kept) = std::mem::take(&mut self.units).into_iter().partition(|unit| names.contains(&*unit.unit));
+        self.units = kept;
+        let gone: Vec<UnitRecord> = gone;
+        let vectors =
+            gone.into_iter().flat_map(|unit| unit.parts).filter(|part| part.dataset == Dataset::Features.name());
+        self.retained.extend(vectors);
     }
 
     /// The relative paths of every committed part.
     pub fn paths(&self) -> HashSet<&str> {
-        self.units.iter().flat_map(|unit| &unit.parts).map(|part| part.path.as_str()).collect()
+        self.every_part().map(|part| part.path.as_str()).collect()
     }
 
     /// Sums over the committed units.
@@ -197,6 +254,14 @@ impl Appender {
         self.line(&Line::Unit(unit.clone()))
     }
 
+    pub(super) fn reopened(&mut self, snapshot: Value) -> Result<()> {
+        self.line(&Line::Reopened { reopened: snapshot })
+    }
+
+    pub(super) fn superseded(&mut self, units: Vec<String>) -> Result<()> {
+        self.line(&Line::Superseded { superseded: units })
+    }
+
     pub(super) fn complete(&mut self, complete: Value) -> Result<()> {
         self.line(&Line::Complete { complete })
     }
@@ -205,12 +270,24 @@ impl Appender {
         let mut bytes = serde_json::to_vec(line).expect("manifest lines are plain data; this is a bug");
         bytes.push(b'\n');
         let end = self.file.stream_position()?;
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        let written = self.write(&bytes);
         if written.is_err() {
             // A line that may or may not be there would name parts that are about to be swept.
             self.file.set_len(end)?;
             self.file.seek(SeekFrom::Start(end))?;
         }
         Ok(written?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if failpoint::due(Point::ManifestTorn) {
+            self.file.write_all(&bytes[..bytes.len() / 2])?;
+            std::process::abort();
+        }
+        self.file.write_all(bytes)?;
+        failpoint::reached(Point::ManifestWritten);
+        self.file.sync_data()?;
+        failpoint::reached(Point::ManifestSynced);
+        Ok(())
     }
 }

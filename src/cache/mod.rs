@@ -5,6 +5,7 @@
 
 mod claims;
 mod error;
+mod failpoint;
 mod features;
 mod key;
 mod manifest;
@@ -16,7 +17,7 @@ pub use error::{Error, Result};
 pub(crate) use features::committed_keys;
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
 pub use key::Key;
-pub use manifest::{Manifest, Part, UnitRecord, UnitStats};
+pub use manifest::{Manifest, Part, SNAPSHOT, UnitRecord, UnitStats};
 pub use output::{Output, Resolved, State, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 

@@ -1,4 +1,6 @@
 //! An output folder: claimed by one process at a time, resumed if the same run made it, refused otherwise.
+//!
+//! A run is the same if all its settings are; what its input was may differ, and then only what is new in it is done.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
@@ -8,7 +10,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::Value;
 
-use super::manifest::Appender;
+use super::failpoint::{self, Point};
+use super::manifest::{Appender, SNAPSHOT};
 use super::part::sync_folder;
 use super::{Error, Manifest, Result, UnitRecord};
 use crate::schema::Dataset;
@@ -27,6 +30,8 @@ pub enum State {
     Fresh,
     /// Units of the same run; it goes on.
     Partial,
+    /// Units of the same run on what the input was then: those that are still in it stay.
+    Changed,
     /// The same run, finished: there is nothing to do.
     Complete,
 }
@@ -37,6 +42,8 @@ pub struct Output {
     dir: PathBuf,
     manifest: Manifest,
     state: State,
+    /// What the input is now, where it has changed.
+    snapshot: Option<Value>,
     /// Open from [`Output::begin`] on.
     appender: Option<Appender>,
     /// Whether this process made the folder.
@@ -53,6 +60,7 @@ impl Output {
     /// [`Error::HoldsInput`], [`Error::Foreign`], [`Error::OtherRun`], [`Error::Locked`] and [`Error::PartChanged`]
     /// where the folder is not this run's to write.
     pub fn open(dir: &Path, resolved: &Resolved, overwrite: bool, inputs: &[PathBuf]) -> Result<(Output, State)> {
+        failpoint::check()?;
         refuse_inputs(dir, inputs)?;
         refuse_foreign(dir)?;
         let made = !dir.is_dir();
@@ -67,17 +75,22 @@ impl Output {
         let state = match &found {
             None => State::Fresh,
             Some(manifest) => {
-                let differences = differences(&manifest.run, resolved);
+                let differences = differences(&settings(&manifest.run), &settings(resolved));
                 if !differences.is_empty() {
                     let differences = differences.join("; ");
                     return Err(Error::OtherRun { dir: dir.to_owned(), differences });
                 }
                 check_parts(dir, manifest)?;
-                if manifest.complete.is_some() { State::Complete } else { State::Partial }
+                match (manifest.run.get(SNAPSHOT) == resolved.get(SNAPSHOT), &manifest.complete) {
+                    (false, _) => State::Changed,
+                    (true, None) => State::Partial,
+                    (true, Some(_)) => State::Complete,
+                }
             }
         };
         let manifest = found.unwrap_or_else(|| Manifest { run: resolved.clone(), ..Manifest::default() });
-        Ok((Output { dir: dir.to_owned(), manifest, state, appender: None, made, _lock: lock }, state))
+        let snapshot = resolved.get(SNAPSHOT).filter(|_| state == State::Changed).cloned();
+        Ok((Output { dir: dir.to_owned(), manifest, state, snapshot, appender: None, made, _lock: lock }, state))
     }
 
     /// Makes the folder ready for commits: takes away what is overwritten, or the orphans of a crash.
@@ -89,6 +102,10 @@ impl Output {
         if self.state == State::Fresh {
             appender.run(&self.manifest.run)?;
             sync_folder(&Manifest::path(&self.dir))?;
+        }
+        if let Some(snapshot) = self.snapshot.take() {
+            appender.reopened(snapshot.clone())?;
+            self.manifest.reopen(snapshot);
         }
         self.appender = Some(appender);
         sweep(&self.dir, &self.manifest)
@@ -106,9 +123,17 @@ impl Output {
 
     /// Makes a unit's parts count.
     pub fn commit(&mut self, unit: UnitRecord) -> Result<()> {
+        failpoint::reached(Point::PartsDurable);
         self.appender().unit(&unit)?;
         self.manifest.units.push(unit);
         Ok(())
+    }
+
+    /// Makes units count no longer, because they are no longer in the input, and removes what they made.
+    pub fn supersede(&mut self, units: Vec<String>) -> Result<()> {
+        self.appender().superseded(units.clone())?;
+        self.manifest.supersede(&units);
+        sweep(&self.dir, &self.manifest)
     }
 
     fn appender(&mut self) -> &mut Appender {
@@ -154,7 +179,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = fs::File::create(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    failpoint::reached(Point::ReportWritten);
     fs::rename(&temporary, path)?;
+    failpoint::reached(Point::ReportRenamed);
     sync_folder(path)
 }
 
@@ -181,7 +208,7 @@ fn refuse_inputs(dir: &Path, inputs: &[PathBuf]) -> Result<()> {
 
 /// Whether every committed part is still there in its size.
 fn check_parts(dir: &Path, manifest: &Manifest) -> Result<()> {
-    for part in manifest.units.iter().flat_map(|unit| &unit.parts) {
+    for part in manifest.every_part() {
         let path = dir.join(&part.path);
         if fs::metadata(&path).map_or(true, |metadata| metadata.len() != part.bytes) {
             return Err(Error::PartChanged { path });
@@ -260,6 +287,11 @@ fn sweep(dir: &Path, manifest: &Manifest) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A run without what its input was: what has to be the same for it to go on.
+fn settings(run: &Resolved) -> Resolved {
+    run.iter().filter(|(key, _)| *key != SNAPSHOT).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Each setting in which two runs differ, as `name is X there, Y now`.

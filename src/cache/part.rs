@@ -15,6 +15,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::failpoint::{self, Point};
 use super::{Error, Part, Result};
 use crate::schema::Dataset;
 
@@ -51,18 +52,23 @@ impl PartWriter {
     /// Appends a batch.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.writer.write(batch).map_err(|source| Error::Parquet { path: self.temporary.clone(), source })
+        let written = self.writer.write(batch);
+        failpoint::reached(Point::PartBegun);
+        written.map_err(|source| Error::Parquet { path: self.temporary.clone(), source })
     }
 
     /// Makes the part durable under its final name and says what was written.
     pub fn finish(self) -> Result<Part> {
         let PartWriter { dataset, name, temporary, target, writer, rows } = self;
         let file = writer.into_inner().map_err(|source| Error::Parquet { path: temporary.clone(), source })?;
+        failpoint::reached(Point::PartWritten);
         file.sync_all()?;
+        failpoint::reached(Point::PartSynced);
         let bytes = file.metadata()?.len();
         drop(file);
         let digest = digest(&temporary)?;
         fs::rename(&temporary, &target)?;
+        failpoint::reached(Point::PartRenamed);
         sync_folder(&target)?;
         Ok(Part { dataset: dataset.name().to_owned(), path: format!("{}/{name}", dataset.name()), rows, bytes, digest })
     }

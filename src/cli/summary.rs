@@ -1,10 +1,11 @@
 //! What a finished stage says: a line or two for people, `run.json` with `--json`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::pipeline::Outcome;
+use crate::pipeline::{self, Outcome};
 use crate::telemetry::Terminal;
 
 /// Says how a stage ended.
@@ -42,10 +43,11 @@ pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Out
 fn figures(report: &Value) -> String {
     let number = |key: &str| report[key].as_f64().unwrap_or(0.0);
     let mut text = format!(
-        "{} rows in, {} out, {} rejected in {:.1} s",
+        "{} rows in, {} out, {} rejected{} in {:.1} s",
         number("rows_in"),
         number("rows_out"),
         number("rows_rejected"),
+        reasons(&report["rejected"]),
         number("seconds")
     );
     if number("rows_deduplicated") > 0.0 {
@@ -58,8 +60,17 @@ fn figures(report: &Value) -> String {
             number("tokens_per_second"),
             number("padding_ratio")
         ));
+        if number("truncated_share") > 0.0 {
+            text.push_str(&format!(", {:.1} % of the texts truncated", 100.0 * number("truncated_share")));
+        }
     }
     text
+}
+
+/// The reasons of rejects with their rows, in brackets.
+fn reasons(rejected: &Value) -> String {
+    let rejected: BTreeMap<String, u64> = serde_json::from_value(rejected.clone()).unwrap_or_default();
+    if rejected.is_empty() { String::new() } else { format!(" ({})", pipeline::summary_of_rejects(&rejected)) }
 }
 
 fn metrics(report: &Value) -> Option<String> {

@@ -16,7 +16,7 @@ use super::{
     BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, Plan, Precision, Provider, Result,
     Usage, library, plan_micro_batches, proof,
 };
-use crate::tokenize::{Pool, Tokenizer};
+use crate::tokenize::{Pool, Tokenizer, Window};
 
 /// Everything that opening an encoder needs to know.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub struct EncoderOptions {
     pub model_dir: PathBuf,
     /// The folder where built graphs are kept; made where it is missing.
     pub graph_cache: PathBuf,
-    /// The most tokens of a text that are read, specials included.
-    pub max_length: usize,
+    /// The tokens of a text that are read.
+    pub window: Window,
     /// Precision, provider and plan.
     pub chosen: Chosen,
     /// Whether so many texts are to come that a second graph, for micro-batches without padding, pays for its opening.
@@ -63,7 +63,7 @@ impl Encoder {
         let fault = Fault::from_environment()?;
         let model = Model::load(&options.model_dir)?;
         let calibration = calibration.as_deref().filter(|_| chosen.precision == Precision::Int8);
-        let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
+        let tokenizer = load_tokenizer(&options.model_dir, options.window)?;
         let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
         if chosen.precision == Precision::Int8 {
             model.check_int8(&options.model_dir)?;
@@ -225,7 +225,7 @@ pub fn calibrate(options: &EncoderOptions, texts: &[String], progress: &mut dyn 
     let model = Model::load(&options.model_dir)?;
     model.check_int8(&options.model_dir)?;
     let Model::Built(architecture) = &model else { return Err(Error::NotCalibrated) };
-    let tokenizer = load_tokenizer(&options.model_dir, options.max_length)?;
+    let tokenizer = load_tokenizer(&options.model_dir, options.window)?;
     let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
     let file = WeightsFile::read(&options.model_dir)?;
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;

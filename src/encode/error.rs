@@ -31,6 +31,8 @@ pub enum Error {
     #[error("the provider {provider} did not compute in {asked} when asked to: {sum} where {expected} was due")]
     PrecisionNotRun { provider: super::Provider, asked: super::Precision, sum: f32, expected: f32 },
 
+    #[error(transparent)]
+    Window(crate::tokenize::Error),
     #[error("cannot read `{path}`")]
     Read {
         path: PathBuf,

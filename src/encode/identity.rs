@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::model::Model;
 use super::{Error, Result};
-use crate::tokenize::Tokenizer;
+use crate::tokenize::{Tokenizer, Window};
 
 /// The version of this list of fields and of their meaning.
 const FORMAT: u32 = 1;
@@ -34,7 +34,7 @@ pub struct EncoderIdentity {
     pub layers: String,
     /// The most tokens of a text that are read, specials included.
     pub max_length: u32,
-    /// Which side of a long text is cut: `right`.
+    /// What is kept of a longer text: `head`, `tail` or `head-tail`.
     pub truncation: String,
     /// What is done to a text before it is tokenised: `none` or `html`.
     pub clean: String,
@@ -45,6 +45,14 @@ impl EncoderIdentity {
     pub fn id(&self) -> String {
         let json = serde_json::to_string(self).expect("a struct of strings and numbers serialises; this is a bug");
         short_digest(json.as_bytes())
+    }
+
+    /// The tokens of a text that are read.
+    ///
+    /// # Errors
+    /// Where the truncation is none that this bertline knows.
+    pub fn window(&self) -> Result<Window> {
+        Ok(Window { max_length: self.max_length as usize, truncation: self.truncation.parse().map_err(Error::Window)? })
     }
 
     /// One line for each field that differs, such as `max_length: 250 here, 128 there`.
@@ -72,14 +80,15 @@ impl EncoderIdentity {
 ///
 /// # Errors
 /// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` does not fit the model.
-pub fn identity_of(model_dir: &Path, max_length: usize, clean: &str) -> Result<EncoderIdentity> {
-    let tokenizer = load_tokenizer(model_dir, max_length)?;
+pub fn identity_of(model_dir: &Path, window: Window, clean: &str) -> Result<EncoderIdentity> {
+    let tokenizer = load_tokenizer(model_dir, window)?;
     assemble(model_dir, &Model::load(model_dir)?, &tokenizer, clean)
 }
 
 /// The identity of parts that are loaded already.
 pub(super) fn assemble(model_dir: &Path, model: &Model, tokenizer: &Tokenizer, clean: &str) -> Result<EncoderIdentity> {
     model.check_tokenizer(model_dir, tokenizer)?;
+    let window = tokenizer.window();
     Ok(EncoderIdentity {
         format: FORMAT,
         weights: sha256(&model.weights(model_dir))?,
@@ -87,8 +96,8 @@ pub(super) fn assemble(model_dir: &Path, model: &Model, tokenizer: &Tokenizer, c
         tokenizer: tokenizer.digest().to_owned(),
         pooling: "cls".to_owned(),
         layers: "last".to_owned(),
-        max_length: tokenizer.max_length() as u32,
-        truncation: "right".to_owned(),
+        max_length: window.max_length as u32,
+        truncation: window.truncation.to_string(),
         clean: clean.to_owned(),
     })
 }
@@ -98,9 +107,8 @@ pub(super) fn graph_digest(identity: &EncoderIdentity) -> String {
     short_digest(format!("{} {}", identity.weights, identity.architecture).as_bytes())
 }
 
-pub(super) fn load_tokenizer(model_dir: &Path, max_length: usize) -> Result<Tokenizer> {
-    Tokenizer::load(model_dir, max_length)
-        .map_err(|source| Error::Tokenizer { model_dir: model_dir.to_owned(), source })
+pub(super) fn load_tokenizer(model_dir: &Path, window: Window) -> Result<Tokenizer> {
+    Tokenizer::load(model_dir, window).map_err(|source| Error::Tokenizer { model_dir: model_dir.to_owned(), source })
 }
 
 /// The first 32 hex digits of a BLAKE3 digest.
@@ -135,7 +143,7 @@ pub(super) mod tests {
             pooling: text("cls"),
             layers: text("last"),
             max_length: 250,
-            truncation: text("right"),
+            truncation: text("head"),
             clean: text("none"),
         }
     }

@@ -38,7 +38,7 @@ fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
     EncoderOptions {
         model_dir: model_dir.to_owned(),
         graph_cache: std::env::temp_dir().join("bertline-test-graphs"),
-        max_length: 250,
+        window: 250.into(),
         chosen: chosen(precision, ProviderChoice::Auto),
         many_texts: true,
         calibration: None,
@@ -153,7 +153,7 @@ fn int8_vectors_keep_the_cosine_that_is_promised() {
     let options = EncoderOptions { graph_cache: cache.path().to_owned(), ..options(&model_dir, PrecisionChoice::Int8) };
     assert!(matches!(Encoder::open(&options), Err(super::Error::NotCalibrated)));
     let texts: Vec<String> = (0..48).map(text_of).collect();
-    let made = calibrate(&EncoderOptions { max_length: 64, ..options.clone() }, &texts, &mut |_| {}).unwrap();
+    let made = calibrate(&EncoderOptions { window: 64.into(), ..options.clone() }, &texts, &mut |_| {}).unwrap();
     assert!(made.products() >= 12, "{} products", made.products());
     assert_eq!(kept_calibration(cache.path(), exact.identity(), &options.chosen).unwrap(), Some(made.clone()));
     let digest = made.digest();
@@ -219,8 +219,8 @@ fn what_is_not_built_or_does_not_fit_is_a_usage_error() {
     let base = options(&model_dir, PrecisionChoice::Auto);
     for wrong in [
         options(&model_dir, PrecisionChoice::Int8),
-        EncoderOptions { max_length: 513, ..base.clone() },
-        EncoderOptions { max_length: 1, ..base },
+        EncoderOptions { window: 513.into(), ..base.clone() },
+        EncoderOptions { window: 1.into(), ..base },
     ] {
         let error = Encoder::open(&wrong).err().unwrap();
         assert!(error.is_usage(), "{error}");

@@ -28,7 +28,7 @@ fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> En
     EncoderOptions {
         model_dir: model_dir.to_owned(),
         graph_cache: graph_cache.to_owned(),
-        max_length: 13,
+        window: 13.into(),
         chosen: choose(&Wanted { provider, ..WANTED }, None).unwrap(),
         many_texts: false,
         calibration: None,

@@ -228,6 +228,8 @@ impl Unit {
         self.counters.tokens.add(vectors.tokens as usize);
         self.counters.padded_tokens.add(vectors.padded_tokens as usize);
         self.counters.batches_split.add(vectors.splits as usize);
+        self.counters.texts.add(tokenized.len());
+        self.counters.texts_truncated.add((0..tokenized.len()).filter(|text| tokenized.truncated(*text)).count());
         let mut failures: Vec<Failure> = vec![None; mine.len()];
         for failed in vectors.failed {
             failures[slots[failed.text]] = Some(Arc::from(failed.reason));

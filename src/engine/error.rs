@@ -58,9 +58,14 @@ pub enum Error {
     /// The file system refused.
     #[error("cannot read or write a file of the run")]
     Io(#[from] std::io::Error),
-    /// Units that were committed are no longer in the input.
-    #[error("the input has changed since this output was begun; start over with --overwrite")]
-    InputChanged,
+    /// A file of the input is no longer what it was when the run began.
+    #[error(
+        "`{name}` changed while the run read it; start the same command again: only what has changed is done again"
+    )]
+    InputChanged {
+        /// The file.
+        name: String,
+    },
     /// The run was interrupted by a signal.
     #[error("interrupted; {units} units are committed and stay, start the same command again to go on")]
     Interrupted {

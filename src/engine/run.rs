@@ -1,5 +1,6 @@
 //! Runs units a few at a time and commits them strictly in their order.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const UNITS_IN_FLIGHT: usize = 3;
 const WAIT: Duration = Duration::from_millis(20);
 
 /// What this process has done so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RunTotals {
     /// Units committed.
     pub units: u64,
@@ -37,10 +38,12 @@ pub struct RunTotals {
     pub bytes: u64,
     /// Sums over these units.
     pub stats: UnitStats,
+    /// Units that were committed once and are no longer in the input.
+    pub superseded: u64,
 }
 
-/// Called after every commit.
-pub type Progress<'a> = Box<dyn Fn(&RunTotals) + 'a>;
+/// Called after every commit; says whether to go on.
+pub type Progress<'a> = Box<dyn Fn(&RunTotals) -> ControlFlow<()> + 'a>;
 
 /// Makes the plan of each unit of a run.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Planner {
     pub model: String,
     /// Key-value metadata of the parts.
     pub metadata: PartMetadata,
+    /// How often the input was found to have changed: part of a part's name, so that none replaces an older one.
+    pub generation: u64,
 }
 
 impl Planner {
@@ -65,13 +70,18 @@ impl Planner {
         };
         let spec = SinkSpec {
             out: self.out.clone(),
-            part_name: format!("part-{:06}-{}.parquet", unit.ordinal, &unit.id[..8]),
+            part_name: part_name(unit, self.generation),
             metadata: self.metadata.clone(),
             mode: self.mode.clone(),
             rejects: unit.rejects.clone(),
         };
         Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec))))
     }
+}
+
+fn part_name(unit: &WorkUnit, generation: u64) -> String {
+    let generation = if generation == 0 { String::new() } else { format!("-{generation}") };
+    format!("part-{:06}-{}{generation}.parquet", unit.ordinal, &unit.id[..8])
 }
 
 /// A stage's units on their way into an output folder.
@@ -90,7 +100,8 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs every unit that is not committed yet; returns what this process did.
+    /// Runs every unit that is not committed yet, then takes out those that are no longer in the input; returns what
+    /// this process did.
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
@@ -129,12 +140,16 @@ impl Runner<'_> {
                 totals.stats.add(&record.stats);
                 output.commit(record)?;
             }
-            progress(&totals);
+            if progress(&totals).is_break() {
+                return Ok(totals);
+            }
         }
-        match done.iter().find(|id| !seen.contains(*id)) {
-            Some(_) => Err(Error::InputChanged),
-            None => Ok(totals),
+        let gone: Vec<String> = done.iter().filter(|id| !seen.contains(*id)).cloned().collect();
+        if !gone.is_empty() {
+            totals.superseded = gone.len() as u64;
+            output.supersede(gone)?;
         }
+        Ok(totals)
     }
 }
 
@@ -183,6 +198,9 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         unknown_labels: counter("unknown_labels"),
         rows_failed: counter("rows_failed"),
         batches_split: counter("batches_split"),
+        texts: counter("texts"),
+        texts_truncated: counter("texts_truncated"),
+        rejected: PartSinkExec::rejected(plan),
         ..UnitStats::default()
     };
     Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })

@@ -4,6 +4,7 @@
 //! each unit writes its own parts under names that its ordinal gives, durable before the row that names them comes out;
 //! the parts count only once the manifest says so.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -16,6 +17,7 @@ use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion_physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -26,6 +28,9 @@ use futures::{TryStreamExt, stream};
 use super::{Mode, kept};
 use crate::cache::{Part, PartMetadata, PartWriter};
 use crate::schema::{self, Dataset};
+
+/// What the names of the counters of rejects begin with; their reason follows.
+const REJECTED: &str = "rejected:";
 
 /// Where and how a unit's parts are written.
 #[derive(Clone, Debug)]
@@ -47,6 +52,7 @@ pub struct SinkSpec {
 pub struct PartSinkExec {
     input: Arc<dyn ExecutionPlan>,
     spec: Arc<SinkSpec>,
+    metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
@@ -65,7 +71,17 @@ impl PartSinkExec {
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        PartSinkExec { input, spec, properties: Arc::new(properties) }
+        PartSinkExec { input, spec, metrics: ExecutionPlanMetricsSet::new(), properties: Arc::new(properties) }
+    }
+
+    /// The rows that a finished sink put among the rejects, by reason.
+    pub fn rejected(plan: &Arc<dyn ExecutionPlan>) -> BTreeMap<String, u64> {
+        let metrics = plan.metrics().unwrap_or_default();
+        let counts = metrics.iter().filter_map(|metric| {
+            let reason = metric.value().name().strip_prefix(REJECTED)?;
+            Some((reason.to_owned(), metric.value().as_usize() as u64))
+        });
+        counts.collect()
     }
 
     /// The parts that a finished sink emitted.
@@ -133,14 +149,18 @@ impl ExecutionPlan for PartSinkExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
-        let spec = Arc::clone(&self.spec);
+        let (spec, metrics) = (Arc::clone(&self.spec), self.metrics.clone());
         let parts = async move {
             let schema = input.schema();
             let batches: Vec<RecordBatch> = input.try_collect().await?;
             // Writing and fsync block, and a blocked worker of the runtime would stall other units.
-            tokio::task::spawn_blocking(move || write(&spec, &schema, &batches))
+            tokio::task::spawn_blocking(move || write(&spec, &schema, &batches, &metrics))
                 .await
                 .map_err(|error| DataFusionError::External(Box::new(error)))?
         };
@@ -148,7 +168,12 @@ impl ExecutionPlan for PartSinkExec {
     }
 }
 
-fn write(spec: &SinkSpec, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+fn write(
+    spec: &SinkSpec,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    metrics: &ExecutionPlanMetricsSet,
+) -> Result<RecordBatch> {
     let batch = concat_batches(schema, batches)?;
     let mut parts = Vec::new();
     match spec.mode {
@@ -164,8 +189,19 @@ fn write(spec: &SinkSpec, schema: &SchemaRef, batches: &[RecordBatch]) -> Result
     }
     if let Some(rejects) = rejects(spec, &batch)? {
         parts.extend(write_part(spec, Dataset::Rejects, &rejects)?);
+        count(&rejects, metrics);
     }
     receipt(&parts)
+}
+
+fn count(rejects: &RecordBatch, metrics: &ExecutionPlanMetricsSet) {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for reason in rejects["reason"].as_string::<i32>().iter().flatten() {
+        *counts.entry(reason).or_default() += 1;
+    }
+    for (reason, rows) in counts {
+        MetricBuilder::new(metrics).counter(format!("{REJECTED}{reason}"), 0).add(rows);
+    }
 }
 
 fn write_part(spec: &SinkSpec, dataset: Dataset, batch: &RecordBatch) -> Result<Option<Part>> {

@@ -19,6 +19,8 @@ pub(super) struct Counters {
     pub(super) unknown_labels: Count,
     pub(super) rows_failed: Count,
     pub(super) batches_split: Count,
+    pub(super) texts: Count,
+    pub(super) texts_truncated: Count,
 }
 
 impl Counters {
@@ -34,6 +36,8 @@ impl Counters {
             unknown_labels: counter("unknown_labels"),
             rows_failed: counter("rows_failed"),
             batches_split: counter("batches_split"),
+            texts: counter("texts"),
+            texts_truncated: counter("texts_truncated"),
         }
     }
 }

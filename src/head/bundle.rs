@@ -160,7 +160,7 @@ mod tests {
                     pooling: text("cls"),
                     layers: text("last"),
                     max_length: 250,
-                    truncation: text("right"),
+                    truncation: text("head"),
                     clean: text("none"),
                 },
                 numerics: Numerics {

@@ -15,13 +15,13 @@ use crate::telemetry::Terminal;
 /// Runs the stage.
 pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("embed");
-    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found)?);
+    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
     let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.max_length, &clean, terminal)?;
+    let target = Target::find(&options.model, options.window(), &clean, terminal)?;
     let mode = Mode::Embed { hidden: encode::hidden_of(&target.model.dir)? };
     let planned = Planned::of(target, &options.device, CalibrateFrom::Inputs(&inputs), terminal)?;
-    let mut resolved = Job::resolve("embed", &inputs)?;
+    let mut resolved = Job::resolve("embed", &inputs);
     planned.resolve_into(&mut resolved);
-    let job = Job { start, command: "embed", terminal, inputs, out: &options.out, resolved };
+    let job = Job { start, command: "embed", terminal, inputs, out: &options.out, units: &options.units, resolved };
     job.run(Some(Loaded { planned, mode, head: None }), |_| Map::new())
 }

@@ -7,6 +7,26 @@ use thiserror::Error;
 /// Errors of the pipeline room.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// More rows were rejected than the budget allows.
+    #[error(
+        "{rows} of {rows_in} rows were rejected ({percent} %), more than {limit} allows: {reasons}; look at them with \
+         `bertline show {}`, then mend the input or allow more, and start the same command again: what is done stays",
+        out.display()
+    )]
+    Rejects {
+        /// The output folder.
+        out: PathBuf,
+        /// Rows that count as rejected.
+        rows: u64,
+        /// Rows of the input so far.
+        rows_in: u64,
+        /// The share.
+        percent: String,
+        /// The flag that is exceeded, with its value.
+        limit: String,
+        /// All reasons with their rows.
+        reasons: String,
+    },
     /// Reading the input failed.
     #[error(transparent)]
     Ingest(#[from] crate::ingest::Error),

@@ -95,20 +95,20 @@ pub fn explain(stage: &Stage, terminal: Terminal) -> Result<Explained> {
 }
 
 fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
-    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found)?);
+    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found, options.units.unit_bytes)?);
     let planner = planner(&options.out.out, None, "");
-    let resolved = Job::resolve("ingest", &inputs)?;
+    let resolved = Job::resolve("ingest", &inputs);
     Survey::of(&inputs, &planner, &resolved)?.explained("ingest", &inputs, None)
 }
 
 fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
-    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found)?);
+    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
     let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.max_length, &clean, terminal)?;
+    let target = Target::find(&options.model, options.window(), &clean, terminal)?;
     let mode = Mode::Embed { hidden: encode::hidden_of(&target.model.dir)? };
     let planned = Planned::of(target, &options.device, CalibrateFrom::Kept, terminal)?;
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
-    let mut resolved = Job::resolve("embed", &inputs)?;
+    let mut resolved = Job::resolve("embed", &inputs);
     planned.resolve_into(&mut resolved);
     let survey = Survey::of(&inputs, &planner, &resolved)?;
     let rate = survey.rate(&planned)?;
@@ -118,12 +118,12 @@ fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained
 fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained> {
     let (bundle, _) = Bundle::load(&options.head)?;
     let read = read_options(options, &bundle)?;
-    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
+    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand, options.units.unit_bytes)?);
     let planned =
         encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, CalibrateFrom::Kept, terminal)?;
     let mode = Mode::Score { classes: bundle.labels.len(), true_label: options.read.label_column.is_some() };
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
-    let mut resolved = Job::resolve("score", &inputs)?;
+    let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), serde_json::json!(bundle.head_digest));
     let survey = Survey::of(&inputs, &planner, &resolved)?;
@@ -132,7 +132,7 @@ fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained
 }
 
 fn planner(out: &Path, mode: Option<Mode>, model: &str) -> Planner {
-    Planner { out: out.to_owned(), mode, model: model.to_owned(), metadata: PartMetadata::new() }
+    Planner { out: out.to_owned(), mode, model: model.to_owned(), metadata: PartMetadata::new(), generation: 0 }
 }
 
 /// Every unit counted, the first ones looked into.

@@ -13,8 +13,8 @@ use crate::telemetry::Terminal;
 /// Runs the stage.
 pub fn ingest(options: &IngestOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("ingest");
-    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found)?);
-    let resolved = Job::resolve("ingest", &inputs)?;
-    let job = Job { start, command: "ingest", terminal, inputs, out: &options.out, resolved };
+    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found, options.units.unit_bytes)?);
+    let resolved = Job::resolve("ingest", &inputs);
+    let job = Job { start, command: "ingest", terminal, inputs, out: &options.out, units: &options.units, resolved };
     job.run(None, |_| Map::new())
 }

@@ -3,6 +3,7 @@
 //! Parquet files are cut into row ranges that the engine scans; everything else is parsed on a thread of its own and
 //! arrives as record batches, through a bounded channel. Both ways the cuts depend on the input alone.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -21,8 +22,9 @@ use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
 
-/// Bytes of text of a unit: some 20 seconds of encoding on a CPU, so little is lost when a run is killed.
-const UNIT_BYTES: u64 = 2 << 20;
+/// Bytes of text of a unit where nobody says: some 20 seconds of encoding on a CPU, so little is lost when a run is
+/// killed.
+pub const UNIT_BYTES: u64 = 2 << 20;
 /// Files that are named one by one before the rest is only counted.
 const SHOWN: usize = 5;
 /// Units that are parsed ahead of the engine.
@@ -45,12 +47,14 @@ pub struct Inputs {
     options: ingest::ReadOptions,
     discovery: Discovery,
     kept: Vec<Field>,
+    /// What each file was when it was found.
+    states: Vec<FileState>,
     digests: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Inputs {
-    /// Finds the inputs; `keep` are the columns to carry along.
-    pub fn find(read: &ReadOptions, keep: &str, labels: Labels) -> Result<Inputs> {
+    /// Finds the inputs; `keep` are the columns to carry along, `unit_bytes` the text of a unit.
+    pub fn find(read: &ReadOptions, keep: &str, labels: Labels, unit_bytes: u64) -> Result<Inputs> {
         let mut options = ingest::ReadOptions {
             text_column: read.text_column.clone(),
             label_column: read.label_column.clone(),
@@ -60,35 +64,43 @@ impl Inputs {
             clean: read.clean,
             limit: read.limit,
             keep: Vec::new(),
-            unit_bytes: UNIT_BYTES,
+            unit_bytes,
         };
         let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
         let discovery = ingest::discover(&paths, &options)?;
         let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
         options.keep = kept.iter().map(|field| field.name().clone()).collect();
-        Ok(Inputs { given: read.inputs.clone(), origins, options, discovery, kept, digests: Arc::default() })
+        let states = discovery.sources.iter().map(FileState::of).collect::<Result<Vec<_>>>()?;
+        Ok(Inputs { given: read.inputs.clone(), origins, options, discovery, kept, states, digests: Arc::default() })
     }
 
-    /// What of the inputs determines the output: the arguments, how they are read, and the state of the files.
-    pub fn resolved(&self) -> Result<Value> {
+    /// The inputs as they were given.
+    pub fn given(&self) -> Value {
+        json!(self.given)
+    }
+
+    /// What the files are now: where it is the same, so are their contents, and no digest is needed to know it.
+    pub fn snapshot(&self) -> Value {
         let mut hasher = blake3::Hasher::new();
-        for source in &self.discovery.sources {
-            let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
-            let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-            let nanos = modified.map_or(0, |time| time.as_nanos());
-            hasher
-                .update(source.name.as_bytes())
-                .update(&[0])
-                .update(&source.bytes.to_le_bytes())
-                .update(&nanos.to_le_bytes());
+        for (source, state) in self.discovery.sources.iter().zip(&self.states) {
+            hasher.update(source.name.as_bytes()).update(&[0]);
+            for number in [state.bytes, state.inode, state.modified.0.cast_unsigned(), state.modified.1.cast_unsigned()]
+            {
+                hasher.update(&number.to_le_bytes());
+            }
         }
         let state = hasher.finalize().to_hex()[..16].to_owned();
-        Ok(json!({
-            "inputs": self.given,
-            "files": self.discovery.sources.len(),
-            "bytes": self.bytes(),
-            "state": state,
-        }))
+        json!({ "files": self.discovery.sources.len(), "bytes": self.bytes(), "state": state })
+    }
+
+    /// Refuses inputs that changed while they were read: their units may be of two minds.
+    pub fn check_unchanged(&self) -> Result<()> {
+        for (source, state) in self.discovery.sources.iter().zip(&self.states) {
+            if FileState::of(source).ok().as_ref() != Some(state) {
+                return Err(engine::Error::InputChanged { name: source.name.clone() }.into());
+            }
+        }
+        Ok(())
     }
 
     /// How the inputs are read, as far as it determines the output.
@@ -233,6 +245,23 @@ impl Inputs {
             Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
         };
         self.given.iter().enumerate().map(report).collect()
+    }
+}
+
+/// What says that a file is still the same without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileState {
+    bytes: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl FileState {
+    fn of(source: &Source) -> Result<FileState> {
+        let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(FileState { bytes: metadata.len(), modified, inode: metadata.ino() })
     }
 }
 

@@ -12,6 +12,7 @@ mod inputs;
 mod kept;
 mod options;
 mod predict;
+mod rejects;
 mod sample;
 mod score;
 mod show;
@@ -27,10 +28,11 @@ pub use error::{Error, Result};
 pub use explain::{Explained, explain};
 pub use ingest::ingest;
 pub use options::{
-    DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, ScoreOptions, TokenizeOptions,
-    TrainOptions, TuneOptions, VerifyOptions,
+    DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, SampleOptions, ScoreOptions,
+    TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions,
 };
 pub use predict::{Prediction, Predictor};
+pub use rejects::summary as summary_of_rejects;
 pub use score::score;
 pub use show::{Shown, show};
 pub use spec::{NamedStage, Stage, load};

@@ -5,11 +5,13 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueHint};
 
 use crate::encode::{DeviceChoice, Precision, PrecisionChoice, ProviderChoice, Wanted};
 use crate::head::RecipeName;
 use crate::ingest::{Clean, Format};
+use crate::tokenize::{Truncation, Window};
 
 /// Where reviews come from and how they are read.
 #[derive(Args, Clone, Debug)]
@@ -35,6 +37,33 @@ pub struct ReadOptions {
     /// Read at most this many records
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub limit: Option<u64>,
+}
+
+/// How the work is cut, and how much of it may be rejected.
+#[derive(Args, Clone, Debug)]
+pub struct UnitOptions {
+    /// Text of a unit of work, which is committed in one go: with smaller ones less is lost when a run is killed
+    #[arg(long, default_value = "2MiB", value_name = "SIZE", value_parser = unit_bytes)]
+    pub unit_bytes: u64,
+    /// Fail where more rows than this are rejected (rows without text do not count)
+    #[arg(long, value_name = "N")]
+    pub max_rejects: Option<u64>,
+    /// Fail where more than this share of the rows is rejected (rows without text do not count)
+    #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = share)]
+    pub max_reject_share: f64,
+}
+
+fn unit_bytes(given: &str) -> Result<u64, String> {
+    let size: ByteSize = given.parse().map_err(|_| "not a size such as 512KiB, 2MiB or 64MiB".to_owned())?;
+    match size.as_u64() {
+        bytes if (1 << 10..=1 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("not between 1KiB and 1GiB".to_owned()),
+    }
+}
+
+fn share(given: &str) -> Result<f64, String> {
+    let share = given.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "not a share between 0 and 1".to_owned())
 }
 
 /// Where a stage's output goes.
@@ -87,6 +116,17 @@ impl DeviceOptions {
     }
 }
 
+/// The texts that the encoder is tried on.
+#[derive(Args, Clone, Debug)]
+pub struct SampleOptions {
+    /// Texts to try it on: a file, folder or glob [default: built-in reviews of IMDB's lengths]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub texts: Vec<String>,
+    /// Column that holds the text [default: found by its usual names]
+    #[arg(long, value_name = "COLUMN", requires = "texts")]
+    pub text_column: Option<String>,
+}
+
 /// `bertline tune`
 #[derive(Args, Clone, Debug)]
 pub struct TuneOptions {
@@ -99,12 +139,9 @@ pub struct TuneOptions {
     /// Threads to tune for [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Texts to measure with: a file, folder or glob [default: built-in reviews of IMDB's lengths]
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub texts: Vec<String>,
-    /// Column that holds the text [default: found by its usual names]
-    #[arg(long, value_name = "COLUMN", requires = "texts")]
-    pub text_column: Option<String>,
+    /// What to take for it
+    #[command(flatten)]
+    pub sample: SampleOptions,
 }
 
 /// `bertline verify`
@@ -116,12 +153,9 @@ pub struct VerifyOptions {
     /// Tokens of a text that the encoder sees, specials included (a head's own where there is a head)
     #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
     pub max_length: u32,
-    /// Texts to compare on: a file, folder or glob [default: built-in reviews]
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub texts: Vec<String>,
-    /// Column that holds the text [default: found by its usual names]
-    #[arg(long, value_name = "COLUMN", requires = "texts")]
-    pub text_column: Option<String>,
+    /// What to take for it
+    #[command(flatten)]
+    pub sample: SampleOptions,
     /// Texts at most
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub limit: u32,
@@ -151,6 +185,9 @@ pub struct IngestOptions {
     /// Where to write
     #[command(flatten)]
     pub out: OutOptions,
+    /// How to cut it, and what may be rejected
+    #[command(flatten)]
+    pub units: UnitOptions,
     /// Further columns of the input to keep: a,b,c or all or none
     #[arg(long, default_value = "none", value_name = "COLUMNS")]
     pub keep_columns: String,
@@ -165,16 +202,29 @@ pub struct EmbedOptions {
     /// Where to write
     #[command(flatten)]
     pub out: OutOptions,
+    /// How to cut it, and what may be rejected
+    #[command(flatten)]
+    pub units: UnitOptions,
     /// Encoder: a known name, a hub id such as org/name[@revision], or a folder with tokenizer.json and either
     /// config.json and model.safetensors or model.onnx
     #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
     pub model: String,
-    /// Tokens of a text that the encoder sees, specials included; longer texts are truncated on the right
+    /// Tokens of a text that the encoder sees, specials included
     #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
     pub max_length: u32,
+    /// What is kept of a longer text: head, tail, or head-tail (a quarter from its beginning, the rest from its end)
+    #[arg(long, default_value = "head", value_name = "WHICH")]
+    pub truncation: Truncation,
     /// What to run on
     #[command(flatten)]
     pub device: DeviceOptions,
+}
+
+impl EmbedOptions {
+    /// The tokens of a text that are read.
+    pub(super) fn window(&self) -> Window {
+        Window { max_length: self.max_length as usize, truncation: self.truncation }
+    }
 }
 
 /// `bertline train`
@@ -227,6 +277,9 @@ pub struct ScoreOptions {
     /// Where to write
     #[command(flatten)]
     pub out: OutOptions,
+    /// How to cut it, and what may be rejected
+    #[command(flatten)]
+    pub units: UnitOptions,
     /// Columns of the input to copy to the predictions: a,b,c or all or none
     #[arg(long, default_value = "none", value_name = "COLUMNS")]
     pub keep_columns: String,
@@ -264,10 +317,20 @@ pub struct TokenizeOptions {
     /// Encoder whose tokenizer it is: a known name, a hub id such as org/name[@revision], or a folder with tokenizer.json
     #[arg(long, default_value = "all-MiniLM-L6-v2", value_name = "NAME|DIR")]
     pub model: String,
-    /// Ids that a text keeps, specials included; longer texts are truncated on the right
+    /// Ids that a text keeps, specials included
     #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
     pub max_length: u32,
+    /// What is kept of a longer text: head, tail, or head-tail (a quarter from its beginning, the rest from its end)
+    #[arg(long, default_value = "head", value_name = "WHICH")]
+    pub truncation: Truncation,
     /// Threads of the tokenizer [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+impl TokenizeOptions {
+    /// The tokens of a text that are read.
+    pub(super) fn window(&self) -> Window {
+        Window { max_length: self.max_length as usize, truncation: self.truncation }
+    }
 }

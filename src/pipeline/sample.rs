@@ -6,8 +6,8 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 
-use super::inputs::{Inputs, Labels};
-use super::{Error, ReadOptions, Result};
+use super::inputs::{Inputs, Labels, UNIT_BYTES};
+use super::{Error, ReadOptions, Result, SampleOptions};
 use crate::engine::{WorkUnit, task_context};
 use crate::ingest::Clean;
 
@@ -42,24 +42,24 @@ pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
     Ok(columns.flat_map(|texts| texts.iter().flatten()).filter(|text| !text.is_empty()).map(str::to_owned).collect())
 }
 
-/// Up to `count` texts of `paths`; without paths, texts that are built in.
+/// Up to `count` texts of those that `asked` names, else texts that are built in.
 /// They are cleaned as an encoder's texts are.
-pub(super) fn texts(paths: &[String], text_column: Option<&str>, clean: Clean, count: usize) -> Result<Vec<String>> {
-    if paths.is_empty() {
+pub(super) fn texts(asked: &SampleOptions, clean: Clean, count: usize) -> Result<Vec<String>> {
+    if asked.texts.is_empty() {
         return Ok(built_in(count));
     }
     let read = ReadOptions {
-        inputs: paths.to_vec(),
-        text_column: text_column.map(str::to_owned),
+        inputs: asked.texts.clone(),
+        text_column: asked.text_column.clone(),
         label_column: None,
         format: crate::ingest::Format::Auto,
         no_header: false,
         clean,
         limit: None,
     };
-    let texts = Arc::new(Inputs::find(&read, "none", Labels::OnDemand)?).sample(count)?;
+    let texts = Arc::new(Inputs::find(&read, "none", Labels::OnDemand, UNIT_BYTES)?).sample(count)?;
     match texts.is_empty() {
-        true => Err(Error::NoRows { inputs: paths.join(", "), stage: "the sample" }),
+        true => Err(Error::NoRows { inputs: asked.texts.join(", "), stage: "the sample" }),
         false => Ok(texts),
     }
 }

@@ -21,7 +21,7 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("score");
     let (bundle, head) = Bundle::load(&options.head)?;
     let read = read_options(options, &bundle)?;
-    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand)?);
+    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand, options.units.unit_bytes)?);
     let planned = encoder_of(
         &bundle,
         &options.head,
@@ -32,10 +32,10 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     )?;
     let true_label = options.read.label_column.is_some();
     let mode = Mode::Score { classes: bundle.labels.len(), true_label };
-    let mut resolved = Job::resolve("score", &inputs)?;
+    let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
-    let job = Job { start, command: "score", terminal, inputs, out: &options.out, resolved };
+    let job = Job { start, command: "score", terminal, inputs, out: &options.out, units: &options.units, resolved };
     let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
     let behind = engine::Head { head, labels: bundle.labels };
     job.run(Some(Loaded { planned, mode, head: Some(behind) }), |stats| {
@@ -78,7 +78,7 @@ pub(super) fn encoder_of(
     };
     let device = DeviceOptions { precision: Some(precision), provider, ..device.clone() };
     let name = model.unwrap_or(&trained.model);
-    let target = Target::find(name, trained.identity.max_length, &trained.identity.clean, terminal)?;
+    let target = Target::find(name, trained.identity.window()?, &trained.identity.clean, terminal)?;
     let differences = target.identity.differences(&trained.identity);
     if !differences.is_empty() {
         return Err(Error::OtherEncoder { head: dir.to_owned(), differences: differences.join("; ") });

@@ -10,7 +10,7 @@ use datafusion_physical_plan::collect;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::inputs::{Inputs, Labels};
+use super::inputs::{Inputs, Labels, UNIT_BYTES};
 use super::{Error, ReadOptions, Result};
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
@@ -170,7 +170,7 @@ fn reviews(path: &str, rows: usize) -> Result<Shown> {
         clean: Clean::None,
         limit: Some(rows as u64),
     };
-    let inputs = Arc::new(Inputs::find(&read, "none", Labels::Found)?);
+    let inputs = Arc::new(Inputs::find(&read, "none", Labels::Found, UNIT_BYTES)?);
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     threads.block_on(async {
         let mut units = std::pin::pin!(inputs.units());

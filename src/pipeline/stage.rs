@@ -1,5 +1,6 @@
 //! What the stages that run units have in common: opening the encoder and the output folder, running, reporting.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::inputs::Inputs;
-use super::{DeviceOptions, Error, OutOptions, Result};
-use crate::cache::{Claims, Key, Output, PartMetadata, Resolved, State, UnitStats};
+use super::rejects::Budget;
+use super::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
+use crate::cache::{Claims, Key, Output, PartMetadata, Resolved, SNAPSHOT, State, UnitStats};
 use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
     Tuned, Wanted,
@@ -17,7 +19,7 @@ use crate::engine::{self, EmbedRuntime, Head, Mode, Planner, Runner, task_contex
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
-use crate::tokenize::Pool;
+use crate::tokenize::{Pool, Window};
 
 /// Raised whenever the layout of an output folder changes.
 const OUTPUT_FORMAT: u32 = 2;
@@ -48,19 +50,20 @@ pub(super) struct Target {
     pub(super) model: ModelFiles,
     pub(super) identity: EncoderIdentity,
     pub(super) graph_cache: PathBuf,
+    window: Window,
     built: bool,
     large: bool,
 }
 
 impl Target {
     /// Finds the model, pulling it if need be.
-    pub(super) fn find(name: &str, max_length: u32, clean: &str, terminal: Terminal) -> Result<Target> {
+    pub(super) fn find(name: &str, window: Window, clean: &str, terminal: Terminal) -> Result<Target> {
         let model = model::resolve(name, &mut |event| say_event(terminal, &event))?;
-        let identity = encode::identity_of(&model.dir, max_length as usize, clean)?;
+        let identity = encode::identity_of(&model.dir, window, clean)?;
         let built = encode::is_built(&model.dir)?;
         let bytes = |name: &str| fs_err::metadata(model.dir.join(name)).map_or(0, |metadata| metadata.len());
         let large = bytes("model.safetensors") > LARGE_BYTES;
-        Ok(Target { graph_cache: model::graph_cache()?, model, identity, built, large })
+        Ok(Target { window, graph_cache: model::graph_cache()?, model, identity, built, large })
     }
 
     /// Whether the model's graph is built here, and can thus run on every provider and in int8.
@@ -102,7 +105,7 @@ impl Target {
         EncoderOptions {
             model_dir: self.model.dir.clone(),
             graph_cache: self.graph_cache.clone(),
-            max_length: self.identity.max_length as usize,
+            window: self.window,
             chosen: chosen.clone(),
             many_texts: false,
             calibration: None,
@@ -219,6 +222,7 @@ pub(super) struct Job<'a> {
     pub(super) terminal: Terminal,
     pub(super) inputs: Arc<Inputs>,
     pub(super) out: &'a OutOptions,
+    pub(super) units: &'a UnitOptions,
     pub(super) resolved: Resolved,
 }
 
@@ -231,13 +235,14 @@ pub(super) struct Loaded {
 
 impl Job<'_> {
     /// Starts the resolved run with what every stage has in common.
-    pub(super) fn resolve(command: &'static str, inputs: &Inputs) -> Result<Resolved> {
+    pub(super) fn resolve(command: &'static str, inputs: &Inputs) -> Resolved {
         let mut resolved = Resolved::new();
         resolved.insert("command".to_owned(), json!(command));
         resolved.insert("format".to_owned(), json!(OUTPUT_FORMAT));
-        resolved.insert("input".to_owned(), inputs.resolved()?);
+        resolved.insert("inputs".to_owned(), inputs.given());
+        resolved.insert(SNAPSHOT.to_owned(), inputs.snapshot());
         resolved.insert("reading".to_owned(), inputs.reading());
-        Ok(resolved)
+        resolved
     }
 
     /// Runs the units and completes the output; `extra` adds the stage's own figures to the report.
@@ -251,15 +256,21 @@ impl Job<'_> {
         if state == State::Complete {
             return already_done(self.command, &self.out.out, self.terminal);
         }
-        if state == State::Partial {
-            let done = output.manifest().units.len();
-            self.terminal.say(&format!("resuming: {done} units are done already"));
+        let done = output.manifest().units.len();
+        match state {
+            State::Partial => self.terminal.say(&format!("resuming: {done} units are done already")),
+            State::Changed => self.terminal.say(&format!(
+                "resuming: {done} units are done already; the input has changed, and what is new in it follows"
+            )),
+            State::Fresh | State::Complete => {}
         }
         self.inputs.describe(self.terminal)?;
-        let (runtime, encoder_report, planner) = self.prepare(loaded, &output)?;
+        let (runtime, encoder_report, mut planner) = self.prepare(loaded, &output)?;
         output.begin()?;
+        planner.generation = output.manifest().reopened;
         let probe = runtime.as_ref().map(|runtime| probe(&runtime.encoder));
         let bar = ProgressBar::start(self.terminal, self.command, self.inputs.bytes(), probe);
+        let budget = Budget::of(self.units, &output.manifest().totals().1.rejected);
         let runner = Runner {
             planner,
             encoder: runtime.as_ref().map(|runtime| runtime.encoder.clone()),
@@ -267,6 +278,7 @@ impl Job<'_> {
             output: &mut output,
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
+                if budget.is_spent(&totals.stats.rejected) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
         };
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
@@ -275,11 +287,17 @@ impl Job<'_> {
         drop(threads);
         let totals = totals?;
         drop(bar);
+        self.inputs.check_unchanged()?;
+        if totals.superseded > 0 {
+            let units = totals.superseded;
+            self.terminal.say(&format!("input: {units} units of what was changed or removed count no longer"));
+        }
         let (rows_in, stats) = output.manifest().totals();
         if rows_in == 0 {
             let inputs = self.inputs.names();
             return Err(Error::NoRows { inputs, stage: self.command });
         }
+        budget.check(output.dir(), rows_in, &stats.rejected)?;
         let this_run = ThisRun { units: totals.units, rows: totals.rows_in, tokens: totals.stats.tokens, seconds: 0.0 };
         let mut report = self.start.report(output.manifest(), this_run, encoder_report, self.inputs.report());
         report.extra = extra(&stats);
@@ -294,7 +312,8 @@ impl Job<'_> {
     ) -> Result<(Option<Arc<EmbedRuntime>>, EncoderReport, Planner)> {
         let out: PathBuf = output.dir().to_owned();
         let Some(Loaded { planned, mode, head }) = loaded else {
-            let planner = Planner { out, mode: None, model: String::new(), metadata: PartMetadata::new() };
+            let planner =
+                Planner { out, mode: None, model: String::new(), metadata: PartMetadata::new(), generation: 0 };
             return Ok((None, EncoderReport::default(), planner));
         };
         let (encoder, pool) = planned.open(true, self.terminal)?;
@@ -308,7 +327,8 @@ impl Job<'_> {
             ("bertline.numerics".to_owned(), planned.numerics.to_string()),
             ("bertline.model".to_owned(), planned.target.model.name.clone()),
         ]);
-        let planner = Planner { out, mode: Some(mode), model: planned.target.model.name.clone(), metadata };
+        let planner =
+            Planner { out, mode: Some(mode), model: planned.target.model.name.clone(), metadata, generation: 0 };
         let runtime = EmbedRuntime { encoder, pool, claims, head, turn: tokio::sync::Mutex::default() };
         Ok((Some(Arc::new(runtime)), report, planner))
     }

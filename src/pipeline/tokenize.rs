@@ -13,7 +13,7 @@ use datafusion_physical_plan::collect;
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::inputs::{Inputs, Labels};
+use super::inputs::{Inputs, Labels, UNIT_BYTES};
 use super::stage::say_event;
 use super::{Error, Result, TokenizeOptions};
 use crate::engine::{self, task_context};
@@ -53,9 +53,9 @@ pub struct TokenizeTotals {
 
 /// Tokenizes the inputs of `options`; `write` gets the JSON lines of a unit at a time, without the last line's end.
 pub fn tokenize(options: &TokenizeOptions, terminal: Terminal, write: impl FnMut(&str)) -> Result<TokenizeTotals> {
-    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::OnDemand)?);
+    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::OnDemand, UNIT_BYTES)?);
     let model = model::resolve(&options.model, &mut |event| say_event(terminal, &event))?;
-    let tokenizer = Tokenizer::load(&model.dir, options.max_length as usize)?;
+    let tokenizer = Tokenizer::load(&model.dir, options.window())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = Pool::new(options.threads.map_or(cores, usize::from))?;
     inputs.describe(terminal)?;

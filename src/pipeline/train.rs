@@ -184,7 +184,7 @@ fn finish(
 
 fn input(dir: &Path) -> Result<Input> {
     let manifest = crate::cache::Manifest::read(dir)?.unwrap_or_default();
-    let parts: Vec<_> = manifest.units.iter().flat_map(|unit| &unit.parts).collect();
+    let parts: Vec<_> = manifest.every_part().collect();
     let mut hasher = blake3::Hasher::new();
     parts.iter().for_each(|part| {
         hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());

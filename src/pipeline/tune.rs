@@ -43,10 +43,10 @@ pub struct Tuning {
 
 /// Measures and keeps.
 pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
-    let target = Target::find(&options.model, options.max_length, "none", terminal)?;
+    let target = Target::find(&options.model, (options.max_length as usize).into(), "none", terminal)?;
     let threads =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let texts = sample::texts(&options.texts, options.text_column.as_deref(), Clean::None, TEXTS)?;
+    let texts = sample::texts(&options.sample, Clean::None, TEXTS)?;
     let mut bench =
         Bench { target: &target, texts, threads, terminal, reference: None, taken: TEXTS, fastest: HashMap::new() };
     let mut measured = Vec::new();

@@ -14,7 +14,7 @@ use super::{Error, Result, VerifyOptions, sample};
 use crate::encode::{BatchPlan, Calibration, Encoder, Fidelity, Precision, Provider};
 use crate::head::{Bundle, Head};
 use crate::telemetry::Terminal;
-use crate::tokenize::{Pool, Tokenized};
+use crate::tokenize::{Pool, Tokenized, Window};
 
 /// Token budgets of micro-batches; none is one text at a time.
 const SHAPES: [Option<usize>; 4] = [None, Some(1024), Some(2048), Some(8192)];
@@ -64,11 +64,11 @@ impl Verification {
 /// Compares.
 pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verification> {
     let bundle = options.head.as_deref().map(Bundle::load).transpose()?;
-    let (name, max_length, clean) = encoder_of(options, bundle.as_ref());
-    let target = Target::find(&name, max_length, &clean, terminal)?;
+    let (name, window, clean) = encoder_of(options, bundle.as_ref())?;
+    let target = Target::find(&name, window, &clean, terminal)?;
     let cores =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let texts = sample::texts(&options.texts, options.text_column.as_deref(), clean.parse()?, options.limit as usize)?;
+    let texts = sample::texts(&options.sample, clean.parse()?, options.limit as usize)?;
     let mut table = Table::start(&target, &texts, cores, (options.head.as_deref(), bundle))?;
     let mut rows = Vec::new();
     let calibration = table.calibration();
@@ -94,15 +94,15 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
 }
 
 /// The encoder to open: a head's own, where one is given.
-fn encoder_of(options: &VerifyOptions, bundle: Option<&(Bundle, Head)>) -> (String, u32, String) {
+fn encoder_of(options: &VerifyOptions, bundle: Option<&(Bundle, Head)>) -> Result<(String, Window, String)> {
     match bundle {
         Some((bundle, _)) => {
             let model = options.model.clone().unwrap_or_else(|| bundle.encoder.model.clone());
-            (model, bundle.encoder.identity.max_length, bundle.encoder.identity.clean.clone())
+            Ok((model, bundle.encoder.identity.window()?, bundle.encoder.identity.clean.clone()))
         }
         None => {
             let model = options.model.clone().unwrap_or_else(|| crate::model::DEFAULT_MODEL.to_owned());
-            (model, options.max_length, "none".to_owned())
+            Ok((model, (options.max_length as usize).into(), "none".to_owned()))
         }
     }
 }

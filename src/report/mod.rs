@@ -3,6 +3,8 @@
 //! Totals are of the whole output, summed over the units that the manifest names, so that they hold across restarts;
 //! `this_run` is of this process alone.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -99,12 +101,18 @@ pub struct RunReport {
     pub rows_out: u64,
     /// Rows of `rejects`.
     pub rows_rejected: u64,
+    /// `rows_rejected` by reason.
+    pub rejected: BTreeMap<String, u64>,
     /// Rows (inside `rows_out`) whose text was encoded for another row.
     pub rows_deduplicated: u64,
     /// Rows whose text the encoder failed on: rejected, or without an answer in score.
     pub rows_failed: u64,
     /// Micro-batches that failed and were split.
     pub batches_split: u64,
+    /// Texts that were encoded.
+    pub texts: u64,
+    /// Share of these that have more tokens than the encoder was to see.
+    pub truncated_share: Option<f64>,
     /// Tokens fed to the encoder, without padding.
     pub tokens: u64,
     /// Rows times width over all micro-batches.
@@ -170,9 +178,12 @@ impl Start {
             rows_in,
             rows_out: stats.rows_out,
             rows_rejected: stats.rows_rejected,
+            rejected: stats.rejected,
             rows_deduplicated: stats.rows_deduplicated,
             rows_failed: stats.rows_failed,
             batches_split: stats.batches_split,
+            texts: stats.texts,
+            truncated_share: (stats.texts > 0).then(|| stats.texts_truncated as f64 / stats.texts as f64),
             tokens,
             padded_tokens,
             padding_ratio: (tokens > 0).then(|| padded_tokens as f64 / tokens as f64),

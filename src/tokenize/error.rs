@@ -56,6 +56,12 @@ pub enum Error {
         /// The smallest length that works.
         least: usize,
     },
+    /// A truncation that does not exist.
+    #[error("unknown truncation `{given}`; choose one of head, tail, head-tail")]
+    UnknownTruncation {
+        /// What was given.
+        given: String,
+    },
     /// The operating system refused the worker threads.
     #[error("cannot start {threads} tokenizer threads")]
     Threads {
@@ -70,7 +76,7 @@ pub enum Error {
 impl Error {
     /// Whether the user asked for something impossible (exit code 2), rather than the data or the machine failing.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::MaxLength { .. })
+        matches!(self, Self::MaxLength { .. } | Self::UnknownTruncation { .. })
     }
 }
 

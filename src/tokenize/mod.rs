@@ -11,8 +11,10 @@ mod normal;
 mod pool;
 mod tokenized;
 mod tokenizer;
+mod window;
 
 pub use error::{Error, Result};
 pub use pool::Pool;
 pub use tokenized::Tokenized;
 pub use tokenizer::Tokenizer;
+pub use window::{Truncation, Window};

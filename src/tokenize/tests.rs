@@ -4,7 +4,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::super::Pool;
+use super::super::{Pool, Truncation};
 use super::*;
 
 const MAX_LENGTH: usize = 250;
@@ -65,6 +65,27 @@ fn truncation_keeps_the_first_tokens_and_both_specials() {
     assert_eq!(short.ids(0)[..4], long.ids(0)[..4]);
     assert_eq!(short.ids(0)[4], long.ids(0)[8]);
     assert_eq!(short.ids(1), [long.ids(0)[0], long.ids(0)[8]]);
+}
+
+#[test]
+fn the_tail_or_both_ends_are_kept_where_that_is_asked_for() {
+    let Some(model) = crate::testing::model_dir() else { return };
+    let pool = Pool::new(1).unwrap();
+    let texts = ["one two three four five six seven eight nine ten", "one two three four five six", ""];
+    let kept = |max_length, truncation| {
+        let tokenizer = Tokenizer::load(&model, Window { max_length, truncation }).unwrap();
+        let all = tokenizer.encode(&texts, &pool);
+        (0..3).map(|text| (all.ids(text).to_vec(), all.n_tokens(text), all.truncated(text))).collect::<Vec<_>>()
+    };
+    let whole = kept(64, Truncation::Head);
+    // Six tokens and two specials.
+    for (truncation, first) in [(Truncation::Head, 6), (Truncation::Tail, 0), (Truncation::HeadTail, 2)] {
+        let cut = kept(8, truncation);
+        let ids = &whole[0].0;
+        let due = [&ids[..=first], &ids[1 + 10 - (6 - first)..]].concat();
+        assert_eq!(cut[0], (due, 12, true), "{truncation}");
+        assert_eq!(cut[1..], whole[1..], "{truncation}: what fits is left as it is");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 
 use super::normal::Normal;
-use super::{Error, Pool, Result, Tokenized};
+use super::{Error, Pool, Result, Tokenized, Window};
 
 /// How many texts a thread takes at a time: enough to make the hand-over free, few enough to balance long reviews.
 const TEXTS_PER_TASK: usize = 32;
@@ -30,7 +30,7 @@ struct Inner {
     /// The file as it is, for the few texts that are not for `normal`: read when the first of them comes.
     whole: OnceLock<PipelineTokenizer>,
     json: String,
-    max_length: usize,
+    window: Window,
     /// The special tokens in front of the text, [CLS].
     prefix: Vec<u32>,
     /// The special tokens behind the text, [SEP].
@@ -41,11 +41,12 @@ struct Inner {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json` of a model folder; texts are cut to `max_length` tokens, specials included.
+    /// Loads `tokenizer.json` of a model folder; of a text `window` is kept.
     ///
     /// # Errors
     /// Where the file is missing, corrupt or no BERT tokenizer (each names the file), or `max_length` leaves no room.
-    pub fn load(model_dir: &Path, max_length: usize) -> Result<Tokenizer> {
+    pub fn load(model_dir: &Path, window: impl Into<Window>) -> Result<Tokenizer> {
+        let window = window.into();
         let path = model_dir.join("tokenizer.json");
         let mut json = read(&path)?;
         let (digest, text) = (digest(&json), json.to_string());
@@ -61,18 +62,19 @@ impl Tokenizer {
         let pipeline = pipeline.map_err(|error| build(error.to_string()))?;
         let (prefix, suffix) = specials(&pipeline).map_err(build)?.ok_or(Error::NoSpecials { path: path.clone() })?;
         let specials = prefix.len() + suffix.len();
+        let max_length = window.max_length;
         if max_length <= specials {
             return Err(Error::MaxLength { max_length, specials, least: specials + 1 });
         }
         let pad = pad_id(&json).unwrap_or(prefix[0]);
         let (vocabulary, whole) = (vocabulary(&json), OnceLock::new());
-        let inner = Inner { pipeline, normal, whole, json: text, max_length, prefix, suffix, pad, vocabulary, digest };
+        let inner = Inner { pipeline, normal, whole, json: text, window, prefix, suffix, pad, vocabulary, digest };
         Ok(Tokenizer { inner: Arc::new(inner) })
     }
 
-    /// The most tokens that a text keeps, specials included.
-    pub fn max_length(&self) -> usize {
-        self.inner.max_length
+    /// What is kept of a text.
+    pub fn window(&self) -> Window {
+        self.inner.window
     }
 
     /// BLAKE3 (hex) of the canonical tokenizer JSON: keys sorted, without the file's own truncation and padding, which
@@ -103,8 +105,9 @@ impl Tokenizer {
     }
 
     fn encode_part(&self, texts: &[&str]) -> Tokenized {
-        let Inner { pipeline, normal, max_length, prefix, suffix, .. } = &*self.inner;
-        let room = max_length - prefix.len() - suffix.len();
+        let Inner { pipeline, normal, window, prefix, suffix, .. } = &*self.inner;
+        let room = window.max_length - prefix.len() - suffix.len();
+        let first = window.truncation.first_of(room);
         let mut part = Tokenized::default();
         let (mut tokens, mut buffer) = (Vec::new(), Vec::new());
         for text in texts {
@@ -119,7 +122,11 @@ impl Tokenizer {
             pipeline
                 .encode_into(text, &options(false), &mut tokens)
                 .expect("a tokenizer that passed the load-time checks takes any text up to 4 GiB; this is a bug");
-            let kept = tokens.iter().take(room).map(|&token| u32::from(token));
+            let (front, back) = match tokens.len() > room {
+                true => (&tokens[..first], &tokens[tokens.len() - (room - first)..]),
+                false => (&tokens[..], &[][..]),
+            };
+            let kept = front.iter().chain(back).map(|&token| u32::from(token));
             let count = tokens.len() + prefix.len() + suffix.len();
             part.push(prefix.iter().copied().chain(kept).chain(suffix.iter().copied()), count as u32);
         }

@@ -55,9 +55,22 @@ fn every_dataset_has_its_documented_columns() {
         "in.jsonl",
         "{\"text\":\"fine\",\"label\":\"pos\"}\n{\"text\":\"poor\",\"label\":\"neg\"}\n{}\nbroken\n",
     );
-    place.run(&["ingest", "in.jsonl", "--out", "reviews"]).ok();
-    place.embed(&model, &["in.jsonl", "--out", "features"]);
-    place.run(&["score", "in.jsonl", "--head", head, "--out", "scored", "--label-column", "label"]).ok();
+    place.run(&["ingest", "in.jsonl", "--max-reject-share", "1", "--out", "reviews"]).ok();
+    place.embed(&model, &["in.jsonl", "--max-reject-share", "1", "--out", "features"]);
+    place
+        .run(&[
+            "score",
+            "in.jsonl",
+            "--head",
+            head,
+            "--max-reject-share",
+            "1",
+            "--out",
+            "scored",
+            "--label-column",
+            "label",
+        ])
+        .ok();
     assert_documented(&read(&place, "reviews/reviews"), "reviews", 0, false);
     for out in ["reviews", "features", "scored"] {
         assert_documented(&read(&place, &format!("{out}/rejects")), "rejects", 0, false);

@@ -60,7 +60,7 @@ fn a_jsonl_row_without_text_is_rejected_with_its_place_and_rows_are_conserved() 
         "in.jsonl",
         "{\"text\":\"one\",\"label\":\"pos\"}\n{\"label\":\"neg\"}\n{\"text\":\"\"}\n{broken\n{\"text\":\" \"}\n",
     );
-    place.embed(&model, &["in.jsonl", "--out", "out"]);
+    place.embed(&model, &["in.jsonl", "--max-reject-share", "1", "--out", "out"]);
     let rows = embedded(&place, "out");
     assert_eq!(rows.iter().map(|row| row.row).collect::<Vec<_>>(), [0, 4]);
     let rejects = read(&place, "out/rejects");
@@ -140,4 +140,33 @@ fn labels_are_optional_and_a_named_column_is_taken() {
     place.embed(&model, &["in.csv", "--out", "mood", "--text-column", "body", "--label-column", "mood"]);
     assert_eq!(texts(&read(&place, "none/rows"), "label"), [None]);
     assert_eq!(texts(&read(&place, "mood/rows"), "label"), [Some("glad".to_owned())]);
+}
+
+#[test]
+fn a_head_sees_the_end_of_long_texts_where_its_features_did() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    // The labels are in the last words alone, behind more than the encoder sees.
+    let line = |row: usize| {
+        let end = if row % 2 == 0 { "a wonderful joy,pos" } else { "an awful bore,neg" };
+        format!("{} {end}\n", distinct_text(row, 60))
+    };
+    place.write("in.csv", "text,label\n".to_owned() + &(0..120).map(line).collect::<String>());
+    place.write("new.csv", "text,label\n".to_owned() + &(200..320).map(line).collect::<String>());
+    let mut accuracies = Vec::new();
+    for truncation in ["head", "tail", "head-tail"] {
+        let (features, head, scored) =
+            (format!("f-{truncation}"), format!("h-{truncation}"), format!("s-{truncation}"));
+        let flags = ["--max-length", "24", "--truncation", truncation, "in.csv", "--out", &features];
+        place.embed(&model, &flags).says(&["100.0 % of the texts truncated"]);
+        assert_eq!(place.json(&format!("{features}/run.json"))["truncated_share"], 1.0);
+        place.run(&["train", &features, "--out", &head]).ok();
+        place.run(&["score", "new.csv", "--head", &head, "--label-column", "label", "--out", &scored]).ok();
+        accuracies.push(place.json(&format!("{scored}/run.json"))["metrics"]["accuracy"].as_f64().unwrap());
+    }
+    assert!(accuracies[0] < 0.8 && accuracies[1] == 1.0 && accuracies[2] == 1.0, "{accuracies:?}");
+    let other = ["--max-length", "24", "--truncation", "tail", "in.csv", "--out", "f-head"];
+    let refused = place.run(&[&["embed", "--model", &model, "--precision", "fp32"], &other[..]].concat());
+    refused.fails(1, &["encoder.truncation is \"head\" there, \"tail\" now"]);
+    place.run(&["embed", "in.csv", "--truncation", "right", "--out", "x"]).fails(2, &["head, tail, head-tail"]);
 }

@@ -81,7 +81,8 @@ fn a_poison_text_is_rejected_with_its_place_and_every_other_row_has_its_vector()
     let place = Place::new();
     let reviews = reviews();
     place.write("in.csv", lines(&reviews));
-    let embed = |out| ["embed", "--model", &model, "in.csv", "--precision", "fp32", "--out", out];
+    let embed =
+        |out| ["embed", "--model", &model, "in.csv", "--precision", "fp32", "--max-reject-share", "1", "--out", out];
     place.run(&embed("whole")).ok();
     let told = run(&place, &poison(&model), &embed("out")).ok();
     told.says(&["warning: the encoder failed on the text of 3 rows", "encoder_failed", "split and tried again"]);

@@ -31,7 +31,7 @@ fn a_csv_with_newlines_quotes_and_commas_inside_fields_is_read_as_it_was_written
 fn a_broken_record_is_rejected_with_its_place_and_the_rest_goes_on() {
     let place = Place::new();
     place.write("in.csv", b"text,label\ngood,pos\nbad \xff byte,neg\none,two,three\nfine,neg\n");
-    place.run(&["ingest", "in.csv", "--out", "out"]).ok();
+    place.run(&["ingest", "in.csv", "--max-reject-share", "1", "--out", "out"]).ok();
     let reviews = read(&place, "out/reviews");
     assert_eq!((texts(&reviews, "text"), ordinals(&reviews)), (some(&["good", "fine"]), vec![0, 3]));
     let rejects = read(&place, "out/rejects");
@@ -46,7 +46,7 @@ fn a_jsonl_keeps_a_missing_text_as_null_and_rejects_what_is_no_json() {
     let place = Place::new();
     place
         .write("in.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"label\":0}\n{\"text\":null}\nnot json\n{\"text\":\"\"}\n");
-    place.run(&["ingest", "in.jsonl", "--out", "out"]).ok();
+    place.run(&["ingest", "in.jsonl", "--max-reject-share", "1", "--out", "out"]).ok();
     let reviews = read(&place, "out/reviews");
     assert_eq!(texts(&reviews, "text"), [Some("a".to_owned()), None, None, Some(String::new())]);
     assert_eq!(texts(&reviews, "label"), [Some("1".to_owned()), Some("0".to_owned()), None, None]);

@@ -6,11 +6,10 @@
 //!   few inputs that several tests share;
 //! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
-//! - [`outputs`], [`resume`]: whose an output folder is, and what is left of a run that was interrupted;
+//! - [`outputs`], [`resume`], [`kills`], [`changes`], [`budget`]: whose an output folder is, what is left of a run that
+//!   was interrupted or killed, an input that has changed since, and too many rejects;
 //! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
 //!   with which words and exit code;
-//! - [`explain`], [`pipelines`], [`terminal`]: the plan, pipeline files, and who is told what where;
-//! - [`errors`], [`damage`], [`regression`]: what is refused, what once went wrong, with which words and exit code;
 //! - [`explain`], [`pipelines`], [`tokenize`], [`terminal`]: the plan, pipeline files, token ids, and who is told what
 //!   where;
 //! - [`contracts`], [`memory`]: the documented schemas, and memory that does not grow with the input.
@@ -20,6 +19,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod article;
+mod budget;
+mod changes;
 mod contracts;
 mod damage;
 mod datasets;
@@ -29,6 +30,7 @@ mod explain;
 mod faults;
 mod fixtures;
 mod ingest;
+mod kills;
 mod memory;
 mod native;
 mod outputs;

@@ -114,7 +114,7 @@ impl Model {
 
     /// Refuses a tokenizer whose ids or lengths the embedding tables do not hold.
     pub(super) fn check_tokenizer(&self, model_dir: &Path, tokenizer: &Tokenizer) -> Result<()> {
-        let (max_length, positions) = (tokenizer.max_length(), self.positions());
+        let (max_length, positions) = (tokenizer.window().max_length, self.positions());
         if max_length > positions {
             return Err(Error::MaxLength { max_length, positions });
         }

@@ -1,0 +1,80 @@
+//! The budget for rejects: how many rows a run may lose to them before it counts as failed.
+//!
+//! A wrong delimiter or encoding turns half a file into rejects, and a run that shrugs at that is worse than one that
+//! stops. Rows without text are no fault of the reading and do not count. What is committed stays: with a larger budget
+//! the same command ends at once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Error, Result, UnitOptions};
+
+/// Reasons that say what the input is, not that it was misread.
+const NO_TEXT: [&str; 2] = ["missing_text", "empty_text"];
+
+/// How many rejects a run may have, and how many it had when it began.
+pub(super) struct Budget {
+    most: Option<u64>,
+    share: f64,
+    before: u64,
+}
+
+impl Budget {
+    /// The budget of a run whose output holds these rejects already.
+    pub(super) fn of(options: &UnitOptions, before: &BTreeMap<String, u64>) -> Budget {
+        Budget { most: options.max_rejects, share: options.max_reject_share, before: counting(before) }
+    }
+
+    /// Whether the run need not go on, because it has failed already; `rejected` are this process's.
+    pub(super) fn is_spent(&self, rejected: &BTreeMap<String, u64>) -> bool {
+        self.most.is_some_and(|most| self.before + counting(rejected) > most)
+    }
+
+    /// Refuses an output with too many rejects.
+    pub(super) fn check(&self, out: &Path, rows_in: u64, rejected: &BTreeMap<String, u64>) -> Result<()> {
+        let rows = counting(rejected);
+        let over = self.most.is_some_and(|most| rows > most);
+        if !over && rows as f64 <= self.share * rows_in as f64 {
+            return Ok(());
+        }
+        let limit = match self.most {
+            Some(most) if over => format!("--max-rejects {most}"),
+            _ => format!("--max-reject-share {}", self.share),
+        };
+        let percent = format!("{:.1}", 100.0 * rows as f64 / rows_in.max(1) as f64);
+        Err(Error::Rejects { out: out.to_owned(), rows, rows_in, percent, limit, reasons: summary(rejected) })
+    }
+}
+
+/// The reasons with their rows, the most frequent first.
+pub fn summary(rejected: &BTreeMap<String, u64>) -> String {
+    let mut reasons: Vec<(&String, &u64)> = rejected.iter().collect();
+    reasons.sort_by_key(|(reason, rows)| (std::cmp::Reverse(**rows), *reason));
+    reasons.into_iter().map(|(reason, rows)| format!("{reason} {rows}")).collect::<Vec<_>>().join(", ")
+}
+
+fn counting(rejected: &BTreeMap<String, u64>) -> u64 {
+    rejected.iter().filter(|(reason, _)| !NO_TEXT.contains(&reason.as_str())).map(|(_, rows)| rows).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(max_rejects: Option<u64>, max_reject_share: f64) -> Budget {
+        let options = UnitOptions { unit_bytes: 1 << 20, max_rejects, max_reject_share };
+        Budget::of(&options, &BTreeMap::from([("bad_json".to_owned(), 2)]))
+    }
+
+    #[test]
+    fn rows_without_text_cost_nothing_and_others_count_to_the_row() {
+        let rejected = |bad| BTreeMap::from([("bad_json".to_owned(), bad), ("empty_text".to_owned(), 500)]);
+        let check = |budget: Budget, bad| budget.check(Path::new("out"), 1000, &rejected(bad));
+        check(budget(None, 0.01), 10).unwrap();
+        let told = check(budget(None, 0.01), 11).unwrap_err().to_string();
+        assert!(told.contains("11 of 1000 rows") && told.contains("empty_text 500, bad_json 11"), "{told}");
+        check(budget(Some(11), 1.0), 11).unwrap();
+        assert!(check(budget(Some(10), 1.0), 11).unwrap_err().to_string().contains("--max-rejects 10"));
+        assert!(!budget(Some(5), 1.0).is_spent(&rejected(3)) && budget(Some(5), 1.0).is_spent(&rejected(4)));
+    }
+}
