@@ -1,5 +1,5 @@
-//! Instants at which a test ends the process as a power cut would: `BERTLINE_FAULT=kill:manifest-torn@3` aborts it the
-//! third time that it comes there.
+//! Instants at which a test ends the process as SIGKILL would: `BERTLINE_FAULT=kill:manifest-torn@3` aborts it the third
+//! time that it comes there. What the operating system holds of its files survives it; a power cut is not tried.
 //!
 //! Exactly-once rests on the order of a few steps (write, fsync, rename, fsync, line, fsync). A kill at random hits the
 //! gaps between them once in a thousand runs, so each gap has a name here, and the tests go through all of them.

@@ -77,6 +77,20 @@ pub struct UnitStats {
 }
 
 impl UnitStats {
+    /// What the encoder did and cost, without the rows that came of it.
+    fn of_encoder(&self) -> UnitStats {
+        UnitStats {
+            tokens: self.tokens,
+            padded_tokens: self.padded_tokens,
+            seconds: self.seconds,
+            encoder_seconds: self.encoder_seconds,
+            batches_split: self.batches_split,
+            texts: self.texts,
+            texts_truncated: self.texts_truncated,
+            ..UnitStats::default()
+        }
+    }
+
     /// Adds another unit's figures.
     pub fn add(&mut self, other: &UnitStats) {
         self.rows_out += other.rows_out;
@@ -137,6 +151,8 @@ pub struct Manifest {
     pub units: Vec<UnitRecord>,
     /// Vectors of units that no longer count: rows of later units may refer to them, and the same text may come again.
     pub retained: Vec<Part>,
+    /// What went into vectors that no longer count; their rows are not in it.
+    pub spent: UnitStats,
     /// How often the input was found to have changed.
     pub reopened: u64,
     /// What the run said when it finished; `None` while it has not.
@@ -209,6 +225,7 @@ impl Manifest {
         let (gone, kept) = std::mem::take(&mut self.units).into_iter().partition(|unit| names.contains(&*unit.unit));
         self.units = kept;
         let gone: Vec<UnitRecord> = gone;
+        gone.iter().for_each(|unit| self.spent.add(&unit.stats.of_encoder()));
         let vectors =
             gone.into_iter().flat_map(|unit| unit.parts).filter(|part| part.dataset == Dataset::Features.name());
         self.retained.extend(vectors);
@@ -221,7 +238,7 @@ impl Manifest {
 
     /// Sums over the committed units.
     pub fn totals(&self) -> (u64, UnitStats) {
-        let mut stats = UnitStats::default();
+        let mut stats = self.spent.clone();
         self.units.iter().for_each(|unit| stats.add(&unit.stats));
         (self.units.iter().map(|unit| unit.rows_in).sum(), stats)
     }

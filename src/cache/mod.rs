@@ -18,7 +18,7 @@ pub(crate) use features::committed_keys;
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
 pub use key::Key;
 pub use manifest::{Manifest, Part, SNAPSHOT, UnitRecord, UnitStats};
-pub use output::{Output, Resolved, State, write_atomically};
+pub use output::{Output, Resolved, State, is_same_run, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 
 #[cfg(test)]

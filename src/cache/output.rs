@@ -71,7 +71,8 @@ impl Output {
             return Err(Error::NoManifest { dir: dir.to_owned() });
         }
         // A run that committed nothing leaves nothing behind that could stand in another one's way.
-        let found = found.filter(|found| !found.units.is_empty() || found.complete.is_some());
+        let found =
+            found.filter(|found| !found.units.is_empty() || !found.retained.is_empty() || found.complete.is_some());
         let state = match &found {
             None => State::Fresh,
             Some(manifest) => {
@@ -98,6 +99,7 @@ impl Output {
         if self.state == State::Fresh {
             clear(&self.dir)?;
         }
+        sweep(&self.dir, &self.manifest)?;
         let mut appender = Appender::open(&self.dir)?;
         if self.state == State::Fresh {
             appender.run(&self.manifest.run)?;
@@ -108,7 +110,13 @@ impl Output {
             self.manifest.reopen(snapshot);
         }
         self.appender = Some(appender);
-        sweep(&self.dir, &self.manifest)
+        Ok(())
+    }
+
+    /// Gives up what is committed, for a run that is done in one go; nothing is removed before [`Output::begin`].
+    pub fn start_over(&mut self, resolved: &Resolved) {
+        self.manifest = Manifest { run: resolved.clone(), ..Manifest::default() };
+        self.state = State::Fresh;
     }
 
     /// The folder.
@@ -269,6 +277,12 @@ fn clear(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file is called as parts are; others are not ours to remove.
+fn is_part(name: &str) -> bool {
+    let name = name.strip_prefix('_').unwrap_or(name);
+    name.starts_with("part-") && name.ends_with(".parquet")
+}
+
 /// Removes the orphans of a crash, so that the folders can be read by pandas as they are.
 fn sweep(dir: &Path, manifest: &Manifest) -> Result<()> {
     let committed = manifest.paths();
@@ -280,13 +294,19 @@ fn sweep(dir: &Path, manifest: &Manifest) -> Result<()> {
         };
         for entry in entries {
             let entry = entry?;
-            let relative = format!("{}/{}", dataset.name(), entry.file_name().to_string_lossy());
-            if !committed.contains(relative.as_str()) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let relative = format!("{}/{name}", dataset.name());
+            if is_part(&name) && !committed.contains(relative.as_str()) {
                 fs::remove_file(entry.path())?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether two runs as resolved are the same, whatever their input was at the time.
+pub fn is_same_run(a: &Resolved, b: &Resolved) -> bool {
+    settings(a) == settings(b)
 }
 
 /// A run without what its input was: what has to be the same for it to go on.

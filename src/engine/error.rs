@@ -66,6 +66,12 @@ pub enum Error {
         /// The file.
         name: String,
     },
+    /// The same rows came twice: their unit has been committed already.
+    #[error("`{source_file}` was found twice in the input; name each file or folder once")]
+    UnitTwice {
+        /// The file that the unit reads.
+        source_file: String,
+    },
     /// The run was interrupted by a signal.
     #[error("interrupted; {units} units are committed and stay, start the same command again to go on")]
     Interrupted {

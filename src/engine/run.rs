@@ -1,5 +1,6 @@
 //! Runs units a few at a time and commits them strictly in their order.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -11,7 +12,7 @@ use datafusion_common_runtime::SpawnedTask;
 use datafusion_execution::TaskContext;
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::{Stream, StreamExt};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::embed::{EmbedExec, Mode};
 use super::interrupt::interrupted;
@@ -38,12 +39,19 @@ pub struct RunTotals {
     pub bytes: u64,
     /// Sums over these units.
     pub stats: UnitStats,
-    /// Units that were committed once and are no longer in the input.
-    pub superseded: u64,
+    /// Records of all units of the input that were come by, done now or before.
+    pub met: u64,
+    /// Their rejects, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Units that were committed once and are no longer in the input; empty where the run was ended early.
+    pub gone: Vec<String>,
 }
 
 /// Called after every commit; says whether to go on.
 pub type Progress<'a> = Box<dyn Fn(&RunTotals) -> ControlFlow<()> + 'a>;
+
+/// Called before every commit: whether what the unit was read from is still what it was.
+pub type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
 
 /// Makes the plan of each unit of a run.
 #[derive(Clone, Debug)]
@@ -95,22 +103,25 @@ pub struct Runner<'a> {
     pub output: &'a mut Output,
     /// Asked for the time in which it had work.
     pub encoder: Option<Encoder>,
+    /// Asked before every commit.
+    pub guard: Guard<'a>,
     /// Told after every commit.
     pub progress: Progress<'a>,
 }
 
 impl Runner<'_> {
-    /// Runs every unit that is not committed yet, then takes out those that are no longer in the input; returns what
-    /// this process did.
+    /// Runs every unit that is not committed yet; returns what this process did, and which committed units are no longer
+    /// in the input.
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
-        let Runner { planner, context, output, encoder, progress } = self;
-        let done: HashSet<String> = output.manifest().units.iter().map(|unit| unit.unit.clone()).collect();
+        let Runner { planner, context, output, encoder, guard, progress } = self;
+        let done: HashMap<String, UnitStats> =
+            output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;
         let started = units.map(|unit| {
             let unit = unit?;
-            if done.contains(&unit.id) {
+            if done.contains_key(&unit.id) {
                 return Ok(Started { unit, running: None });
             }
             let plan = planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))?;
@@ -131,9 +142,13 @@ impl Runner<'_> {
             };
             let Some(result) = result else { break };
             let (unit, record) = result?;
-            seen.insert(unit.id.clone());
-            totals.bytes += unit.bytes;
+            if !seen.insert(unit.id.clone()) {
+                return Err(Error::UnitTwice { source_file: unit.source });
+            }
+            totals.meet(&unit, record.as_ref().map(|record| &record.stats).or(done.get(&unit.id)));
             if let Some(mut record) = record {
+                // Its rows have all been read by now.
+                guard(&unit)?;
                 clock.lap(&mut record.stats);
                 totals.units += 1;
                 totals.rows_in += record.rows_in;
@@ -144,12 +159,18 @@ impl Runner<'_> {
                 return Ok(totals);
             }
         }
-        let gone: Vec<String> = done.iter().filter(|id| !seen.contains(*id)).cloned().collect();
-        if !gone.is_empty() {
-            totals.superseded = gone.len() as u64;
-            output.supersede(gone)?;
-        }
+        totals.gone = done.keys().filter(|id| !seen.contains(*id)).cloned().collect();
         Ok(totals)
+    }
+}
+
+impl RunTotals {
+    fn meet(&mut self, unit: &WorkUnit, stats: Option<&UnitStats>) {
+        self.bytes += unit.bytes;
+        self.met += unit.rows_in;
+        for (reason, rows) in stats.iter().flat_map(|stats| &stats.rejected) {
+            *self.rejected.entry(reason.clone()).or_default() += rows;
+        }
     }
 }
 

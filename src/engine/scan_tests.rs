@@ -114,6 +114,7 @@ fn reviews_just_parsed_enter_the_same_plan() {
         id: "0123456789".into(),
         ordinal: 0,
         source: "a.csv".into(),
+        sources: Vec::new(),
         rows_in: 2,
         bytes: 1,
         input: UnitInput::Reviews(batch),

@@ -21,6 +21,8 @@ pub struct WorkUnit {
     pub ordinal: u64,
     /// The source for messages and the manifest.
     pub source: String,
+    /// The names of all sources that rows of the unit come from.
+    pub sources: Vec<String>,
     /// Records that the unit covers, rejected ones included.
     pub rows_in: u64,
     /// Bytes of input behind it, for progress.
@@ -130,6 +132,7 @@ pub fn plan_units(source: &ParquetSource, unit_bytes: u64, limit: u64, first: u6
                 id: unit_id(&source.name, &source.digest, range.start, rows_in),
                 ordinal: first + index,
                 source: source.name.clone(),
+                sources: vec![source.name.clone()],
                 rows_in,
                 bytes: source.bytes * rows_in / source.rows().max(1),
                 input: UnitInput::Parquet(Scan {

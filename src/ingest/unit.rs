@@ -33,7 +33,7 @@ pub struct Span {
 /// A unit of work: some two MiB of text (or as `--unit-bytes` says) that is committed in one go.
 #[derive(Clone, Debug)]
 pub struct IngestUnit {
-    /// 32 hexadecimal digits: BLAKE3 over the name, content digest and row range of each span.
+    /// 32 hexadecimal digits: BLAKE3 over the name, content digest, row range and label of each span.
     pub id: String,
     /// The row ranges in it, in the order of the rows.
     pub spans: Vec<Span>,
@@ -52,7 +52,7 @@ pub(super) struct UnitBuilder {
     reviews_schema: SchemaRef,
     rejects_schema: SchemaRef,
     options: ReadOptions,
-    spans: Vec<(Span, Arc<str>)>,
+    spans: Vec<(Span, Arc<str>, Option<String>)>,
     rows_in: u64,
     text_bytes: u64,
     held_bytes: u64,
@@ -128,12 +128,12 @@ impl UnitBuilder {
 
     fn extend_span(&mut self, place: &Place<'_>) {
         match self.spans.last_mut() {
-            Some((span, _)) if span.source == place.source.name && span.first_row + span.rows == place.row => {
+            Some((span, ..)) if span.source == place.source.name && span.first_row + span.rows == place.row => {
                 span.rows += 1
             }
             _ => {
                 let span = Span { source: place.source.name.clone(), first_row: place.row, rows: 1 };
-                self.spans.push((span, Arc::clone(place.digest)));
+                self.spans.push((span, Arc::clone(place.digest), place.label.map(str::to_owned)));
             }
         }
     }
@@ -198,7 +198,7 @@ impl UnitBuilder {
         let rows_out = (reviews.num_rows() + rejects.num_rows()) as u64;
         assert_eq!(self.rows_in, rows_out, "records in and rows out differ; this is a bug");
         let id = self.id();
-        let spans = std::mem::take(&mut self.spans).into_iter().map(|(span, _)| span).collect();
+        let spans = std::mem::take(&mut self.spans).into_iter().map(|(span, ..)| span).collect();
         let unit = IngestUnit { id, spans, rows_in: self.rows_in, text_bytes: self.text_bytes, reviews, rejects };
         self.clear();
         Ok(unit)
@@ -206,12 +206,16 @@ impl UnitBuilder {
 
     fn id(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for (Span { source, first_row, rows }, digest) in &self.spans {
+        for (Span { source, first_row, rows }, digest, label) in &self.spans {
             hasher.update(&(source.len() as u64).to_le_bytes());
             hasher.update(source.as_bytes());
             hasher.update(digest.as_bytes());
             hasher.update(&first_row.to_le_bytes());
             hasher.update(&rows.to_le_bytes());
+            // A label that comes from a folder depends on the folders beside it.
+            hasher
+                .update(label.as_ref().map_or(&[0], |_| &[1]))
+                .update(label.as_deref().unwrap_or_default().as_bytes());
         }
         hasher.finalize().to_hex()[..32].to_owned()
     }

@@ -18,7 +18,7 @@ use super::sample::texts_of;
 use super::score::{encoder_of, read_options};
 use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
-use crate::cache::{Manifest, PartMetadata, Resolved};
+use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
 use crate::encode;
 use crate::engine::{Mode, Planner, WorkUnit};
 use crate::head::Bundle;
@@ -155,7 +155,7 @@ struct Rate {
 impl Survey {
     fn of(inputs: &Arc<Inputs>, planner: &Planner, resolved: &Resolved) -> Result<Survey> {
         let found = Manifest::read(&planner.out)?.filter(|found| !found.units.is_empty());
-        let holds_another_run = found.as_ref().is_some_and(|found| found.run != *resolved);
+        let holds_another_run = found.as_ref().is_some_and(|found| !is_same_run(&found.run, resolved));
         let same = found.filter(|_| !holds_another_run);
         let committed: HashSet<String> =
             same.map(|found| found.units.into_iter().map(|unit| unit.unit).collect()).unwrap_or_default();

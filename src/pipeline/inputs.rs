@@ -49,6 +49,8 @@ pub struct Inputs {
     kept: Vec<Field>,
     /// What each file was when it was found.
     states: Vec<FileState>,
+    /// Where each name is among the sources.
+    places: HashMap<String, usize>,
     digests: Arc<Mutex<HashMap<String, String>>>,
 }
 
@@ -71,7 +73,9 @@ impl Inputs {
         let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
         options.keep = kept.iter().map(|field| field.name().clone()).collect();
         let states = discovery.sources.iter().map(FileState::of).collect::<Result<Vec<_>>>()?;
-        Ok(Inputs { given: read.inputs.clone(), origins, options, discovery, kept, states, digests: Arc::default() })
+        let places = discovery.sources.iter().enumerate().map(|(place, source)| (source.name.clone(), place)).collect();
+        let (given, digests) = (read.inputs.clone(), Arc::default());
+        Ok(Inputs { given, origins, options, discovery, kept, states, places, digests })
     }
 
     /// The inputs as they were given.
@@ -84,28 +88,40 @@ impl Inputs {
         let mut hasher = blake3::Hasher::new();
         for (source, state) in self.discovery.sources.iter().zip(&self.states) {
             hasher.update(source.name.as_bytes()).update(&[0]);
-            for number in [state.bytes, state.inode, state.modified.0.cast_unsigned(), state.modified.1.cast_unsigned()]
-            {
-                hasher.update(&number.to_le_bytes());
-            }
+            hasher.update(&state.bytes.to_le_bytes()).update(&state.inode.to_le_bytes());
+            state.times.iter().for_each(|time| {
+                hasher.update(&time.to_le_bytes());
+            });
         }
         let state = hasher.finalize().to_hex()[..16].to_owned();
         json!({ "files": self.discovery.sources.len(), "bytes": self.bytes(), "state": state })
     }
 
-    /// Refuses inputs that changed while they were read: their units may be of two minds.
+    /// Refuses inputs that changed since they were found, or are gone.
     pub fn check_unchanged(&self) -> Result<()> {
-        for (source, state) in self.discovery.sources.iter().zip(&self.states) {
-            if FileState::of(source).ok().as_ref() != Some(state) {
-                return Err(engine::Error::InputChanged { name: source.name.clone() }.into());
-            }
+        (0..self.states.len()).try_for_each(|place| Ok(self.check_one(place)?))
+    }
+
+    /// The same for the sources of a unit: its rows may be of two minds, and must not count under what they were to be.
+    pub fn check(&self, sources: &[String]) -> engine::Result<()> {
+        sources.iter().filter_map(|name| self.places.get(name)).try_for_each(|place| self.check_one(*place))
+    }
+
+    fn check_one(&self, place: usize) -> engine::Result<()> {
+        let source = &self.discovery.sources[place];
+        match FileState::of(source) {
+            Ok(state) if state == self.states[place] => Ok(()),
+            _ => Err(engine::Error::InputChanged { name: source.name.clone() }),
         }
-        Ok(())
     }
 
     /// How the inputs are read, as far as it determines the output.
     pub fn reading(&self) -> Value {
-        json!(self.options)
+        let mut reading = json!(self.options);
+        // Names alone would let the types of kept columns change from one part to the next.
+        let types: Vec<String> = self.kept.iter().map(|field| field.data_type().to_string()).collect();
+        reading["keep_types"] = json!(types);
+        reading
     }
 
     /// The files, which an output folder must not hold.
@@ -186,12 +202,14 @@ impl Inputs {
         while let Some(unit) = reader.next() {
             let unit = unit?;
             let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
-            let source = unit.spans.first().map_or_else(String::new, |span| span.source.clone());
+            let sources: Vec<String> = unit.spans.into_iter().map(|span| span.source).collect();
+            let source = sources.first().cloned().unwrap_or_default();
             rows += unit.rows_in;
             let work = WorkUnit {
                 id: unit.id,
                 ordinal,
                 source,
+                sources,
                 rows_in: unit.rows_in,
                 bytes: bytes - bytes_before,
                 input: UnitInput::Reviews(kept::named(&unit.reviews, &self.kept)),
@@ -252,16 +270,16 @@ impl Inputs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileState {
     bytes: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
     inode: u64,
+    /// Seconds and nanoseconds of the last change of the content, then of the file in any way: copies may keep the first.
+    times: [i64; 4],
 }
 
 impl FileState {
     fn of(source: &Source) -> Result<FileState> {
         let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Ok(FileState { bytes: metadata.len(), modified, inode: metadata.ino() })
+        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+        Ok(FileState { bytes: metadata.len(), inode: metadata.ino(), times })
     }
 }
 

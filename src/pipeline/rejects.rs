@@ -12,25 +12,23 @@ use super::{Error, Result, UnitOptions};
 /// Reasons that say what the input is, not that it was misread.
 const NO_TEXT: [&str; 2] = ["missing_text", "empty_text"];
 
-/// How many rejects a run may have, and how many it had when it began.
+/// How many rejects a run may have.
 pub(super) struct Budget {
     most: Option<u64>,
     share: f64,
-    before: u64,
 }
 
 impl Budget {
-    /// The budget of a run whose output holds these rejects already.
-    pub(super) fn of(options: &UnitOptions, before: &BTreeMap<String, u64>) -> Budget {
-        Budget { most: options.max_rejects, share: options.max_reject_share, before: counting(before) }
+    pub(super) fn of(options: &UnitOptions) -> Budget {
+        Budget { most: options.max_rejects, share: options.max_reject_share }
     }
 
-    /// Whether the run need not go on, because it has failed already; `rejected` are this process's.
+    /// Whether a run with these rejects need not go on, because it has failed already.
     pub(super) fn is_spent(&self, rejected: &BTreeMap<String, u64>) -> bool {
-        self.most.is_some_and(|most| self.before + counting(rejected) > most)
+        self.most.is_some_and(|most| counting(rejected) > most)
     }
 
-    /// Refuses an output with too many rejects.
+    /// Refuses too many rejects in so many rows.
     pub(super) fn check(&self, out: &Path, rows_in: u64, rejected: &BTreeMap<String, u64>) -> Result<()> {
         let rows = counting(rejected);
         let over = self.most.is_some_and(|most| rows > most);
@@ -63,7 +61,7 @@ mod tests {
 
     fn budget(max_rejects: Option<u64>, max_reject_share: f64) -> Budget {
         let options = UnitOptions { unit_bytes: 1 << 20, max_rejects, max_reject_share };
-        Budget::of(&options, &BTreeMap::from([("bad_json".to_owned(), 2)]))
+        Budget::of(&options)
     }
 
     #[test]
@@ -75,6 +73,6 @@ mod tests {
         assert!(told.contains("11 of 1000 rows") && told.contains("empty_text 500, bad_json 11"), "{told}");
         check(budget(Some(11), 1.0), 11).unwrap();
         assert!(check(budget(Some(10), 1.0), 11).unwrap_err().to_string().contains("--max-rejects 10"));
-        assert!(!budget(Some(5), 1.0).is_spent(&rejected(3)) && budget(Some(5), 1.0).is_spent(&rejected(4)));
+        assert!(!budget(Some(5), 1.0).is_spent(&rejected(5)) && budget(Some(5), 1.0).is_spent(&rejected(6)));
     }
 }

@@ -270,15 +270,16 @@ impl Job<'_> {
         planner.generation = output.manifest().reopened;
         let probe = runtime.as_ref().map(|runtime| probe(&runtime.encoder));
         let bar = ProgressBar::start(self.terminal, self.command, self.inputs.bytes(), probe);
-        let budget = Budget::of(self.units, &output.manifest().totals().1.rejected);
+        let budget = Budget::of(self.units);
         let runner = Runner {
             planner,
             encoder: runtime.as_ref().map(|runtime| runtime.encoder.clone()),
             context: task_context(runtime),
             output: &mut output,
+            guard: Box::new(|unit| self.inputs.check(&unit.sources)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
-                if budget.is_spent(&totals.stats.rejected) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if budget.is_spent(&totals.rejected) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
         };
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
@@ -287,17 +288,18 @@ impl Job<'_> {
         drop(threads);
         let totals = totals?;
         drop(bar);
+        budget.check(output.dir(), totals.met, &totals.rejected)?;
+        // Before anything is taken out: an input in the middle of a copy must not cost the output.
         self.inputs.check_unchanged()?;
-        if totals.superseded > 0 {
-            let units = totals.superseded;
+        if totals.met == 0 {
+            return Err(Error::NoRows { inputs: self.inputs.names(), stage: self.command });
+        }
+        if !totals.gone.is_empty() {
+            let units = totals.gone.len();
             self.terminal.say(&format!("input: {units} units of what was changed or removed count no longer"));
+            output.supersede(totals.gone)?;
         }
-        let (rows_in, stats) = output.manifest().totals();
-        if rows_in == 0 {
-            let inputs = self.inputs.names();
-            return Err(Error::NoRows { inputs, stage: self.command });
-        }
-        budget.check(output.dir(), rows_in, &stats.rejected)?;
+        let (_, stats) = output.manifest().totals();
         let this_run = ThisRun { units: totals.units, rows: totals.rows_in, tokens: totals.stats.tokens, seconds: 0.0 };
         let mut report = self.start.report(output.manifest(), this_run, encoder_report, self.inputs.report());
         report.extra = extra(&stats);

@@ -25,6 +25,10 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
     if state == State::Complete {
         return super::stage::already_done("train", &options.out.out, terminal);
     }
+    if state == State::Partial {
+        // A head is made in one go: half of one is none.
+        output.start_over(&resolved);
+    }
     let set = load_features(&options.inputs)?;
     let labels: Vec<String> =
         set.rows.iter().filter_map(|row| row.label.clone()).collect::<BTreeSet<_>>().into_iter().collect();
@@ -87,18 +91,25 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
     Ok(resolved)
 }
 
-/// A digest of what the manifest of an embed output names: the vectors themselves need not be read to know them.
+/// A digest of the parts of an embed output: the vectors themselves need not be read to know them.
 fn input_state(dir: &Path) -> Result<Value> {
-    let path = crate::cache::Manifest::path(dir);
-    match fs_err::read(&path) {
-        Ok(bytes) => Ok(json!(blake3::hash(&bytes).to_hex()[..16].to_owned())),
-        Err(_) => Err(crate::cache::Error::NotOutput {
+    match crate::cache::Manifest::read(dir)? {
+        Some(manifest) => Ok(json!(parts_digest(&manifest)[..16].to_owned())),
+        None => Err(crate::cache::Error::NotOutput {
             dir: dir.to_owned(),
             wanted: "embed".to_owned(),
             missing: "manifest.jsonl".to_owned(),
         }
         .into()),
     }
+}
+
+fn parts_digest(manifest: &crate::cache::Manifest) -> String {
+    let mut hasher = blake3::Hasher::new();
+    manifest.every_part().for_each(|part| {
+        hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());
+    });
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// The labelled rows: their vectors, row-major, and class indices. The error is a label that is not among `labels`.
@@ -185,15 +196,11 @@ fn finish(
 fn input(dir: &Path) -> Result<Input> {
     let manifest = crate::cache::Manifest::read(dir)?.unwrap_or_default();
     let parts: Vec<_> = manifest.every_part().collect();
-    let mut hasher = blake3::Hasher::new();
-    parts.iter().for_each(|part| {
-        hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());
-    });
     Ok(Input {
         path: dir.display().to_string(),
         files: parts.len() as u64,
         bytes: parts.iter().map(|part| part.bytes).sum(),
-        digest: hasher.finalize().to_hex()[..32].to_owned(),
+        digest: parts_digest(&manifest),
     })
 }
 

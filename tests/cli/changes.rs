@@ -1,9 +1,9 @@
 //! An input that has changed since: what is new in it is done, what is gone counts no longer, and nothing is done twice.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::datasets::{Embedded, embedded, read, strings};
+use super::datasets::{Embedded, embedded, read, strings, texts};
 use super::fixtures::{csv, distinct_text, head};
 use super::support::{Place, Ran, model};
 
@@ -49,6 +49,9 @@ fn embed_does_only_what_is_new_in_a_changed_folder() {
     for key in ["rows_in", "rows_out", "rows_rejected", "inputs"] {
         assert_eq!(redone[key], fresh[key], "{key}");
     }
+    // What was spent on texts that are gone was spent.
+    assert_eq!(redone["texts"], 120 + 2 + 5);
+    assert!(redone["tokens"].as_u64() > fresh["tokens"].as_u64());
     // The texts of b.csv are all there already but two.
     let new = redone["this_run"]["tokens"].as_u64().unwrap();
     assert!(new > 0 && new * 10 < first["tokens"].as_u64().unwrap(), "{new} tokens were encoded again");
@@ -115,7 +118,8 @@ fn files_that_grow_or_vanish_while_they_are_read_end_the_run_and_the_next_one_se
             ["embed", "--model", &model, "--precision", "fp32", "--unit-bytes", "1KiB", "in", "--out", "out"];
         let child = place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let manifest = || fs_err::read_to_string(place.path("out/manifest.jsonl")).unwrap_or_default();
-        while !manifest().contains("{\"unit\"") {
+        let start = Instant::now();
+        while !manifest().contains("{\"unit\"") && start.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(2));
         }
         change(&place);
@@ -125,4 +129,85 @@ fn files_that_grow_or_vanish_while_they_are_read_end_the_run_and_the_next_one_se
         place.embed(&model, &["--unit-bytes", "1KiB", "in", "--out", "fresh"]);
         assert!(sorted(&place, "out") == sorted(&place, "fresh"), "{what}: another outcome");
     }
+}
+
+#[test]
+fn a_file_that_is_another_for_a_while_never_counts_under_what_it_was() {
+    let place = Place::new();
+    let (ours, theirs) = (csv(6000, 60), csv(6000, 60).replace("pos", "neg"));
+    place.write("in.csv", &ours);
+    let ingest = ["ingest", "in.csv", "--unit-bytes", "64KiB", "--out", "out"];
+    let child = place.command(&ingest).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let manifest = || fs_err::read_to_string(place.path("out/manifest.jsonl")).unwrap_or_default();
+    let start = Instant::now();
+    while !manifest().contains("{\"unit\"") && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The same file and size, another content: what is read from now on is not what was hashed.
+    place.write("in.csv", &theirs);
+    Ran::of(&child.wait_with_output().unwrap()).fails(1, &["`in.csv`", "changed"]);
+    place.write("in.csv", &ours);
+    place.run(&ingest).ok();
+    place.run(&["ingest", "in.csv", "--unit-bytes", "64KiB", "--out", "fresh"]).ok();
+    assert!(read(&place, "out/reviews") == read(&place, "fresh/reviews"), "rows of the other content are there");
+}
+
+#[test]
+fn labels_that_folders_give_follow_the_folders() {
+    let place = Place::new();
+    place.write("in/sports/1.txt", "a fine match");
+    place.write("in/sports/2.txt", "a dull match");
+    let ingest = |out| ["ingest", "in", "--out", out];
+    place.run(&ingest("out")).ok();
+    place.write("in/tennis/1.txt", "a long match");
+    place.run(&ingest("out")).ok();
+    place.run(&ingest("fresh")).ok();
+    let labels = |out: &str| {
+        let reviews = read(&place, &format!("{out}/reviews"));
+        let mut rows: Vec<_> = strings(&reviews, "source_file").into_iter().zip(texts(&reviews, "label")).collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(labels("out"), labels("fresh"));
+    assert!(labels("out").iter().all(|(_, label)| label.is_some()));
+}
+
+#[test]
+fn a_kept_column_never_changes_its_type_within_an_output() {
+    let place = Place::new();
+    fs_err::create_dir(place.path("in")).unwrap();
+    super::fixtures::parquet(&place.path("in/a.parquet"));
+    let ingest = ["ingest", "in", "--text-column", "review", "--keep-columns", "id", "--out", "out"];
+    place.run(&ingest).ok();
+    place.write("in/b.csv", "review,id\nfine,x7\n");
+    place.run(&ingest).fails(1, &["keep_types", "--overwrite"]);
+}
+
+#[test]
+fn a_touch_redoes_nothing_and_an_input_that_is_empty_for_a_while_costs_nothing() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let whole = numbered(0, 40) + "the other,neg\nand another,neg\n";
+    place.write("in.csv", &whole);
+    let embed = || ["embed", "--model", &model, "--precision", "fp32", "in.csv", "--out", "out"].map(str::to_owned);
+    let run = || {
+        let arguments = embed();
+        place.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run().ok();
+    place.run(&["train", "out", "--out", "head"]).ok();
+    let features = place.files("out/features");
+    // Somebody's notebook looked into the folder.
+    place.write("out/rows/.ipynb_checkpoints/notes.txt", "mine");
+    place.write("in.csv", &whole);
+    run().ok();
+    assert_eq!(place.json("out/run.json")["this_run"]["units"], 0);
+    place.run(&["train", "out", "--out", "head"]).ok().says(&["finished already"]);
+    place.write("in.csv", "text,label\n");
+    run().fails(1, &["no records"]);
+    assert!(features == place.files("out/features"), "vectors are gone");
+    place.write("in.csv", &whole);
+    run().ok();
+    assert_eq!(place.json("out/run.json")["this_run"]["tokens"], 0);
+    assert!(place.path("out/rows/.ipynb_checkpoints/notes.txt").exists());
 }

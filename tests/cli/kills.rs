@@ -3,6 +3,7 @@
 //!
 //! `BERTLINE_KILLS=100` (`make check-kills`) makes the runs at random instants longer: so many kills over all stages.
 
+use std::collections::HashSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ fn committed(place: &Place, out: &str) -> Vec<Value> {
     let whole = manifest.rfind('\n').map_or("", |end| &manifest[..end]);
     let lines: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let units: Vec<Value> = lines.into_iter().filter(|line| line.get("unit").is_some()).collect();
+    let names: HashSet<&str> = units.iter().map(|unit| unit["unit"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), units.len(), "a unit is committed twice");
     let parts = |unit: &Value| unit["parts"].as_array().unwrap().clone();
     for part in units.iter().flat_map(parts) {
         let path = place.path(out).join(part["path"].as_str().unwrap());
@@ -127,19 +130,67 @@ fn embed_and_score_survive_a_kill_at_one_gap_after_another() {
     for (command, whole, out) in [(&embed[..], "whole-embed", "embed"), (&score[..], "whole-score", "score")] {
         place.run(&arguments(command, whole)).ok();
         let mut before = 0;
-        // The last two come when nothing is left to do but the report.
-        for point in POINTS {
-            let fault = format!("kill:{point}@1");
+        // After the first there are units to go on from; at each second time but the report's another one is committed.
+        for (point, time) in [("parts-durable", 4)].into_iter().chain(POINTS.map(|point| (point, 2))) {
+            let fault = format!("kill:{point}@{}", if point.starts_with("report") { 1 } else { time });
             let killed = place.command(&arguments(command, out)).env("BERTLINE_FAULT", &fault).output().unwrap();
             assert_eq!(killed.status.signal(), Some(SIGABRT), "{fault}: {killed:?}");
             let now = committed(&place, out).len();
-            assert!(now >= before, "{fault}: {before} units were committed, now {now}");
+            assert!(now >= before.max(3), "{fault}: {before} units were committed, now {now}");
             before = now;
         }
         finish(&place, &arguments(command, out), out);
         assert!(outcome(&place, out) == outcome(&place, whole), "{command:?}: another outcome");
     }
     assert!(embedded(&place, "embed") == embedded(&place, "whole-embed"));
+}
+
+#[test]
+fn a_train_that_is_killed_before_it_is_complete_starts_over() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(40, 8));
+    place.embed(&model, &["in.csv", "--out", "features"]);
+    let train = |out| ["train", "features", "--out", out];
+    place.run(&train("whole")).ok();
+    for point in ["manifest-torn", "manifest-written", "report-written", "report-renamed"] {
+        let fault = format!("kill:{point}@1");
+        place.command(&train("head")).env("BERTLINE_FAULT", &fault).output().unwrap();
+        place.run(&train("head")).ok();
+        place.run(&train("head")).ok().says(&["finished already"]);
+        assert_eq!(committed(&place, "head").len(), 1, "{fault}");
+        assert_eq!(place.json("head/run.json")["rows_in"], 40, "{fault}");
+        assert_eq!(place.json("head/run.json")["head_digest"], place.json("whole/run.json")["head_digest"], "{fault}");
+        fs_err::remove_dir_all(place.path("head")).unwrap();
+    }
+}
+
+#[test]
+fn a_redo_of_a_changed_input_survives_kills_too() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let embed = ["embed", "--model", &model, "--precision", "fp32", "--max-length", "16", "in"];
+    let change = |from: usize| {
+        for file in 0..4 {
+            place.write(&format!("in/{file}.csv"), csv(60 + from * (file % 2), 30));
+        }
+    };
+    change(0);
+    place.run(&arguments(&embed, "out")).ok();
+    change(20);
+    for (point, time) in [("manifest-written", 1), ("parts-durable", 2), ("manifest-torn", 3), ("report-written", 1)] {
+        let fault = format!("kill:{point}@{time}");
+        let killed = place.command(&arguments(&embed, "out")).env("BERTLINE_FAULT", &fault).output().unwrap();
+        assert_eq!(killed.status.signal(), Some(SIGABRT), "{fault}: {killed:?}");
+    }
+    place.run(&arguments(&embed, "out")).ok();
+    place.run(&arguments(&embed, "whole")).ok();
+    let rows = |out| {
+        let mut rows = embedded(&place, out);
+        rows.sort_by(|a, b| (&a.source_file, a.row).cmp(&(&b.source_file, b.row)));
+        rows
+    };
+    assert!(rows("out") == rows("whole"), "another outcome");
 }
 
 /// Numbers that are the same in every run of the test.
