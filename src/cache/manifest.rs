@@ -60,6 +60,9 @@ pub struct UnitStats {
     /// Micro-batches that failed and were split.
     #[serde(default)]
     pub batches_split: u64,
+    /// Texts whose vectors came from a cache.
+    #[serde(default)]
+    pub texts_cached: u64,
 }
 
 impl UnitStats {
@@ -78,6 +81,7 @@ impl UnitStats {
         self.unknown_labels += other.unknown_labels;
         self.rows_failed += other.rows_failed;
         self.batches_split += other.batches_split;
+        self.texts_cached += other.texts_cached;
     }
 }
 
