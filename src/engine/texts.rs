@@ -4,7 +4,8 @@ use arrow::array::{Array, StringArray};
 use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use hashbrown::HashMap;
 
-use crate::cache::{Failure, Key};
+use crate::cache::{Failure, Fetched, Key};
+use crate::encode::Vectors;
 use crate::tokenize::Tokenized;
 
 /// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
@@ -19,6 +20,7 @@ pub(super) struct Counters {
     pub(super) unknown_labels: Count,
     pub(super) rows_failed: Count,
     pub(super) batches_split: Count,
+    pub(super) texts_cached: Count,
 }
 
 impl Counters {
@@ -34,6 +36,7 @@ impl Counters {
             unknown_labels: counter("unknown_labels"),
             rows_failed: counter("rows_failed"),
             batches_split: counter("batches_split"),
+            texts_cached: counter("texts_cached"),
         }
     }
 }
@@ -45,13 +48,55 @@ pub(super) struct Distinct {
     pub(super) slots: Vec<Option<u32>>,
 }
 
-/// The texts of a unit that were encoded: for each distinct text its place among them or why it failed, their tokens
-/// and vectors.
+/// What became of the distinct texts of a unit: the place of each one's vector, or why it failed. Places count over the
+/// vectors that this unit has, encoded here or fetched from a cache.
+#[derive(Default)]
 pub(super) struct Encoded {
     pub(super) places: Vec<Option<u32>>,
     pub(super) failures: Vec<Failure>,
-    pub(super) tokenized: Tokenized,
+    /// For each vector, tokens before truncation, and whether the text was cut.
+    pub(super) tokens: Vec<(u32, bool)>,
     pub(super) vectors: Vec<f32>,
+}
+
+impl Encoded {
+    /// Nothing yet, of so many distinct texts.
+    pub(super) fn of(texts: usize) -> Encoded {
+        Encoded { places: vec![None; texts], failures: vec![None; texts], ..Encoded::default() }
+    }
+
+    /// Takes over what a cache had of the texts in `slots`; returns the slots of those that it had not.
+    pub(super) fn take_fetched(&mut self, slots: &[usize], fetched: Fetched) -> Vec<usize> {
+        self.place(fetched.asked.iter().map(|asked| slots[*asked]), &fetched.tokens);
+        self.append(fetched.vectors);
+        slots.iter().copied().filter(|slot| self.places[*slot].is_none()).collect()
+    }
+
+    /// Takes over what the encoder made of the texts in `slots`.
+    pub(super) fn take_encoded(&mut self, slots: &[usize], tokenized: &Tokenized, vectors: Vectors) {
+        let tokens: Vec<_> = (0..slots.len()).map(|at| (tokenized.n_tokens(at), tokenized.truncated(at))).collect();
+        self.place(slots.iter().copied(), &tokens);
+        for failed in vectors.failed {
+            self.failures[slots[failed.text]] = Some(failed.reason.into());
+        }
+        self.append(vectors.values);
+    }
+
+    fn place(&mut self, slots: impl Iterator<Item = usize>, tokens: &[(u32, bool)]) {
+        for (place, slot) in (self.tokens.len()..).zip(slots) {
+            self.places[slot] = Some(place as u32);
+        }
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    fn append(&mut self, vectors: Vec<f32>) {
+        // As a rule all of a unit comes from one side, and need not be copied.
+        if self.vectors.is_empty() {
+            self.vectors = vectors;
+        } else {
+            self.vectors.extend_from_slice(&vectors);
+        }
+    }
 }
 
 impl Distinct {

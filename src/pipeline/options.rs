@@ -48,6 +48,14 @@ pub struct OutOptions {
     pub overwrite: bool,
 }
 
+/// What is shared between runs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CacheOptions {
+    /// Take texts that were encoded before from this store, and add new ones; see `bertline cache`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub cache: Option<PathBuf>,
+}
+
 /// What the encoder runs on.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
@@ -172,6 +180,9 @@ pub struct EmbedOptions {
     /// Tokens of a text that the encoder sees, specials included; longer texts are truncated on the right
     #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=8192))]
     pub max_length: u32,
+    /// What is shared between runs
+    #[command(flatten)]
+    pub cached: CacheOptions,
     /// What to run on
     #[command(flatten)]
     pub device: DeviceOptions,
@@ -233,6 +244,12 @@ pub struct ScoreOptions {
     /// Encoder, if it is no longer where the head's bundle says: a name or a folder; it must be the same encoder
     #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
+    /// What is shared between runs
+    #[command(flatten)]
+    pub cached: CacheOptions,
+    /// Finished output of `bertline embed` to take vectors from; may be given more than once
+    #[arg(long, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
+    pub features: Vec<PathBuf>,
     /// What to run on
     #[command(flatten)]
     pub device: DeviceOptions,
