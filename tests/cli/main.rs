@@ -6,6 +6,7 @@
 //!   few inputs that several tests share;
 //! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
+//! - [`cache`]: texts that were encoded before, and the store that keeps them;
 //! - [`outputs`], [`resume`]: whose an output folder is, and what is left of a run that was interrupted;
 //! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
 //!   with which words and exit code;
@@ -20,6 +21,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod article;
+mod cache;
 mod contracts;
 mod damage;
 mod datasets;
