@@ -36,6 +36,7 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
         model_dir,
         graph_cache: graphs.path().to_owned(),
         max_length: MAX_LENGTH as usize,
+        many_texts: true,
         chosen: encode::choose(&Wanted { precision, ..Wanted::default() }, None).unwrap(),
         calibration: None,
         clean: "none".to_owned(),
