@@ -2,9 +2,9 @@
 //!
 //! What [`PartWriter`](super::PartWriter) writes holds embeddings plain, uncompressed and without nulls: the values of a
 //! page are the last bytes of it, one vector behind the other. Parquet's own offset index says where pages are, so that
-//! a vector is one read at a known place, and a thousand neighbours are one read too: ten times the rate of decoding
-//! the column (measured in `benches/throughput/features.rs`), and nothing is held in memory. Any other layout of the
-//! same columns is decoded as usual.
+//! a vector is one read at a known place, and a thousand neighbours are one read too: more than ten times the rate of
+//! decoding the column (`benches/throughput/features.rs`), and nothing is held in memory. Any other layout of the same
+//! columns is decoded as usual.
 
 use fs_err::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};

@@ -131,4 +131,21 @@ mod tests {
         assert_eq!(distinct.slots, [Some(0), None, Some(1), None, Some(0)]);
         assert_eq!((distinct.first, distinct.keys), (vec![0, 2], vec![Key::of("a"), Key::of("b")]));
     }
+
+    #[test]
+    fn what_a_cache_has_is_placed_by_the_slot_that_asked_and_the_rest_is_left_to_the_encoder() {
+        let mut encoded = Encoded::of(5);
+        let fetch = |asked: &[usize], first: f32| Fetched {
+            asked: asked.to_vec(),
+            vectors: (0..asked.len()).map(|place| first + place as f32).collect(),
+            tokens: asked.iter().map(|asked| (*asked as u32, false)).collect(),
+        };
+        // Slots 1, 3 and 4 ask; the cache has the last and the first of them, in an order of its own.
+        assert_eq!(encoded.take_fetched(&[1, 3, 4], fetch(&[2, 0], 10.0)), [3]);
+        assert_eq!(encoded.places, [None, Some(1), None, None, Some(0)]);
+        assert_eq!(encoded.take_fetched(&[0, 3], fetch(&[1], 20.0)), [0]);
+        assert_eq!(encoded.places, [None, Some(1), None, Some(2), Some(0)]);
+        assert_eq!(encoded.vectors, [10.0, 11.0, 20.0]);
+        assert_eq!(encoded.tokens, [(2, false), (0, false), (1, false)]);
+    }
 }

@@ -131,6 +131,11 @@ fn score_with_features_calls_no_encoder_and_says_the_same() {
     place
         .run(&["score", "in.csv", "--head", head, "--out", "features", "--features", "features", "--overwrite"])
         .fails(2, &["`features`"]);
+    // Somebody's features are not passed over like a part of a store.
+    let part = fs_err::read_dir(place.path("features/features")).unwrap().next().unwrap().unwrap().path();
+    flip_a_byte(&part);
+    let score = ["score", "in.csv", "--head", head, "--out", "damaged", "--features", "features"];
+    place.run(&score).fails(1, &["features/features/part-", "changed after it was committed"]);
 }
 
 #[test]
