@@ -1,4 +1,4 @@
-//! Throughput of the parts that a review passes through: tokenizer, batcher, encoder, Parquet writing.
+//! Throughput of the parts that a review passes through: tokenizer, batcher, encoder, Parquet writing and reading.
 //!
 //! One binary for all of them, because every further one would link the whole library again. The data is made up from a
 //! seed (`reviews.rs`), so that two runs, or two machines, measure the same work. An item is a review everywhere, a byte
@@ -7,6 +7,7 @@
 
 mod batcher;
 mod encoder;
+mod features;
 mod parquet;
 mod reviews;
 mod tokenizer;

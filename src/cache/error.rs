@@ -120,6 +120,63 @@ pub enum Error {
         /// In the manifest.
         expected: u64,
     },
+    /// A folder given as a store holds other things.
+    #[error("`{dir}` is no bertline cache and holds something else (`{found}`); choose an empty folder for --cache")]
+    NotStore {
+        /// The folder.
+        dir: PathBuf,
+        /// One of the things found in it.
+        found: String,
+    },
+    /// A folder is no store.
+    #[error("`{dir}` is no bertline cache: it has no store.json; `--cache {dir}` of embed or score makes one")]
+    NoStore {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A folder is nothing that can be verified.
+    #[error("`{dir}` is neither a bertline cache (no store.json) nor a stage's output (no manifest.jsonl)")]
+    NeitherStoreNorOutput {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A folder of a store says that it is of another encoder.
+    #[error(
+        "`{folder}` holds vectors of {found}, its name says {expected}; remove the folder, or choose another --cache"
+    )]
+    StoreEncoder {
+        /// The folder.
+        folder: PathBuf,
+        /// In its `encoder.json`.
+        found: String,
+        /// What belongs there.
+        expected: String,
+    },
+    /// A small file of a store cannot be read.
+    #[error("`{path}` is damaged; remove its folder, or choose another --cache")]
+    StoreFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A run is using a folder of the store.
+    #[error("`{folder}` is in use by another bertline process; try again when it is done")]
+    StoreInUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Vectors have another width than the encoder makes.
+    #[error("`{path}` holds vectors of {found} values, the encoder makes {expected}")]
+    VectorWidth {
+        /// The part.
+        path: PathBuf,
+        /// In the part.
+        found: usize,
+        /// Of the encoder.
+        expected: usize,
+    },
     /// A dataset does not keep its contract.
     #[error(transparent)]
     Schema(#[from] crate::schema::Error),

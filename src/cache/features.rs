@@ -72,7 +72,8 @@ pub(crate) fn committed_keys(dir: &Path, manifest: &Manifest) -> Result<HashSet<
     Ok(keys)
 }
 
-fn finished_embed(dir: &Path) -> Result<Manifest> {
+/// The manifest of a finished embed output.
+pub(crate) fn finished_embed(dir: &Path) -> Result<Manifest> {
     let not_output = |missing: &str| Error::NotOutput {
         dir: dir.to_owned(),
         wanted: "embed".to_owned(),
@@ -188,7 +189,7 @@ fn read(dir: &Path, part: &Part, columns: &[&str], each: &mut dyn FnMut(&RecordB
     Ok(())
 }
 
-fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Result<()> {
+pub(super) fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Result<()> {
     let path = dir.join(&part.path);
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file())
         .map_err(|source| Error::Parquet { path: path.clone(), source })?;

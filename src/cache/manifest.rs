@@ -74,6 +74,9 @@ pub struct UnitStats {
     /// `rows_rejected` by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rejected: BTreeMap<String, u64>,
+    /// Texts whose vectors came from a cache.
+    #[serde(default)]
+    pub texts_cached: u64,
 }
 
 impl UnitStats {
@@ -111,6 +114,7 @@ impl UnitStats {
         for (reason, rows) in &other.rejected {
             *self.rejected.entry(reason.clone()).or_default() += rows;
         }
+        self.texts_cached += other.texts_cached;
     }
 }
 

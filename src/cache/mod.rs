@@ -1,25 +1,34 @@
 //! What stages leave on disk: content keys, committed parts, the manifest that names them, and reading them back.
 //!
-//! Useful for: making an output folder, committing a unit to it, resuming one, loading cached features.
+//! Useful for: making an output folder, committing a unit to it, resuming one, loading cached features, the store that
+//! runs share, looking up texts that were encoded before.
 //! Not for: computing anything (`engine`), or the shape of a dataset (`schema`).
 
 mod claims;
 mod error;
 mod failpoint;
 mod features;
+mod index;
 mod key;
+mod known;
 mod manifest;
 mod output;
 mod part;
+mod store;
+mod vectors;
 
 pub use claims::{Claims, Failure, Ticket};
 pub use error::{Error, Result};
-pub(crate) use features::committed_keys;
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
+pub(crate) use features::{committed_keys, finished_embed};
 pub use key::Key;
+pub use known::{Fetched, Known};
 pub use manifest::{Manifest, Part, SNAPSHOT, UnitRecord, UnitStats};
 pub use output::{Output, Resolved, State, is_same_run, write_atomically};
 pub use part::{PartMetadata, PartWriter};
+pub use store::{
+    Collected, Compacted, Limits, Listed, Store, StoreEncoder, Verified, compact, gc, is_store, list, verify,
+};
 
 #[cfg(test)]
 mod round_trip_tests;

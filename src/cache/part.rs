@@ -89,7 +89,7 @@ pub(super) fn digest(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex()[..32].to_owned())
 }
 
-fn properties(dataset: Dataset, metadata: &PartMetadata) -> WriterProperties {
+pub(super) fn properties(dataset: Dataset, metadata: &PartMetadata) -> WriterProperties {
     let mut pairs: Vec<KeyValue> = vec![
         KeyValue::new("bertline.dataset".to_owned(), dataset.name().to_owned()),
         KeyValue::new("bertline.schema_version".to_owned(), dataset.contract().version.to_string()),

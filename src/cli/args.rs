@@ -1,9 +1,11 @@
 //! What can be typed: the commands, and the flags that all of them take.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueHint};
 
+use super::amounts;
 use crate::pipeline::{
     EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions,
     VerifyOptions,
@@ -47,7 +49,8 @@ pub(super) enum Command {
     Ingest(IngestOptions),
     /// Embed reviews: datasets `rows`, `features` (CLS vectors, one a distinct text) and `rejects`
     #[command(after_help = "Examples:\n  bertline embed aclImdb/train --out features\n  \
-                            bertline embed tweets.csv --label-column airline_sentiment --out features")]
+                            bertline embed tweets.csv --label-column airline_sentiment --out features\n  \
+                            bertline embed reviews/ --out features-today --cache vectors/")]
     Embed(EmbedOptions),
     /// Train a classifier head on cached features
     #[command(after_help = "Examples:\n  bertline train features --out head\n  \
@@ -56,7 +59,8 @@ pub(super) enum Command {
     /// Score reviews in bulk: dataset `predictions`, one row an input row
     #[command(
         after_help = "Examples:\n  bertline score reviews.parquet --head head --out scored --keep-columns id,date\n  \
-                            bertline score test.csv --head head --out scored --label-column sentiment"
+                            bertline score test.csv --head head --out scored --label-column sentiment\n  \
+                            bertline score reviews/ --head head --out scored --features features"
     )]
     Score(ScoreOptions),
     /// Judge a few texts at once
@@ -113,9 +117,54 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  bertline verify --texts reviews/ --head head\n  \
                             bertline verify --precision int8 --worst 0.995")]
     Verify(VerifyOptions),
+    /// Look after a store of vectors that runs share (`--cache DIR` of embed and score)
+    #[command(after_help = "Examples:\n  bertline cache ls vectors/\n  bertline cache verify vectors/\n  \
+                            bertline cache gc vectors/ --older-than 90d --max-bytes 50G\n  bertline cache compact vectors/")]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// Say what was found: libraries, versions, providers, CPU features, devices, models
     #[command(after_help = "Example:\n  bertline doctor --json")]
     Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheAction {
+    /// One line for each encoder and numerics: what is cached, and how much
+    #[command(after_help = "Example:\n  bertline cache ls vectors/ --json")]
+    Ls {
+        /// The store
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+    /// Read every part and compare digests; prints damaged parts, exit code 1 where there are any
+    #[command(after_help = "Examples:\n  bertline cache verify vectors/\n  bertline cache verify features")]
+    Verify {
+        /// A store, or the output folder of a stage
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+    /// Remove what was never sealed, damaged parts, and parts beyond an age or a size
+    #[command(after_help = "Examples:\n  bertline cache gc vectors/\n  bertline cache gc vectors/ --max-bytes 50G")]
+    Gc {
+        /// The store
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// Remove parts that were written longer ago: 90d, 12h, 30m or 45s
+        #[arg(long, value_name = "AGE", value_parser = amounts::age)]
+        older_than: Option<Duration>,
+        /// Remove the oldest parts until the store is no larger: 500M, 50G (of 1024) or plain bytes
+        #[arg(long, value_name = "SIZE", value_parser = amounts::bytes)]
+        max_bytes: Option<u64>,
+    },
+    /// Put small parts together, each text once
+    #[command(after_help = "Example:\n  bertline cache compact vectors/")]
+    Compact {
+        /// The store
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,9 @@
 //! Useful for: what can be typed, exit codes (0 done, 1 data or environment, 2 usage, 130 interrupted).
 //! Not for: what a stage does with its options (`pipeline`).
 
+mod amounts;
 mod args;
+mod cache;
 mod doctor;
 mod models;
 mod predict;
@@ -70,6 +72,7 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
         Command::Models { action } => models::models(&action, terminal)?,
         Command::Tune(options) => tune::tune(&options, terminal)?,
         Command::Verify(options) => return verify::verify(&options, terminal),
+        Command::Cache { action } => return cache::cache(&action, terminal),
         Command::Doctor => return doctor::doctor(terminal),
     }
     Ok(ExitCode::SUCCESS)

@@ -53,6 +53,9 @@ fn figures(report: &Value) -> String {
     if number("rows_deduplicated") > 0.0 {
         text.push_str(&format!(", {} duplicates", number("rows_deduplicated")));
     }
+    if number("texts_cached") > 0.0 {
+        text.push_str(&format!(", {} texts from the cache", number("texts_cached")));
+    }
     if number("tokens") > 0.0 {
         text.push_str(&format!(
             "; {} tokens at {:.0} tokens/s, padding {:.3}",

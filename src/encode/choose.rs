@@ -55,6 +55,11 @@ impl Wanted {
 }
 
 impl Chosen {
+    /// The device that computes, in the words of `--device`.
+    pub fn device(&self) -> &'static str {
+        "cpu"
+    }
+
     /// How vectors are computed; `calibration` is the digest of an int8 encoder's.
     pub fn numerics(&self, calibration: Option<String>) -> Numerics {
         let floats = (self.precision == Precision::Int8).then(|| self.floats());

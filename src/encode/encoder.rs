@@ -126,7 +126,7 @@ impl Encoder {
 
     /// The device that computes, in the words of `--device`.
     pub fn device(&self) -> &str {
-        "cpu"
+        self.inner.chosen.device()
     }
 
     /// Micro-batches for texts of these lengths, by the plan's token budget.

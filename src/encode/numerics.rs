@@ -311,6 +311,22 @@ impl Numerics {
             _ => ProviderChoice::Auto,
         }
     }
+
+    /// One line for each part that differs, such as `precision: fp32 here, bf16 there`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let word = |precision: Option<Precision>| precision.map_or("none", Precision::name).to_owned();
+        let digest = |digest: &Option<String>| digest.clone().unwrap_or_else(|| "none".to_owned());
+        let rows = [
+            ("precision", word(Some(self.precision)), word(Some(other.precision))),
+            ("provider", self.provider.clone(), other.provider.clone()),
+            ("calibration", digest(&self.calibration), digest(&other.calibration)),
+            ("floats", word(self.floats), word(other.floats)),
+        ];
+        rows.into_iter()
+            .filter(|(_, here, there)| here != there)
+            .map(|(part, here, there)| format!("{part}: {here} here, {there} there"))
+            .collect()
+    }
 }
 
 impl fmt::Display for Numerics {
@@ -385,6 +401,16 @@ mod tests {
             floats: None,
         };
         assert_eq!(numerics.to_string(), "bf16/openvino-cpu");
+        assert_eq!(
+            numerics.differences(&int8),
+            [
+                "precision: bf16 here, int8 there",
+                "provider: openvino-cpu here, mlas-cpu there",
+                "calibration: none here, abc there",
+                "floats: none here, fp32 there",
+            ]
+        );
+        assert!(int8.differences(&int8).is_empty());
         let json = serde_json::to_string(&numerics).unwrap();
         assert_eq!(json, r#"{"precision":"bf16","provider":"openvino-cpu","calibration":null}"#);
     }

@@ -175,8 +175,8 @@ struct TokenColumns {
 impl TokenColumns {
     fn append(&mut self, encoded: &Encoded, place: Option<u32>) {
         let place = place.map(|place| place as usize);
-        self.n_tokens.append_option(place.map(|place| encoded.tokenized.n_tokens(place)));
-        self.truncated.append_option(place.map(|place| encoded.tokenized.truncated(place)));
+        self.n_tokens.append_option(place.map(|place| encoded.tokens[place].0));
+        self.truncated.append_option(place.map(|place| encoded.tokens[place].1));
     }
 
     fn finish(mut self) -> (ArrayRef, ArrayRef) {

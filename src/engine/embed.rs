@@ -24,10 +24,10 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::runtime::EmbedRuntime;
+use super::runtime::{EmbedRuntime, Opened};
 use super::texts::{Counters, Distinct, Encoded};
 use super::{assemble, kept};
-use crate::cache::Failure;
+use crate::cache::{self, Key, Known};
 use crate::schema;
 use crate::tokenize::Tokenized;
 
@@ -198,9 +198,17 @@ impl Unit {
             Some(ticket) => ticket.claim(&distinct.keys).await.map_err(external)?,
             None => vec![true; distinct.keys.len()],
         };
-        let mut encoded = self.encode(&texts, &distinct, &mine).await?;
+        let wanted = (0..mine.len()).filter(|slot| mine[*slot]).collect();
+        let mut encoded = Encoded::of(distinct.keys.len());
+        self.obtain(&texts, &distinct, wanted, &mut encoded).await?;
         if let Some(ticket) = ticket {
             encoded.failures = ticket.settle(&distinct.keys, &encoded.failures).await.map_err(external)?;
+        }
+        if matches!(self.mode, Mode::Score { .. }) {
+            // What earlier units claimed is in the store by now.
+            let open = |slot: &usize| encoded.places[*slot].is_none() && encoded.failures[*slot].is_none();
+            let others = (0..mine.len()).filter(open).collect();
+            self.obtain(&texts, &distinct, others, &mut encoded).await?;
         }
         match &self.mode {
             Mode::Embed { hidden } => {
@@ -213,39 +221,95 @@ impl Unit {
         }
     }
 
-    async fn encode(&self, texts: &StringArray, distinct: &Distinct, mine: &[bool]) -> Result<Encoded> {
-        let wanted: Vec<usize> =
-            distinct.first.iter().zip(mine).filter(|(_, mine)| **mine).map(|(row, _)| *row).collect();
-        let slots: Vec<usize> = (0..mine.len()).filter(|slot| mine[*slot]).collect();
-        let mut places = vec![None; mine.len()];
-        slots.iter().enumerate().for_each(|(place, slot)| places[*slot] = Some(place as u32));
-        let tokenized = self.tokenize(texts.clone(), wanted).await?;
-        let plans = self.runtime.encoder.micro_batches(&tokenized.lengths());
+    /// Gets the vectors of the distinct texts in `slots`: from a cache, or else from the encoder.
+    async fn obtain(
+        &self,
+        texts: &StringArray,
+        distinct: &Distinct,
+        slots: Vec<usize>,
+        encoded: &mut Encoded,
+    ) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let slots = if self.runtime.known.is_some() { self.fetch(distinct, slots, encoded).await? } else { slots };
+        if slots.is_empty() { Ok(()) } else { self.encode(texts, distinct, &slots, encoded).await }
+    }
+
+    /// Takes from a cache what it has; returns the slots of the rest.
+    async fn fetch(&self, distinct: &Distinct, slots: Vec<usize>, encoded: &mut Encoded) -> Result<Vec<usize>> {
+        let keys: Vec<Key> = slots.iter().map(|slot| distinct.keys[*slot]).collect();
+        let fetched = self.with_known(move |known| known.fetch(&keys)).await?.unwrap_or_default();
+        self.counters.texts_cached.add(fetched.asked.len());
+        Ok(encoded.take_fetched(&slots, fetched))
+    }
+
+    async fn encode(
+        &self,
+        texts: &StringArray,
+        distinct: &Distinct,
+        slots: &[usize],
+        encoded: &mut Encoded,
+    ) -> Result<()> {
+        let opened = self.runtime.encoder.get().await?;
+        let encoder = &opened.encoder;
+        let rows = slots.iter().map(|slot| distinct.first[*slot]).collect();
+        let tokenized = tokenize(Arc::clone(&opened), texts.clone(), rows).await?;
+        let plans = encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
         let turn = self.runtime.turn.lock().await;
-        let vectors = self.runtime.encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
+        let vectors = encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
         drop(turn);
         self.counters.tokens.add(vectors.tokens as usize);
         self.counters.padded_tokens.add(vectors.padded_tokens as usize);
         self.counters.batches_split.add(vectors.splits as usize);
         self.counters.texts.add(tokenized.len());
         self.counters.texts_truncated.add((0..tokenized.len()).filter(|text| tokenized.truncated(*text)).count());
-        let mut failures: Vec<Failure> = vec![None; mine.len()];
-        for failed in vectors.failed {
-            failures[slots[failed.text]] = Some(Arc::from(failed.reason));
-        }
-        Ok(Encoded { places, failures, tokenized, vectors: vectors.values })
+        let first = encoded.tokens.len();
+        encoded.take_encoded(slots, &tokenized, vectors);
+        self.keep(distinct, slots, encoded, first, encoder.hidden()).await
     }
 
-    async fn tokenize(&self, texts: StringArray, rows: Vec<usize>) -> Result<Tokenized> {
-        let runtime = Arc::clone(&self.runtime);
-        tokio::task::spawn_blocking(move || {
-            let texts: Vec<&str> = rows.iter().map(|row| texts.value(*row)).collect();
-            runtime.encoder.tokenizer().encode(&texts, &runtime.pool)
-        })
-        .await
-        .map_err(external)
+    /// Adds what was just encoded, from the place `first` on, to the store, if there is one.
+    async fn keep(
+        &self,
+        distinct: &Distinct,
+        slots: &[usize],
+        encoded: &Encoded,
+        first: usize,
+        hidden: usize,
+    ) -> Result<()> {
+        if self.runtime.known.as_ref().is_none_or(|known| known.store().is_none()) {
+            return Ok(());
+        }
+        let (mut keys, mut vectors, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+        let well = slots.iter().zip(first..).filter(|(slot, _)| encoded.failures[**slot].is_none());
+        for (slot, place) in well {
+            keys.push(distinct.keys[*slot]);
+            vectors.extend_from_slice(&encoded.vectors[place * hidden..(place + 1) * hidden]);
+            tokens.push(encoded.tokens[place]);
+        }
+        self.with_known(move |known| known.add(&keys, &vectors, &tokens)).await.map(drop)
     }
+
+    /// Runs what reads or writes cached parts on a thread that may block; `None` where there is no cache.
+    async fn with_known<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Known) -> cache::Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let runtime = Arc::clone(&self.runtime);
+        let done = tokio::task::spawn_blocking(move || runtime.known.as_ref().map(work).transpose());
+        done.await.map_err(external)?.map_err(external)
+    }
+}
+
+async fn tokenize(opened: Arc<Opened>, texts: StringArray, rows: Vec<usize>) -> Result<Tokenized> {
+    tokio::task::spawn_blocking(move || {
+        let texts: Vec<&str> = rows.iter().map(|row| texts.value(*row)).collect();
+        opened.encoder.tokenizer().encode(&texts, &opened.pool)
+    })
+    .await
+    .map_err(external)
 }
 
 fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {

@@ -16,11 +16,11 @@ use hashbrown::{HashMap, HashSet};
 
 use super::embed::{EmbedExec, Mode};
 use super::interrupt::interrupted;
+use super::runtime::EmbedRuntime;
 use super::sink::{PartSinkExec, SinkSpec};
 use super::unit::WorkUnit;
 use super::{Error, Result};
 use crate::cache::{Output, PartMetadata, UnitRecord, UnitStats};
-use crate::encode::Encoder;
 use crate::schema::Dataset;
 
 /// Units in flight: while one is at the encoder, the next is read and tokenized, and the one before is written.
@@ -101,8 +101,8 @@ pub struct Runner<'a> {
     /// Where the parts go. Borrowed: a writer outlives the task that it belongs to, so the folder must stay held until
     /// the caller has stopped the runtime.
     pub output: &'a mut Output,
-    /// Asked for the time in which it had work.
-    pub encoder: Option<Encoder>,
+    /// Its encoder is asked for the time in which it had work.
+    pub runtime: Option<Arc<EmbedRuntime>>,
     /// Asked before every commit.
     pub guard: Guard<'a>,
     /// Told after every commit.
@@ -115,7 +115,7 @@ impl Runner<'_> {
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
-        let Runner { planner, context, output, encoder, guard, progress } = self;
+        let Runner { planner, context, output, runtime, guard, progress } = self;
         let done: HashMap<String, UnitStats> =
             output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;
@@ -133,7 +133,7 @@ impl Runner<'_> {
         );
         let mut totals = RunTotals::default();
         let mut seen = HashSet::new();
-        let mut clock = Clock::start(encoder);
+        let mut clock = Clock::start(runtime);
         let mut interrupt = std::pin::pin!(interrupted());
         loop {
             let result = tokio::select! {
@@ -222,6 +222,7 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         texts: counter("texts"),
         texts_truncated: counter("texts_truncated"),
         rejected: PartSinkExec::rejected(plan),
+        texts_cached: counter("texts_cached"),
         ..UnitStats::default()
     };
     Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })
@@ -234,22 +235,22 @@ fn counter(plan: &Arc<dyn ExecutionPlan>, name: &str) -> u64 {
 
 /// Splits the run's wall time and encoder time into laps, one a commit, so that totals add up across restarts.
 struct Clock {
-    encoder: Option<Encoder>,
+    runtime: Option<Arc<EmbedRuntime>>,
     last: Instant,
     encoder_seconds: f64,
 }
 
 impl Clock {
-    fn start(encoder: Option<Encoder>) -> Clock {
-        Clock { encoder, last: Instant::now(), encoder_seconds: 0.0 }
+    fn start(runtime: Option<Arc<EmbedRuntime>>) -> Clock {
+        Clock { runtime, last: Instant::now(), encoder_seconds: 0.0 }
     }
 
     fn lap(&mut self, stats: &mut UnitStats) {
         let now = Instant::now();
         stats.seconds = (now - self.last).as_secs_f64();
         self.last = now;
-        if let Some(encoder) = &self.encoder {
-            let total = encoder.usage().wall_seconds;
+        if let Some(runtime) = &self.runtime {
+            let total = runtime.encoder.usage().wall_seconds;
             stats.encoder_seconds = total - self.encoder_seconds;
             self.encoder_seconds = total;
         }

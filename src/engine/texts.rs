@@ -4,7 +4,8 @@ use arrow::array::{Array, StringArray};
 use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use hashbrown::HashMap;
 
-use crate::cache::{Failure, Key};
+use crate::cache::{Failure, Fetched, Key};
+use crate::encode::Vectors;
 use crate::tokenize::Tokenized;
 
 /// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
@@ -21,6 +22,7 @@ pub(super) struct Counters {
     pub(super) batches_split: Count,
     pub(super) texts: Count,
     pub(super) texts_truncated: Count,
+    pub(super) texts_cached: Count,
 }
 
 impl Counters {
@@ -38,6 +40,7 @@ impl Counters {
             batches_split: counter("batches_split"),
             texts: counter("texts"),
             texts_truncated: counter("texts_truncated"),
+            texts_cached: counter("texts_cached"),
         }
     }
 }
@@ -49,13 +52,55 @@ pub(super) struct Distinct {
     pub(super) slots: Vec<Option<u32>>,
 }
 
-/// The texts of a unit that were encoded: for each distinct text its place among them or why it failed, their tokens
-/// and vectors.
+/// What became of the distinct texts of a unit: the place of each one's vector, or why it failed. Places count over the
+/// vectors that this unit has, encoded here or fetched from a cache.
+#[derive(Default)]
 pub(super) struct Encoded {
     pub(super) places: Vec<Option<u32>>,
     pub(super) failures: Vec<Failure>,
-    pub(super) tokenized: Tokenized,
+    /// For each vector, tokens before truncation, and whether the text was cut.
+    pub(super) tokens: Vec<(u32, bool)>,
     pub(super) vectors: Vec<f32>,
+}
+
+impl Encoded {
+    /// Nothing yet, of so many distinct texts.
+    pub(super) fn of(texts: usize) -> Encoded {
+        Encoded { places: vec![None; texts], failures: vec![None; texts], ..Encoded::default() }
+    }
+
+    /// Takes over what a cache had of the texts in `slots`; returns the slots of those that it had not.
+    pub(super) fn take_fetched(&mut self, slots: &[usize], fetched: Fetched) -> Vec<usize> {
+        self.place(fetched.asked.iter().map(|asked| slots[*asked]), &fetched.tokens);
+        self.append(fetched.vectors);
+        slots.iter().copied().filter(|slot| self.places[*slot].is_none()).collect()
+    }
+
+    /// Takes over what the encoder made of the texts in `slots`.
+    pub(super) fn take_encoded(&mut self, slots: &[usize], tokenized: &Tokenized, vectors: Vectors) {
+        let tokens: Vec<_> = (0..slots.len()).map(|at| (tokenized.n_tokens(at), tokenized.truncated(at))).collect();
+        self.place(slots.iter().copied(), &tokens);
+        for failed in vectors.failed {
+            self.failures[slots[failed.text]] = Some(failed.reason.into());
+        }
+        self.append(vectors.values);
+    }
+
+    fn place(&mut self, slots: impl Iterator<Item = usize>, tokens: &[(u32, bool)]) {
+        for (place, slot) in (self.tokens.len()..).zip(slots) {
+            self.places[slot] = Some(place as u32);
+        }
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    fn append(&mut self, vectors: Vec<f32>) {
+        // As a rule all of a unit comes from one side, and need not be copied.
+        if self.vectors.is_empty() {
+            self.vectors = vectors;
+        } else {
+            self.vectors.extend_from_slice(&vectors);
+        }
+    }
 }
 
 impl Distinct {
@@ -89,5 +134,22 @@ mod tests {
         let distinct = Distinct::of(&StringArray::from(vec![Some("a"), None, Some("b"), Some(""), Some("a")]));
         assert_eq!(distinct.slots, [Some(0), None, Some(1), None, Some(0)]);
         assert_eq!((distinct.first, distinct.keys), (vec![0, 2], vec![Key::of("a"), Key::of("b")]));
+    }
+
+    #[test]
+    fn what_a_cache_has_is_placed_by_the_slot_that_asked_and_the_rest_is_left_to_the_encoder() {
+        let mut encoded = Encoded::of(5);
+        let fetch = |asked: &[usize], first: f32| Fetched {
+            asked: asked.to_vec(),
+            vectors: (0..asked.len()).map(|place| first + place as f32).collect(),
+            tokens: asked.iter().map(|asked| (*asked as u32, false)).collect(),
+        };
+        // Slots 1, 3 and 4 ask; the cache has the last and the first of them, in an order of its own.
+        assert_eq!(encoded.take_fetched(&[1, 3, 4], fetch(&[2, 0], 10.0)), [3]);
+        assert_eq!(encoded.places, [None, Some(1), None, None, Some(0)]);
+        assert_eq!(encoded.take_fetched(&[0, 3], fetch(&[1], 20.0)), [0]);
+        assert_eq!(encoded.places, [None, Some(1), None, Some(2), Some(0)]);
+        assert_eq!(encoded.vectors, [10.0, 11.0, 20.0]);
+        assert_eq!(encoded.tokens, [(2, false), (0, false), (1, false)]);
     }
 }

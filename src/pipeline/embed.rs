@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
+use super::cached::Cached;
 use super::inputs::{Inputs, Labels};
 use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{EmbedOptions, Result};
@@ -23,5 +24,6 @@ pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
     let mut resolved = Job::resolve("embed", &inputs);
     planned.resolve_into(&mut resolved);
     let job = Job { start, command: "embed", terminal, inputs, out: &options.out, units: &options.units, resolved };
-    job.run(Some(Loaded { planned, mode, head: None }), |_| Map::new())
+    let cached = Cached { store: options.cached.cache.clone(), features: Vec::new() };
+    job.run(Some(Loaded { planned, mode, head: None, cached }), |_| Map::new())
 }

@@ -80,6 +80,16 @@ pub enum Error {
         /// Each difference.
         differences: String,
     },
+    /// An embed output holds vectors that must not meet those of this run.
+    #[error(
+        "`{dir}` holds vectors of another encoder or numerics than this run: {differences}; embed the texts again as this run would, or leave --features out"
+    )]
+    OtherFeatures {
+        /// The output folder.
+        dir: PathBuf,
+        /// Each difference.
+        differences: String,
+    },
     /// `score --clean` contradicts the head.
     #[error(
         "--clean {asked} contradicts the head, which was trained on texts with --clean {trained}; leave the flag out"

@@ -20,7 +20,7 @@ use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
 use crate::encode;
-use crate::engine::{Mode, Planner, WorkUnit};
+use crate::engine::{Mode, Opened, Planner, WorkUnit};
 use crate::head::Bundle;
 use crate::telemetry::Terminal;
 
@@ -197,7 +197,7 @@ impl Survey {
     }
 
     fn rate(&self, planned: &Planned) -> Result<Rate> {
-        let (encoder, pool) = planned.open(true, Terminal { quiet: true, json: false })?;
+        let Opened { encoder, pool } = planned.open(true, Terminal { quiet: true, json: false })?;
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &pool);
         let lengths = tokenized.lengths();

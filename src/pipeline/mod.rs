@@ -3,6 +3,7 @@
 //! Useful for: running a stage from code, reading a pipeline file, explaining what a run would do.
 //! Not for: how a unit runs (`engine`), how flags are typed (`cli`).
 
+mod cached;
 mod columns;
 mod embed;
 mod error;
@@ -28,8 +29,8 @@ pub use error::{Error, Result};
 pub use explain::{Explained, explain};
 pub use ingest::ingest;
 pub use options::{
-    DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, SampleOptions, ScoreOptions,
-    TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions,
+    CacheOptions, DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, SampleOptions,
+    ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions,
 };
 pub use predict::{Prediction, Predictor};
 pub use rejects::summary as summary_of_rejects;

@@ -77,6 +77,14 @@ pub struct OutOptions {
     pub overwrite: bool,
 }
 
+/// What is shared between runs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CacheOptions {
+    /// Take texts that were encoded before from this store, and add new ones; see `bertline cache`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub cache: Option<PathBuf>,
+}
+
 /// What the encoder runs on.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
@@ -215,6 +223,9 @@ pub struct EmbedOptions {
     /// What is kept of a longer text: head, tail, or head-tail (a quarter from its beginning, the rest from its end)
     #[arg(long, default_value = "head", value_name = "WHICH")]
     pub truncation: Truncation,
+    /// What is shared between runs
+    #[command(flatten)]
+    pub cached: CacheOptions,
     /// What to run on
     #[command(flatten)]
     pub device: DeviceOptions,
@@ -286,6 +297,12 @@ pub struct ScoreOptions {
     /// Encoder, if it is no longer where the head's bundle says: a name or a folder; it must be the same encoder
     #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
+    /// What is shared between runs
+    #[command(flatten)]
+    pub cached: CacheOptions,
+    /// Finished output of `bertline embed` to take vectors from; may be given more than once
+    #[arg(long, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
+    pub features: Vec<PathBuf>,
     /// What to run on
     #[command(flatten)]
     pub device: DeviceOptions,

@@ -7,6 +7,7 @@ use super::score::encoder_of;
 use super::stage::CalibrateFrom;
 use super::{Error, PredictOptions, Result};
 use crate::encode::Encoder;
+use crate::engine::Opened;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -54,7 +55,7 @@ impl Predictor {
             CalibrateFrom::Kept,
             terminal,
         )?;
-        let (encoder, pool) = planned.open(false, Terminal { quiet: true, ..terminal })?;
+        let Opened { encoder, pool } = planned.open(false, Terminal { quiet: true, ..terminal })?;
         Ok(Predictor { bundle, head, clean, encoder, pool })
     }
 

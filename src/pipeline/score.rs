@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::cached::Cached;
 use super::inputs::{Inputs, Labels};
 use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
@@ -38,7 +39,8 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     let job = Job { start, command: "score", terminal, inputs, out: &options.out, units: &options.units, resolved };
     let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
     let behind = engine::Head { head, labels: bundle.labels };
-    job.run(Some(Loaded { planned, mode, head: Some(behind) }), |stats| {
+    let cached = Cached { store: options.cached.cache.clone(), features: options.features.clone() };
+    job.run(Some(Loaded { planned, mode, head: Some(behind), cached }), |stats| {
         let mut extra = Map::new();
         extra.insert("head".to_owned(), head_report);
         if true_label {

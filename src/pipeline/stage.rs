@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
+use super::cached::{self, Cached};
 use super::inputs::Inputs;
 use super::rejects::Budget;
 use super::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
@@ -15,7 +16,7 @@ use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
     Tuned, Wanted,
 };
-use crate::engine::{self, EmbedRuntime, Head, Mode, Planner, Runner, task_context};
+use crate::engine::{self, EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, task_context};
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
@@ -150,8 +151,13 @@ impl Planned {
         Ok(Planned { target, numerics, chosen, calibration })
     }
 
+    /// What a run report says of it.
+    fn report(&self) -> EncoderReport {
+        EncoderReport::of(&self.target.model.name, &self.target.identity, &self.numerics, &self.chosen)
+    }
+
     /// Loads it, for a few texts or for many.
-    pub(super) fn open(&self, many_texts: bool, terminal: Terminal) -> Result<(Encoder, Pool)> {
+    pub(super) fn open(&self, many_texts: bool, terminal: Terminal) -> Result<Opened> {
         let encoder = self.target.open(&self.chosen, self.calibration.clone(), many_texts)?;
         terminal.say(&format!(
             "encoder: {} on {}, {} ({}); {} ({})",
@@ -163,7 +169,7 @@ impl Planned {
             self.chosen.plan_source,
         ));
         let pool = Pool::new(self.chosen.plan.sessions * self.chosen.plan.threads)?;
-        Ok((encoder, pool))
+        Ok(Opened { encoder, pool })
     }
 
     /// What of the encoder determines the output.
@@ -231,6 +237,7 @@ pub(super) struct Loaded {
     pub(super) planned: Planned,
     pub(super) mode: Mode,
     pub(super) head: Option<Head>,
+    pub(super) cached: Cached,
 }
 
 impl Job<'_> {
@@ -251,8 +258,9 @@ impl Job<'_> {
         loaded: Option<Loaded>,
         extra: impl FnOnce(&UnitStats) -> Map<String, Value>,
     ) -> Result<Outcome> {
-        let (mut output, state) =
-            Output::open(&self.out.out, &self.resolved, self.out.overwrite, &self.inputs.paths())?;
+        let mut sources = self.inputs.paths();
+        sources.extend(loaded.iter().flat_map(|loaded| loaded.cached.paths()));
+        let (mut output, state) = Output::open(&self.out.out, &self.resolved, self.out.overwrite, &sources)?;
         if state == State::Complete {
             return already_done(self.command, &self.out.out, self.terminal);
         }
@@ -268,13 +276,13 @@ impl Job<'_> {
         let (runtime, encoder_report, mut planner) = self.prepare(loaded, &output)?;
         output.begin()?;
         planner.generation = output.manifest().reopened;
-        let probe = runtime.as_ref().map(|runtime| probe(&runtime.encoder));
+        let probe = runtime.as_ref().map(probe);
         let bar = ProgressBar::start(self.terminal, self.command, self.inputs.bytes(), probe);
         let budget = Budget::of(self.units);
         let runner = Runner {
             planner,
-            encoder: runtime.as_ref().map(|runtime| runtime.encoder.clone()),
-            context: task_context(runtime),
+            context: task_context(runtime.clone()),
+            runtime: runtime.clone(),
             output: &mut output,
             guard: Box::new(|unit| self.inputs.check(&unit.sources)),
             progress: Box::new(|totals| {
@@ -288,6 +296,9 @@ impl Job<'_> {
         drop(threads);
         let totals = totals?;
         drop(bar);
+        if let Some(known) = runtime.as_ref().and_then(|runtime| runtime.known.as_ref()) {
+            cached::warn_of_damage(known, self.terminal);
+        }
         budget.check(output.dir(), totals.met, &totals.rejected)?;
         // Before anything is taken out: an input in the middle of a copy must not cost the output.
         self.inputs.check_unchanged()?;
@@ -313,27 +324,39 @@ impl Job<'_> {
         output: &Output,
     ) -> Result<(Option<Arc<EmbedRuntime>>, EncoderReport, Planner)> {
         let out: PathBuf = output.dir().to_owned();
-        let Some(Loaded { planned, mode, head }) = loaded else {
+        let Some(Loaded { planned, mode, head, cached }) = loaded else {
             let planner =
                 Planner { out, mode: None, model: String::new(), metadata: PartMetadata::new(), generation: 0 };
             return Ok((None, EncoderReport::default(), planner));
         };
-        let (encoder, pool) = planned.open(true, self.terminal)?;
+        let known = cached.open(&planned, self.terminal)?;
+        let keeps = known.as_ref().is_some_and(|known| known.store().is_some());
         let claims = match mode {
             Mode::Embed { .. } => Some(Claims::new(committed(output)?)),
-            Mode::Score { .. } => None,
+            // With a store, what one unit encodes is there for all that follow.
+            Mode::Score { .. } => keeps.then(|| Claims::new(HashSet::new())),
         };
-        let report = EncoderReport::of(&encoder, &planned.target.model.name);
+        let report = planned.report();
+        let model = planned.target.model.name.clone();
         let metadata = PartMetadata::from([
             ("bertline.encoder_id".to_owned(), planned.target.identity.id()),
             ("bertline.numerics".to_owned(), planned.numerics.to_string()),
-            ("bertline.model".to_owned(), planned.target.model.name.clone()),
+            ("bertline.model".to_owned(), model.clone()),
         ]);
-        let planner =
-            Planner { out, mode: Some(mode), model: planned.target.model.name.clone(), metadata, generation: 0 };
-        let runtime = EmbedRuntime { encoder, pool, claims, head, turn: tokio::sync::Mutex::default() };
+        let planner = Planner { out, mode: Some(mode), model, metadata, generation: 0 };
+        let planned = Arc::new(planned);
+        let encoder = on_demand(Arc::clone(&planned), self.terminal);
+        if known.is_none() {
+            // Every text will be encoded: what is wrong with the encoder must show before anything is written.
+            encoder.set(planned.open(true, self.terminal)?);
+        }
+        let runtime = EmbedRuntime { encoder, known, claims, head, turn: tokio::sync::Mutex::default() };
         Ok((Some(Arc::new(runtime)), report, planner))
     }
+}
+
+fn on_demand(planned: Arc<Planned>, terminal: Terminal) -> OnDemand {
+    OnDemand::new(Box::new(move || Ok(planned.open(true, terminal)?)))
 }
 
 /// The outcome of a stage whose output is finished already.
@@ -350,10 +373,10 @@ pub(super) fn already_done(command: &str, out: &Path, terminal: Terminal) -> Res
     Ok(Outcome::AlreadyDone(report))
 }
 
-fn probe(encoder: &Encoder) -> Probe {
-    let encoder = encoder.clone();
+fn probe(runtime: &Arc<EmbedRuntime>) -> Probe {
+    let runtime = Arc::clone(runtime);
     Box::new(move || {
-        let usage = encoder.usage();
+        let usage = runtime.encoder.usage();
         (usage.rows, usage.tokens)
     })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cache::{Manifest, UnitStats};
-use crate::encode::{Encoder, Plan};
+use crate::encode::{Chosen, EncoderIdentity, Numerics, Plan};
 use crate::telemetry::peak_rss_bytes;
 
 /// One input argument.
@@ -66,20 +66,20 @@ pub struct EncoderReport {
 }
 
 impl EncoderReport {
-    /// Describes an open encoder.
-    pub fn of(encoder: &Encoder, model: &str) -> EncoderReport {
+    /// Describes an encoder that is going to run, or would if there were anything to encode.
+    pub fn of(model: &str, identity: &EncoderIdentity, numerics: &Numerics, chosen: &Chosen) -> EncoderReport {
         EncoderReport {
             model: Some(model.to_owned()),
-            encoder_id: Some(encoder.identity().id()),
-            numerics: Some(encoder.numerics().to_string()),
-            max_length: Some(encoder.identity().max_length),
-            device: Some(encoder.device().to_owned()),
-            provider: Some(encoder.numerics().provider.clone()),
-            precision: Some(encoder.numerics().precision.to_string()),
-            precision_reason: Some(encoder.chosen().reason.clone()),
-            threads: Some(encoder.plan().sessions * encoder.plan().threads),
-            plan: Some(encoder.plan()),
-            plan_source: Some(encoder.chosen().plan_source.to_owned()),
+            encoder_id: Some(identity.id()),
+            numerics: Some(numerics.to_string()),
+            max_length: Some(identity.max_length),
+            device: Some(chosen.device().to_owned()),
+            provider: Some(numerics.provider.clone()),
+            precision: Some(numerics.precision.to_string()),
+            precision_reason: Some(chosen.reason.clone()),
+            threads: Some(chosen.plan.sessions * chosen.plan.threads),
+            plan: Some(chosen.plan),
+            plan_source: Some(chosen.plan_source.to_owned()),
         }
     }
 }
@@ -113,6 +113,8 @@ pub struct RunReport {
     pub texts: u64,
     /// Share of these that have more tokens than the encoder was to see.
     pub truncated_share: Option<f64>,
+    /// Texts whose vectors came from a cache, over the units' distinct texts.
+    pub texts_cached: u64,
     /// Tokens fed to the encoder, without padding.
     pub tokens: u64,
     /// Rows times width over all micro-batches.
@@ -184,6 +186,7 @@ impl Start {
             batches_split: stats.batches_split,
             texts: stats.texts,
             truncated_share: (stats.texts > 0).then(|| stats.texts_truncated as f64 / stats.texts as f64),
+            texts_cached: stats.texts_cached,
             tokens,
             padded_tokens,
             padding_ratio: (tokens > 0).then(|| padded_tokens as f64 / tokens as f64),

@@ -6,6 +6,7 @@
 //!   few inputs that several tests share;
 //! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
+//! - [`cache`]: texts that were encoded before, and the store that keeps them;
 //! - [`outputs`], [`resume`], [`kills`], [`changes`], [`budget`]: whose an output folder is, what is left of a run that
 //!   was interrupted or killed, an input that has changed since, and too many rejects;
 //! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
@@ -20,6 +21,7 @@
 
 mod article;
 mod budget;
+mod cache;
 mod changes;
 mod contracts;
 mod damage;

@@ -1,0 +1,272 @@
+//! A store of vectors that runs and datasets share (`--cache DIR`): texts that any of them has encoded.
+//!
+//! ```text
+//! DIR/store.json                   says that DIR is a store
+//! DIR/<encoder id>-<numerics>/     vectors that may meet; one folder for each
+//!     encoder.json                 which encoder and numerics, in full
+//!     part-<digest>.parquet        the columns of `features`, immutable
+//!     .lock                        shared by runs, exclusive for `gc` and `compact`
+//! ```
+//! There is no manifest that two processes could fight over: a part counts from the rename that gives it its name, and
+//! the name says what must be in it. It is written as a temporary file (`_...`), fsynced, hashed and renamed, so a kill
+//! at any time leaves sealed parts and at worst a leftover that `gc` sweeps. Two runs may add the same text; the first
+//! part by name answers for it, and `compact` drops the other.
+
+mod damage;
+mod tend;
+
+use std::fs::TryLockError;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use fs_err as fs;
+use parquet::arrow::ArrowWriter;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::part::{PartMetadata, digest, properties, sync_folder};
+use super::{Error, Result};
+use crate::schema::Dataset;
+
+pub use damage::{Verified, verify};
+pub use tend::{Collected, Compacted, Limits, Listed, compact, gc, list};
+
+const MARKER: &str = "store.json";
+const ENCODER: &str = "encoder.json";
+const LOCK: &str = ".lock";
+/// Raised whenever the layout of a store changes.
+const FORMAT: u32 = 1;
+/// Rows of a row group: a writer holds one in memory, and 32,768 vectors of 384 values are 50 MB.
+const GROUP_ROWS: usize = 32_768;
+
+/// Whose vectors a folder of the store holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreEncoder {
+    /// Name or folder of the model, for people.
+    pub model: String,
+    /// The encoder id.
+    pub encoder_id: String,
+    /// The numerics as one word.
+    pub numerics: String,
+    /// Values of a vector.
+    pub width: usize,
+    /// All parts of the encoder's identity.
+    pub encoder: Value,
+    /// All parts of the numerics.
+    pub numerics_parts: Value,
+}
+
+impl StoreEncoder {
+    fn metadata(&self) -> PartMetadata {
+        PartMetadata::from([
+            ("bertline.encoder_id".to_owned(), self.encoder_id.clone()),
+            ("bertline.numerics".to_owned(), self.numerics.clone()),
+            ("bertline.model".to_owned(), self.model.clone()),
+        ])
+    }
+}
+
+/// One folder of a store, held for a run.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    metadata: PartMetadata,
+    _lock: fs::File,
+}
+
+/// A part's path and the digest that its name promises.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    pub(super) path: PathBuf,
+    pub(super) digest: String,
+}
+
+impl Store {
+    /// Opens the encoder's folder of the store `dir`; both are made where they are missing. Waits while `gc` or
+    /// `compact` is at work there.
+    ///
+    /// # Errors
+    /// Where `dir` holds something that is no store, or the folder is of another encoder.
+    pub fn open(dir: &Path, encoder: &StoreEncoder) -> Result<Store> {
+        fs::create_dir_all(dir)?;
+        if !is_store(dir) {
+            if let Some(found) = first_entry(dir)? {
+                return Err(Error::NotStore { dir: dir.to_owned(), found });
+            }
+            place(dir, MARKER, &json!({ "store": FORMAT }))?;
+        }
+        let folder = dir.join(folder_name(encoder));
+        fs::create_dir_all(&folder)?;
+        let lock = lock_file(&folder)?;
+        lock.file().lock_shared()?;
+        match read_encoder(&folder)? {
+            None => place(&folder, ENCODER, &json!(encoder))?,
+            Some(found) if same(&found, encoder) => {}
+            Some(found) => {
+                return Err(Error::StoreEncoder {
+                    folder,
+                    found: format!("encoder {}, {}", found.encoder_id, found.numerics),
+                    expected: format!("encoder {}, {}", encoder.encoder_id, encoder.numerics),
+                });
+            }
+        }
+        Ok(Store { folder, metadata: encoder.metadata(), _lock: lock })
+    }
+
+    /// The encoder's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The sealed parts, in order of name.
+    pub(super) fn parts(&self) -> Result<Vec<Sealed>> {
+        sealed(&self.folder)
+    }
+
+    /// Seals a part of these rows of the `features` dataset.
+    pub(super) fn add(&self, batch: &RecordBatch) -> Result<Sealed> {
+        let mut writer = Writer::create(&self.folder, batch.schema(), &self.metadata)?;
+        writer.write(batch)?;
+        writer.seal(None)
+    }
+}
+
+/// A part that is being written.
+struct Writer {
+    temporary: NamedTempFile,
+    writer: ArrowWriter<std::fs::File>,
+}
+
+impl Writer {
+    fn create(folder: &Path, schema: SchemaRef, metadata: &PartMetadata) -> Result<Writer> {
+        let temporary = temporary(folder)?;
+        let properties = properties(Dataset::Features, metadata)
+            .into_builder()
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .build();
+        let writer = ArrowWriter::try_new(temporary.reopen()?, schema, Some(properties))
+            .map_err(|source| Error::Parquet { path: temporary.path().to_owned(), source })?;
+        Ok(Writer { temporary, writer })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let path = self.temporary.path();
+        self.writer.write(batch).map_err(|source| Error::Parquet { path: path.to_owned(), source })
+    }
+
+    /// Makes the part durable under the name of its digest; `modified` is its age for `gc`, now without one.
+    fn seal(self, modified: Option<std::time::SystemTime>) -> Result<Sealed> {
+        let path = self.temporary.path().to_owned();
+        let file = self.writer.into_inner().map_err(|source| Error::Parquet { path: path.clone(), source })?;
+        if let Some(modified) = modified {
+            file.set_modified(modified)?;
+        }
+        file.sync_all()?;
+        drop(file);
+        let digest = digest(&path)?;
+        let target = path.with_file_name(format!("part-{digest}.parquet"));
+        self.temporary.persist(&target).map_err(|error| error.error)?;
+        sync_folder(&target)?;
+        Ok(Sealed { path: target, digest })
+    }
+}
+
+/// A file that goes away unless it is given a name; readers of Parquet folders pass its own over.
+fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("_").suffix(".parquet");
+    // A store may be shared by several people: as open to them as any other file.
+    Ok(builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)).tempfile_in(folder)?)
+}
+
+/// Writes a small file whole or not at all; two processes that do it at once both succeed.
+fn place(folder: &Path, name: &str, content: &Value) -> Result<()> {
+    use std::io::Write as _;
+    let mut file = temporary(folder)?;
+    writeln!(file, "{content:#}")?;
+    file.as_file().sync_all()?;
+    let path = folder.join(name);
+    file.persist(&path).map_err(|error| error.error)?;
+    sync_folder(&path)
+}
+
+/// Whether a folder is a store.
+pub fn is_store(dir: &Path) -> bool {
+    dir.join(MARKER).is_file()
+}
+
+/// The folders of the store `dir` with their encoders, in order of name.
+fn folders(dir: &Path) -> Result<Vec<(PathBuf, StoreEncoder)>> {
+    if !is_store(dir) {
+        return Err(Error::NoStore { dir: dir.to_owned() });
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if let Some(encoder) = read_encoder(&path)? {
+            found.push((path, encoder));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+fn folder_name(encoder: &StoreEncoder) -> String {
+    let clean = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
+    format!("{}-{}", encoder.encoder_id, encoder.numerics.chars().map(clean).collect::<String>())
+}
+
+/// The model's name and how its identity is spelled may differ; what the vectors mean may not.
+fn same(a: &StoreEncoder, b: &StoreEncoder) -> bool {
+    (&a.encoder_id, &a.numerics, a.width) == (&b.encoder_id, &b.numerics, b.width)
+}
+
+fn read_encoder(folder: &Path) -> Result<Option<StoreEncoder>> {
+    let path = folder.join(ENCODER);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let encoder = serde_json::from_slice(&fs::read(&path)?);
+    encoder.map(Some).map_err(|source| Error::StoreFile { path, source })
+}
+
+fn sealed(folder: &Path) -> Result<Vec<Sealed>> {
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let digest = name.strip_prefix("part-").and_then(|name| name.strip_suffix(".parquet"));
+        if let Some(digest) = digest {
+            parts.push(Sealed { digest: digest.to_owned(), path });
+        }
+    }
+    parts.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(parts)
+}
+
+fn lock_file(folder: &Path) -> Result<fs::File> {
+    let path = folder.join(LOCK);
+    Ok(fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(path)?)
+}
+
+/// Takes a folder for `gc` or `compact`, which must not pull parts away from a run that reads them.
+fn lock_exclusive(folder: &Path) -> Result<fs::File> {
+    let lock = lock_file(folder)?;
+    match lock.file().try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::StoreInUse { folder: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// What is in a folder, if it is not empty; another process may be making the same store.
+fn first_entry(dir: &Path) -> Result<Option<String>> {
+    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: Vec<String> = names.collect::<std::io::Result<_>>()?;
+    Ok(names.into_iter().filter(|name| !name.starts_with('_') && name != MARKER).min())
+}
+
+#[cfg(test)]
+mod tests;
