@@ -54,6 +54,7 @@ pub(super) fn texts(paths: &[String], text_column: Option<&str>, clean: Clean, c
         label_column: None,
         format: crate::ingest::Format::Auto,
         no_header: false,
+        encoding: crate::ingest::Encoding::Auto,
         clean,
         limit: None,
     };
