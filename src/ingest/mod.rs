@@ -33,6 +33,7 @@ mod peek;
 mod reader;
 mod record;
 mod source;
+mod stray;
 mod tape;
 mod unit;
 mod walk;
