@@ -4,7 +4,7 @@
 //!
 //! - [`support`], [`datasets`], [`fixtures`]: running the binary in a folder of its own, reading what it left, and the
 //!   few inputs that several tests share;
-//! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
+//! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`outputs`], [`resume`]: whose an output folder is, and what is left of a run that was interrupted;
 //! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
@@ -28,6 +28,7 @@ mod errors;
 mod explain;
 mod faults;
 mod fixtures;
+mod folder;
 mod ingest;
 mod memory;
 mod native;
