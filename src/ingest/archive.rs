@@ -5,14 +5,19 @@
 //! own, because a compressed tar can only be read from front to back.
 
 use std::collections::HashSet;
+use std::io::Read as _;
 use std::path::Path;
 
+use super::compress::Packed;
+use super::open::open_file;
 use super::source::Skipped;
 use super::walk::Found;
-use super::{Result, tape, zip};
+use super::{Error, Result, tape, zip};
 
 /// How much of a member is looked at where looking later would mean reading the archive again.
 const HEAD_BYTES: u64 = 1 << 20;
+/// A header of a tar.
+const BLOCK_BYTES: usize = 512;
 
 /// What a file of many files is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +25,28 @@ pub(super) enum Archive {
     Zip,
     /// Compressed or not; its first bytes tell.
     Tar,
+}
+
+impl Archive {
+    /// Whether a file begins as such an archive does; its name alone proves little.
+    pub(super) fn is(self, path: &Path) -> Result<bool> {
+        let mut head = Vec::new();
+        let read = |source| Error::Open { path: path.to_owned(), source };
+        open_file(path)?.take(BLOCK_BYTES as u64).read_to_end(&mut head).map_err(read)?;
+        Ok(match self {
+            Self::Zip => head.starts_with(b"PK"),
+            Self::Tar => Packed::of(&head).is_some() || is_header(&head),
+        })
+    }
+}
+
+/// Whether a tar could begin so: old ones have no signature, but all have a checksum.
+fn is_header(block: &[u8]) -> bool {
+    let Ok(block) = <&[u8; BLOCK_BYTES]>::try_from(block) else { return false };
+    let blank = 8 * u32::from(b' ');
+    let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum();
+    block.iter().all(|byte| *byte == 0)
+        || tar::Header::from_byte_slice(block).cksum().is_ok_and(|said| said == sum + blank)
 }
 
 /// A file inside an archive.
@@ -71,7 +98,7 @@ impl Head {
 
     /// Whether the head is enough for looking at so many bytes.
     pub(super) fn serves(&self, bytes: u64) -> bool {
-        let packed = super::compress::Packed::of(&self.bytes).is_some();
+        let packed = Packed::of(&self.bytes).is_some();
         self.complete || (bytes <= HEAD_BYTES && !packed)
     }
 }
@@ -164,6 +191,22 @@ mod tests {
     fn an_archive_is_a_folder_by_its_stem() {
         for (path, folder) in [("x/pos.zip", "pos"), ("neg.tar.gz", "neg"), ("a.b.tgz", "a.b"), ("c.tar", "c")] {
             assert_eq!(folder_of(Path::new(path)), folder);
+        }
+    }
+
+    #[test]
+    fn archives_are_told_from_files_that_are_only_called_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let is = |kind: Archive, bytes: &[u8]| {
+            fs_err::write(file.path(), bytes).unwrap();
+            kind.is(file.path()).unwrap()
+        };
+        let (zip, tar) = (crate::testing::zip(&[("a", b"x")]), crate::testing::tar(&[("a", b"x")]));
+        assert!(is(Archive::Zip, &zip) && is(Archive::Tar, &tar));
+        assert!(is(Archive::Tar, &zstd::encode_all(tar.as_slice(), 1).unwrap()));
+        let page = "<html>not found</html>".repeat(50);
+        for bytes in [b"".as_slice(), page.as_bytes()] {
+            assert!(!is(Archive::Zip, bytes) && !is(Archive::Tar, bytes));
         }
     }
 

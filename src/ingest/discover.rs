@@ -73,6 +73,10 @@ impl Finder<'_> {
         let mut files = Vec::new();
         for found in walk::list(input, &mut self.skipped)? {
             match FileName::of(&found.path).kind {
+                Kind::Archive(kind) if !found.named && !kind.is(&found.path)? => {
+                    let reason = "an archive by its name, and none by its content";
+                    self.skipped.push(Skipped { name: found.name, reason: reason.into() });
+                }
                 Kind::Archive(kind) => {
                     let mut keep = |member| -> Result<()> {
                         files.extend(self.keep(member, index)?);

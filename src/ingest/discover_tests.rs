@@ -96,6 +96,7 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
         ("m/lines.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}"),
         ("m/x.pdf", ""),
         ("m/y.7z", ""),
+        ("m/z.zip", "<html>not found</html>"),
     ]);
     let found = find(folder.path(), "m", &ReadOptions::default()).unwrap();
     assert_eq!(
@@ -108,7 +109,8 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
         [
             "JSON, but neither one object a line nor an array of objects",
             "unknown extension",
-            "an archive of a kind that is not read; unpack it first"
+            "an archive of a kind that is not read; unpack it first",
+            "an archive by its name, and none by its content",
         ]
     );
     let csv = ReadOptions { format: Format::Csv, ..ReadOptions::default() };
