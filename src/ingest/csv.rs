@@ -17,7 +17,9 @@ use super::{Error, Result};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Dialect {
     pub delimiter: u8,
-    /// Whether `"` quotes a field; otherwise it is a character like any other.
+    /// What quotes a field, `"` almost always.
+    pub quote: u8,
+    /// Whether it does; otherwise it is a character like any other.
     pub quoting: bool,
     /// Whether a quote inside a quoted field is written `\"` (besides `""`).
     pub escape: bool,
@@ -26,7 +28,9 @@ pub(super) struct Dialect {
 impl Dialect {
     fn reader(self) -> Reader {
         let escape = self.escape.then_some(b'\\');
-        let mut reader = ReaderBuilder::new().delimiter(self.delimiter).quoting(self.quoting).escape(escape).build();
+        let mut builder = ReaderBuilder::new();
+        let mut reader =
+            builder.delimiter(self.delimiter).quote(self.quote).quoting(self.quoting).escape(escape).build();
         // csv-core takes off a byte order mark before its first byte; ours is off already.
         let _ = reader.read_record(b"\n", &mut [0; 1], &mut [0; 1]);
         reader
@@ -267,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    const CSV: Dialect = Dialect { delimiter: b',', quoting: true, escape: false };
+    const CSV: Dialect = Dialect { delimiter: b',', quote: b'"', quoting: true, escape: false };
 
     fn raw(content: &[u8], chunk: usize, dialect: Dialect) -> RawRecords {
         let stream = Box::new(BufReader::with_capacity(chunk, Cursor::new(content.to_vec())));
@@ -346,7 +350,7 @@ mod tests {
 
     #[test]
     fn without_quoting_a_quote_is_a_character() {
-        let mut records = raw(b"\"a\tb\nc\td", 2, Dialect { delimiter: b'\t', quoting: false, escape: false });
+        let mut records = raw(b"\"a\tb\nc\td", 2, Dialect { delimiter: b'\t', quoting: false, ..CSV });
         records.advance().unwrap();
         assert_eq!(records.fields().collect::<Vec<_>>(), [b"\"a".as_slice(), b"b"]);
     }

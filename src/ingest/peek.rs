@@ -164,16 +164,16 @@ impl Sample<'_> {
 
     /// Commas, unless the first line has none and another usual delimiter splits the lines alike.
     fn csv_dialect(&self) -> Result<Dialect> {
-        let comma = Dialect { delimiter: b',', quoting: true, escape: false };
+        let comma = Dialect { delimiter: b',', quote: b'"', quoting: true, escape: false };
         if self.records(comma, 1)?.first().is_none_or(|first| first.len() > 1) {
-            return self.with_escape(comma);
+            return self.with_escape(self.with_quote(comma)?);
         }
         for delimiter in *b";\t|" {
             let dialect = Dialect { delimiter, ..comma };
             let records = self.records(dialect, SAMPLE_RECORDS)?;
             let width = guess::usual_width(&records);
             if width > 1 && records[0].len() == width && n_regular(&records) * 5 >= records.len() * 4 {
-                return self.with_escape(dialect);
+                return self.with_escape(self.with_quote(dialect)?);
             }
         }
         Ok(comma)
@@ -182,7 +182,7 @@ impl Sample<'_> {
     /// Many TSV files know no quotes, and a stray one must not swallow the rows after it: quotes count only where some
     /// field starts with one, and not where more lines are regular without them.
     fn tsv_dialect(&self) -> Result<Dialect> {
-        let plain = Dialect { delimiter: b'\t', quoting: false, escape: false };
+        let plain = Dialect { delimiter: b'\t', quote: b'"', quoting: false, escape: false };
         let as_lines = self.records(plain, usize::MAX)?;
         if !as_lines.iter().flatten().any(|field| field.starts_with('"')) {
             return Ok(plain);
@@ -191,6 +191,22 @@ impl Sample<'_> {
         // Where the sample is cut, one record more or less says nothing.
         let n_quoted = n_regular(&self.records(quoted, usize::MAX)?) + usize::from(!self.complete);
         Ok(if n_regular(&as_lines) > n_quoted { plain } else { quoted })
+    }
+
+    /// A few writers quote with `'`. An apostrophe is no quote, so there must be no `"` anywhere, and four of five lines
+    /// must have a field that begins with `'` and one that ends with it.
+    fn with_quote(&self, dialect: Dialect) -> Result<Dialect> {
+        if self.head.contains(&b'"') {
+            return Ok(dialect);
+        }
+        let lines = self.records(Dialect { quoting: false, ..dialect }, SAMPLE_RECORDS)?;
+        let is_quoted = |line: &&Vec<String>| {
+            line.iter().any(|field| field.starts_with('\'')) && line.iter().any(|field| field.ends_with('\''))
+        };
+        // The header may be without.
+        let n_quoted = lines.iter().skip(1).filter(is_quoted).count();
+        let quoted = n_quoted > 0 && n_quoted * 5 >= (lines.len() - 1) * 4;
+        Ok(if quoted { Dialect { quote: b'\'', ..dialect } } else { dialect })
     }
 
     /// Some writers put `\"` where RFC 4180 wants `""`. A `\"` that is followed by more of its field can only be that;
@@ -279,6 +295,12 @@ mod tests {
         assert!(quoting("text\tlabel\n\"two\nlines\"\t1\n"));
         assert!(quoting("text\tlabel\n\"a \\\"b\\\" c\"\t1\n"));
         assert!(quoting("text\tlabel\n\"say \"\"hi\"\"\"\t1\n"));
+    }
+
+    #[test]
+    fn single_quotes_are_quotes_where_every_line_has_them() {
+        assert_eq!(dialect("a.csv", "text,label\n'it''s fine, really',1\n'dull',0\n").quote, b'\'');
+        assert_eq!(dialect("a.csv", "text,label\n'tis fine,1\ndull,0\nthe others',1\n").quote, b'"');
     }
 
     #[test]

@@ -222,10 +222,10 @@ proptest! {
     fn any_bytes_are_conserved_and_cut_alike(
         parts in prop::collection::vec(prop_oneof![
             Just(b"\n".to_vec()), Just(b"\r\n".to_vec()), Just(b"\"".to_vec()), Just(b",".to_vec()), Just(b"\t".to_vec()),
-            Just(b"{\"text\": \"a\"}".to_vec()), Just(b"{\"text\": {}}\n".to_vec()), Just(b"text,label\n".to_vec()),
+            Just(b"{\"text\": \"a\"}".to_vec()), Just(b"[{\"text\": \"a\"},\n".to_vec()), Just(b"]}".to_vec()), Just(b"{\"text\": {}}\n".to_vec()), Just(b"text,label\n".to_vec()),
             Just(vec![0xef, 0xbb, 0xbf]), prop::collection::vec(any::<u8>(), 0..8),
         ], 0..40),
-        name in prop::sample::select(vec!["a.csv", "a.tsv", "a.jsonl", "a.pos", "b.txt"]),
+        name in prop::sample::select(vec!["a.csv", "a.tsv", "a.jsonl", "a.json", "a.pos", "b.txt"]),
         chunk in 1_usize..40,
     ) {
         let (_folder, path) = file(name, &parts.concat());

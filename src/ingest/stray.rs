@@ -71,10 +71,10 @@ fn text_follows_quote(record: &[u8], dialect: Dialect) -> bool {
                 bytes.next();
                 state
             }
-            (State::Quoted { lines }, b'"') => State::Closed { lines },
+            (State::Quoted { lines }, byte) if byte == dialect.quote => State::Closed { lines },
             (State::Quoted { lines }, byte) => State::Quoted { lines: lines || byte == b'\n' },
-            (State::Closed { lines }, b'"') => State::Quoted { lines },
-            (State::Start, b'"') => State::Quoted { lines: false },
+            (State::Closed { lines }, byte) if byte == dialect.quote => State::Quoted { lines },
+            (State::Start, byte) if byte == dialect.quote => State::Quoted { lines: false },
             (_, b'\r' | b'\n') => State::Start,
             (_, byte) if byte == dialect.delimiter => State::Start,
             (State::Closed { lines: true }, _) => return true,
@@ -88,7 +88,7 @@ fn text_follows_quote(record: &[u8], dialect: Dialect) -> bool {
 mod tests {
     use super::*;
 
-    const CSV: Dialect = Dialect { delimiter: b',', quoting: true, escape: false };
+    const CSV: Dialect = Dialect { delimiter: b',', quote: b'"', quoting: true, escape: false };
 
     fn stray(record: &str, end: End) -> Option<&str> {
         line_of_stray_quote(record.as_bytes(), end, CSV, 2).map(|length| &record[..length])
