@@ -10,9 +10,9 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::Result;
 
-use super::kept;
 use super::runtime::Head;
 use super::texts::{Counters, Distinct, Encoded};
+use super::{kept, scan};
 use crate::ingest::RAW_PREFIX_BYTES;
 use crate::schema;
 
@@ -32,20 +32,26 @@ pub(super) fn embedding_rows(
     let (mut first, mut rejects) = (Vec::with_capacity(rows), RejectColumns::default());
     let mut tokens = TokenColumns::default();
     let texts = batch["text"].as_string::<i32>();
+    let broken = batch.column_by_name(scan::BROKEN).map(|broken| broken.as_binary::<i32>());
     for (row, slot) in distinct.slots.iter().enumerate() {
         let slot = slot.map(|slot| slot as usize);
         let failure = slot.and_then(|slot| encoded.failures[slot].as_deref());
         let mut place = None;
         match (slot, failure) {
             (None, _) => {
-                let reason = if texts.is_null(row) { "missing_text" } else { "empty_text" };
                 keys.append_null();
-                rejects.append(reason, "the record has no text to embed", None);
+                match broken.filter(|broken| broken.is_valid(row)) {
+                    Some(broken) => rejects.append("invalid_utf8", scan::BROKEN_DETAIL, Some(broken.value(row))),
+                    None => {
+                        let reason = if texts.is_null(row) { "missing_text" } else { "empty_text" };
+                        rejects.append(reason, "the record has no text to embed", None);
+                    }
+                }
             }
             (Some(_), Some(failure)) => {
                 counters.rows_failed.add(1);
                 keys.append_null();
-                rejects.append("encoder_failed", failure, Some(texts.value(row)));
+                rejects.append("encoder_failed", failure, Some(texts.value(row).as_bytes()));
             }
             (Some(slot), None) => {
                 keys.append_value(distinct.keys[slot].0)?;
@@ -149,10 +155,10 @@ struct RejectColumns {
 }
 
 impl RejectColumns {
-    fn append(&mut self, reason: &str, detail: &str, text: Option<&str>) {
+    fn append(&mut self, reason: &str, detail: &str, text: Option<&[u8]>) {
         self.reason.append_value(reason);
         self.detail.append_value(detail);
-        self.raw_prefix.append_option(text.map(|text| &text.as_bytes()[..text.len().min(RAW_PREFIX_BYTES)]));
+        self.raw_prefix.append_option(text.map(|text| &text[..text.len().min(RAW_PREFIX_BYTES)]));
     }
 
     fn append_none(&mut self) {

@@ -32,6 +32,10 @@ use crate::ingest::Clean;
 /// Names that cannot collide with a user's columns.
 const SOURCE_FILE: &str = "__bertline_source_file";
 const ROW: &str = "__bertline_row";
+/// The first bytes of texts that are no UTF-8, where the text column is binary and may thus hold such.
+pub(super) const BROKEN: &str = "__bertline_broken";
+/// What the rejects say of them.
+pub(super) const BROKEN_DETAIL: &str = "bytes that are no UTF-8 in the text column";
 
 /// What the scan reads of the file.
 #[derive(Clone, Debug)]
@@ -74,7 +78,7 @@ pub fn open_parquet(path: &Path) -> super::Result<ArrowReaderMetadata> {
 
 impl Scan {
     /// The scan and projection as a physical plan with the columns `source_file`, `row`, `text`, `label` (null where
-    /// there is no label column), then the kept ones.
+    /// there is no label column), for a binary text column [`BROKEN`], then the kept ones.
     pub fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = self.source()?;
         let input = scan.schema();
@@ -82,10 +86,9 @@ impl Scan {
             |name: &str| -> Result<Arc<dyn PhysicalExpr>> { Ok(Arc::new(Column::new_with_schema(name, &input)?)) };
         let cast = |name: &str, to: DataType| -> Result<Arc<dyn PhysicalExpr>> {
             let found = column(name)?;
-            // Bytes that are no text become null, hence a row without text, and not the end of the run.
-            let bytes =
-                matches!(found.data_type(&input)?, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
-            let options = bytes.then(|| CastOptions { safe: true, ..CastOptions::default() });
+            // Bytes that are no text become null, and not the end of the run.
+            let options =
+                is_binary(&found.data_type(&input)?).then(|| CastOptions { safe: true, ..CastOptions::default() });
             Ok(if found.data_type(&input)? == to { found } else { Arc::new(CastExpr::new(found, to, options)) })
         };
         let (file, row) = match self.source_file {
@@ -102,6 +105,9 @@ impl Scan {
             None => lit(ScalarValue::Utf8(None)),
         };
         output.push((label, "label".to_owned()));
+        if is_binary(&column(&self.columns.text)?.data_type(&input)?) {
+            output.push((clean::broken(cast(&self.columns.text, DataType::Binary)?), BROKEN.to_owned()));
+        }
         for field in &self.columns.keep {
             let kept = match self.schema.column_with_name(field.name()) {
                 Some(_) => cast(field.name(), field.data_type().clone())?,
@@ -185,5 +191,12 @@ impl Scan {
             first += rows;
         }
         plan
+    }
+}
+
+fn is_binary(kind: &DataType) -> bool {
+    match kind {
+        DataType::Dictionary(_, values) => is_binary(values),
+        other => matches!(other, DataType::Binary | DataType::LargeBinary | DataType::BinaryView),
     }
 }

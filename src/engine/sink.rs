@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array, new_null_array};
-use arrow::compute::{concat_batches, filter_record_batch, is_not_null};
+use arrow::compute::{concat_batches, filter_record_batch, is_not_null, is_null};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result};
@@ -25,7 +25,7 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::{Mode, kept};
+use super::{Mode, kept, scan};
 use crate::cache::{Part, PartMetadata, PartWriter};
 use crate::schema::{self, Dataset};
 
@@ -177,7 +177,7 @@ fn write(
     let batch = concat_batches(schema, batches)?;
     let mut parts = Vec::new();
     match spec.mode {
-        None => parts.extend(write_part(spec, Dataset::Reviews, &reviews(&batch)?)?),
+        None => parts.extend(write_part(spec, Dataset::Reviews, &reviews(&usable(&batch)?)?)?),
         Some(Mode::Score { .. }) => parts.extend(write_part(spec, Dataset::Predictions, &batch)?),
         Some(Mode::Embed { .. }) => {
             let rows = filter_record_batch(&batch, &is_not_null(&batch["key"])?)?;
@@ -215,8 +215,8 @@ fn write_part(spec: &SinkSpec, dataset: Dataset, batch: &RecordBatch) -> Result<
     writer.finish().map(Some).map_err(external)
 }
 
-/// The rejects of the parser and of this unit (in embed: rows without text, or with one that cannot be encoded), in the
-/// order of rows.
+/// The rejects of the parser and of this unit (texts of Parquet that are no UTF-8; in embed also rows without text, or
+/// with one that cannot be encoded), in the order of rows.
 fn rejects(spec: &SinkSpec, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
     let mut found: Vec<RecordBatch> = spec.rejects.iter().cloned().collect();
     if matches!(spec.mode, Some(Mode::Embed { .. })) {
@@ -231,8 +231,29 @@ fn rejects(spec: &SinkSpec, batch: &RecordBatch) -> Result<Option<RecordBatch>> 
         ];
         found.push(RecordBatch::try_new(schema::rejects(), columns)?);
     }
+    if let (None, Some(broken)) = (&spec.mode, batch.column_by_name(scan::BROKEN)) {
+        let rejected = filter_record_batch(batch, &is_not_null(broken)?)?;
+        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; rejected.num_rows()])) };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::clone(&rejected["source_file"]),
+            Arc::clone(&rejected["row"]),
+            new_null_array(&DataType::UInt64, rejected.num_rows()),
+            text("invalid_utf8"),
+            text(scan::BROKEN_DETAIL),
+            Arc::clone(&rejected[scan::BROKEN]),
+        ];
+        found.push(RecordBatch::try_new(schema::rejects(), columns)?);
+    }
     found.retain(|batch| batch.num_rows() > 0);
     if found.is_empty() { Ok(None) } else { Ok(Some(concat_batches(&schema::rejects(), &found)?)) }
+}
+
+/// The rows whose text is UTF-8.
+fn usable(batch: &RecordBatch) -> Result<RecordBatch> {
+    match batch.column_by_name(scan::BROKEN) {
+        Some(broken) => Ok(filter_record_batch(batch, &is_null(broken)?)?),
+        None => Ok(batch.clone()),
+    }
 }
 
 /// The plan's columns as the `reviews` dataset has them.

@@ -2,21 +2,24 @@
 //!
 //! `csv-core` does the grammar (quotes, doubled quotes, embedded line ends, CRLF); this adds what a row-conserving
 //! reader needs around it: byte offsets, a ceiling on the size of a record, and rejects instead of errors. Blank lines
-//! between records are not records.
+//! between records are not records. A record that is only longer by empty fields is whole: spreadsheets write such.
 
 use std::io::BufRead as _;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::open::Stream;
-use super::record::{MAX_RECORD_BYTES, RawPrefix, Reason, Record, Records, Reject, Review, utf8_detail};
+use super::record::{MAX_RECORD_BYTES, RAW_PREFIX_BYTES, Reason, Record, Records, Reject, Review, utf8_detail};
+use super::stray::{End, LOOK_BYTES, line_of_stray_quote};
 use super::{Error, Result};
 
 /// How a delimited file is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Dialect {
     pub delimiter: u8,
-    /// Whether `"` quotes a field; otherwise it is a character like any other.
+    /// What quotes a field, `"` almost always.
+    pub quote: u8,
+    /// Whether it does; otherwise it is a character like any other.
     pub quoting: bool,
     /// Whether a quote inside a quoted field is written `\"` (besides `""`).
     pub escape: bool,
@@ -25,7 +28,9 @@ pub(super) struct Dialect {
 impl Dialect {
     fn reader(self) -> Reader {
         let escape = self.escape.then_some(b'\\');
-        let mut reader = ReaderBuilder::new().delimiter(self.delimiter).quoting(self.quoting).escape(escape).build();
+        let mut builder = ReaderBuilder::new();
+        let mut reader =
+            builder.delimiter(self.delimiter).quote(self.quote).quoting(self.quoting).escape(escape).build();
         // csv-core takes off a byte order mark before its first byte; ours is off already.
         let _ = reader.read_record(b"\n", &mut [0; 1], &mut [0; 1]);
         reader
@@ -47,13 +52,20 @@ pub(super) struct Fields {
 pub(super) struct RawRecords {
     name: String,
     stream: Stream,
+    dialect: Dialect,
     reader: Reader,
     /// Bytes consumed so far.
     position: u64,
     fields: Vec<u8>,
     ends: Vec<usize>,
     n_fields: usize,
-    prefix: RawPrefix,
+    /// The record read last as it stands in the stream, as far as it is looked at.
+    raw: Vec<u8>,
+    /// Bytes that were consumed and given back; those before `returned_at` are consumed again.
+    returned: Vec<u8>,
+    returned_at: usize,
+    /// Fields of a record, where stray quotes are to be recognised.
+    width: Option<usize>,
     max_record_bytes: usize,
 }
 
@@ -62,6 +74,8 @@ pub(super) struct RawRecords {
 pub(super) enum RawOutcome {
     Complete,
     Unterminated,
+    /// A line whose opening quote would have swallowed the rows behind it.
+    StrayQuote,
     TooLarge,
 }
 
@@ -70,12 +84,16 @@ impl RawRecords {
         Self {
             name: name.to_owned(),
             stream,
+            dialect,
             reader: dialect.reader(),
             position: start,
             fields: vec![0; 4096],
             ends: vec![0; 32],
             n_fields: 0,
-            prefix: RawPrefix::default(),
+            raw: Vec::new(),
+            returned: Vec::new(),
+            returned_at: 0,
+            width: None,
             max_record_bytes: MAX_RECORD_BYTES,
         }
     }
@@ -90,47 +108,68 @@ impl RawRecords {
         &self.fields[start..self.ends[index]]
     }
 
+    /// The start of the record read last, as it stands in the stream.
+    fn prefix(&self) -> &[u8] {
+        &self.raw[..self.raw.len().min(RAW_PREFIX_BYTES)]
+    }
+
     /// Skips line ends between records; false at the end of the stream.
     fn skip_line_ends(&mut self) -> Result<bool> {
         loop {
-            let read = |source| Error::Read { name: self.name.clone(), source };
-            let available = self.stream.fill_buf().map_err(read)?;
+            let available = fill(&self.returned[self.returned_at..], &mut self.stream, &self.name)?;
             if available.is_empty() {
                 return Ok(false);
             }
             let blank = available.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let found = blank < available.len();
-            self.stream.consume(blank);
-            self.position += blank as u64;
+            self.consume(blank);
             if found {
                 return Ok(true);
             }
         }
     }
 
+    fn consume(&mut self, count: usize) {
+        match self.returned_at < self.returned.len() {
+            true => self.returned_at += count,
+            false => self.stream.consume(count),
+        }
+        self.position += count as u64;
+    }
+
     /// Reads the next record; returns where it starts and what came of it, or `None` at the end of the stream.
     pub(super) fn advance(&mut self) -> Result<Option<(u64, RawOutcome)>> {
         self.n_fields = 0;
-        self.prefix.clear();
+        self.raw.clear();
         if !self.skip_line_ends()? {
             return Ok(None);
         }
         let start = self.position;
         let (mut n_bytes, mut n_fields) = (0, 0);
+        let mut looked_at = self.width.is_none();
         loop {
-            let read = |source| Error::Read { name: self.name.clone(), source };
-            let available = self.stream.fill_buf().map_err(read)?;
+            let available = fill(&self.returned[self.returned_at..], &mut self.stream, &self.name)?;
             let at_end = available.is_empty();
             // A line end closes a record that only lacks its own; inside an open quote it closes nothing.
             let input = if at_end { b"\n".as_slice() } else { available };
             let (result, consumed, written, ended) =
                 self.reader.read_record(input, &mut self.fields[n_bytes..], &mut self.ends[n_fields..]);
             if !at_end {
-                self.prefix.push(&input[..consumed]);
-                self.stream.consume(consumed);
-                self.position += consumed as u64;
+                if !looked_at || self.raw.len() < RAW_PREFIX_BYTES {
+                    self.raw.extend_from_slice(&input[..consumed]);
+                }
+                self.consume(consumed);
             }
             (n_bytes, n_fields) = (n_bytes + written, n_fields + ended);
+            let open = matches!(result, ReadRecordResult::InputEmpty) && at_end;
+            let is_record = matches!(result, ReadRecordResult::Record);
+            if !looked_at && (open || is_record || self.raw.len() >= LOOK_BYTES) {
+                looked_at = true;
+                let end = if open || self.raw.len() >= LOOK_BYTES { End::Open } else { End::Closed };
+                if self.give_back_behind_stray_quote(start, end) {
+                    return Ok(Some((start, RawOutcome::StrayQuote)));
+                }
+            }
             let too_large = (self.position - start) as usize > self.max_record_bytes;
             match result {
                 ReadRecordResult::InputEmpty if at_end => return Ok(Some((start, RawOutcome::Unterminated))),
@@ -148,6 +187,26 @@ impl RawRecords {
             }
         }
     }
+
+    /// Goes back to the end of the record's first line, where a quote in it is a stray one.
+    fn give_back_behind_stray_quote(&mut self, start: u64, end: End) -> bool {
+        let Some(width) = self.width else { return false };
+        let Some(line) = line_of_stray_quote(&self.raw, end, self.dialect, width) else { return false };
+        let mut rest = self.raw.split_off(line);
+        rest.extend_from_slice(&self.returned[self.returned_at..]);
+        (self.returned, self.returned_at) = (rest, 0);
+        self.position = start + line as u64;
+        self.reader = self.dialect.reader();
+        true
+    }
+}
+
+/// The next bytes: those that were given back, then those of the stream.
+fn fill<'a>(returned: &'a [u8], stream: &'a mut Stream, name: &str) -> Result<&'a [u8]> {
+    if !returned.is_empty() {
+        return Ok(returned);
+    }
+    stream.fill_buf().map_err(|source| Error::Read { name: name.to_owned(), source })
 }
 
 /// The reviews of a delimited stream.
@@ -162,6 +221,7 @@ impl CsvRecords {
         if header {
             raw.advance()?;
         }
+        raw.width = Some(fields.width);
         Ok(Self { raw, fields })
     }
 
@@ -169,13 +229,14 @@ impl CsvRecords {
         let bytes = self.raw.field(index);
         std::str::from_utf8(bytes)
             .map(str::to_owned)
-            .map_err(|error| Reject::new(Reason::InvalidUtf8, utf8_detail(what, bytes, error), self.raw.prefix.bytes()))
+            .map_err(|error| Reject::new(Reason::InvalidUtf8, utf8_detail(what, bytes, error), self.raw.prefix()))
     }
 
     fn review(&self) -> std::result::Result<Review, Reject> {
-        if self.raw.n_fields != self.fields.width {
+        let beyond = self.fields.width..self.raw.n_fields;
+        if self.raw.n_fields < self.fields.width || beyond.into_iter().any(|index| !self.raw.field(index).is_empty()) {
             let detail = format!("{} fields instead of {}", self.raw.n_fields, self.fields.width);
-            return Err(Reject::new(Reason::WrongWidth, detail, self.raw.prefix.bytes()));
+            return Err(Reject::new(Reason::WrongWidth, detail, self.raw.prefix()));
         }
         let text = Some(self.string(self.fields.text, "text")?);
         let label = self.fields.label.map(|index| self.string(index, "label")).transpose()?;
@@ -192,9 +253,13 @@ impl Records for CsvRecords {
             RawOutcome::Complete => self.review(),
             RawOutcome::Unterminated => {
                 let detail = "the file ends inside a quoted field";
-                Err(Reject::new(Reason::UnterminatedQuote, detail, self.raw.prefix.bytes()))
+                Err(Reject::new(Reason::UnterminatedQuote, detail, self.raw.prefix()))
             }
-            RawOutcome::TooLarge => Err(Reject::too_large(self.raw.prefix.bytes())),
+            RawOutcome::StrayQuote => {
+                let detail = "a quote opens in this line and would have swallowed the rows behind it";
+                Err(Reject::new(Reason::UnterminatedQuote, detail, self.raw.prefix()))
+            }
+            RawOutcome::TooLarge => Err(Reject::too_large(self.raw.prefix())),
         };
         Ok(Some(Record { byte_offset, content }))
     }
@@ -206,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    const CSV: Dialect = Dialect { delimiter: b',', quoting: true, escape: false };
+    const CSV: Dialect = Dialect { delimiter: b',', quote: b'"', quoting: true, escape: false };
 
     fn raw(content: &[u8], chunk: usize, dialect: Dialect) -> RawRecords {
         let stream = Box::new(BufReader::with_capacity(chunk, Cursor::new(content.to_vec())));
@@ -235,6 +300,37 @@ mod tests {
     }
 
     #[test]
+    fn a_stray_quote_costs_its_line_alone_whatever_the_chunk() {
+        let rows = "fine,1\n\"good one\",2\nplain,3\n";
+        let content = format!("t,l\n\"open,0\n{rows}\"open too,4\n{rows}\"last,5\na,6\nb,7\nc,8\n");
+        for chunk in [1, 5, 1000] {
+            let labels: Vec<Option<String>> =
+                all(content.as_bytes(), chunk).into_iter().map(|r| r.content.ok()?.label).collect();
+            let labels: Vec<&str> = labels.iter().map(|label| label.as_deref().unwrap_or("-")).collect();
+            assert_eq!(labels, ["-", "1", "2", "3", "-", "1", "2", "3", "-", "6", "7", "8"], "{chunk}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_open_to_the_end_of_a_large_file_costs_its_line_alone() {
+        let content = format!("t,l\n\"open,0\n{}", "a row of some length,1\n".repeat(100_000));
+        for chunk in [1000, 1 << 18] {
+            let records = all(content.as_bytes(), chunk);
+            assert_eq!(records.len(), 100_001);
+            assert_eq!(records[0].content.as_ref().unwrap_err().reason, Reason::UnterminatedQuote);
+            assert!(records[1..].iter().all(|record| record.content.is_ok()));
+            assert_eq!(records[1].byte_offset, 12);
+        }
+    }
+
+    #[test]
+    fn empty_fields_too_many_are_no_fields() {
+        let records = all(b"t,l\na,1,,\nb,2,x\nc\n", 3);
+        assert_eq!(records[0].content.as_ref().unwrap().label.as_deref(), Some("1"));
+        assert!(records[1].content.is_err() && records[2].content.is_err());
+    }
+
+    #[test]
     fn a_closing_quote_at_the_very_end_closes() {
         assert_eq!(all(b"t,l\n1,\"a\"", 3)[0].content.as_ref().unwrap().label.as_deref(), Some("a"));
     }
@@ -254,7 +350,7 @@ mod tests {
 
     #[test]
     fn without_quoting_a_quote_is_a_character() {
-        let mut records = raw(b"\"a\tb\nc\td", 2, Dialect { delimiter: b'\t', quoting: false, escape: false });
+        let mut records = raw(b"\"a\tb\nc\td", 2, Dialect { delimiter: b'\t', quoting: false, ..CSV });
         records.advance().unwrap();
         assert_eq!(records.fields().collect::<Vec<_>>(), [b"\"a".as_slice(), b"b"]);
     }

@@ -1,37 +1,45 @@
 //! Finds the files behind the inputs and decides how each is read and which label its place says.
 //!
-//! By extension, plain or with `.gz` or `.zst`: .csv; .tsv .tab; .jsonl .ndjson .json; .parquet .pq; .txt .text. In a
-//! folder a text file is one review, unless its name says the label of all its lines (`pos.txt`, `rt-polarity.neg`) and
-//! it has more than one line; a text file that is named directly is one review a line if it has more than one. In a
-//! tree of labelled folders, text files beside those folders are notes, not reviews.
+//! By extension, plain or with `.gz`, `.zst`, `.bz2` or `.xz`: .csv; .tsv .tab; .jsonl .ndjson .json; .parquet .pq; .txt
+//! .text. A `.zip` or `.tar` is a folder. In a folder a text file is one review, unless its name says the label of all
+//! its lines (`pos.txt`, `rt-polarity.neg`) and it has more than one line; a text file that is named directly is one
+//! review a line if it has more than one. In a tree of labelled folders, text files beside those folders are notes, not
+//! reviews; so is, in any folder, a table without a text column beside others that have one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::error::quoted;
 use super::source::{Discovery, FileName, Kind, Skipped, Source};
 use super::walk::{self, Found};
-use super::{Error, Format, ReadOptions, Result, labels, open};
+use super::{Error, Format, ReadOptions, Result, archive, jsonl, labels, open, peek};
 
-/// Finds all files behind the inputs, in a fixed order.
+/// Finds all files behind the inputs, in a fixed order, and looks at the layout of each that has columns.
 ///
 /// # Errors
-/// An input that is not there, a file named directly that cannot be read, or nothing to read at all.
+/// An input that is not there, a file named directly that cannot be read, columns that cannot be told apart, or nothing
+/// to read at all.
 pub fn discover(inputs: &[String], options: &ReadOptions) -> Result<Discovery> {
     if inputs.is_empty() {
         return Err(Error::NoInput);
     }
-    let mut skipped = Vec::new();
+    let mut finder = Finder { options, skipped: Vec::new(), textless: Vec::new() };
     let mut sources: Vec<Source> = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
-        let found = walk::list(input, &mut skipped)?;
-        let files = keep_known(found, options, &mut skipped)?;
-        let files = label_and_place(files, options, &mut skipped);
-        for file in files {
-            sources.push(finish(file, index, options)?);
-        }
+        let files = finder.files(input, index)?;
+        let files = label_and_place(files, options, &mut finder.skipped);
+        sources.extend(files.into_iter().map(finish));
     }
+    let Finder { mut skipped, textless, .. } = finder;
     if inputs.len() > 1 {
         drop_doubles(&mut sources, &mut skipped);
+    }
+    for (name, error) in textless {
+        // Only beside others is a table without a text column something else than reviews.
+        if sources.is_empty() {
+            return Err(error);
+        }
+        let reason = "a table without a text column, beside files that have one; --text-column names another";
+        skipped.push(Skipped { name, reason: reason.into() });
     }
     if sources.is_empty() {
         return Err(nothing(inputs, &skipped));
@@ -41,153 +49,220 @@ pub fn discover(inputs: &[String], options: &ReadOptions) -> Result<Discovery> {
 
 /// A file that will probably be read.
 struct File {
-    found: Found,
-    name: FileName,
-    format: Format,
+    source: Source,
+    folders: Vec<String>,
+    depth: usize,
+    named: bool,
+    stem: String,
     /// Whether the format came with `--format`.
     told: bool,
-    label: Option<String>,
+    /// Whether a text file whose name may label its lines has more than one.
+    several: bool,
 }
 
-fn keep_known(found: Vec<Found>, options: &ReadOptions, skipped: &mut Vec<Skipped>) -> Result<Vec<File>> {
-    let mut files = Vec::new();
-    for found in found {
-        let name = FileName::of(&found.path);
+/// Finds files one by one, so that no more than one file's content is held.
+struct Finder<'a> {
+    options: &'a ReadOptions,
+    skipped: Vec<Skipped>,
+    /// Tables without a text column, and the error that each is if there is nothing else.
+    textless: Vec<(String, Error)>,
+}
+
+impl Finder<'_> {
+    fn files(&mut self, input: &str, index: usize) -> Result<Vec<File>> {
+        let mut files = Vec::new();
+        for found in walk::list(input, &mut self.skipped)? {
+            match FileName::of(&found.path).kind {
+                Kind::Archive(kind) if !found.named && !kind.is(&found.path)? => {
+                    let reason = "an archive by its name, and none by its content";
+                    self.skipped.push(Skipped { name: found.name, reason: reason.into() });
+                }
+                Kind::Archive(kind) => {
+                    let mut keep = |member| -> Result<()> {
+                        files.extend(self.keep(member, index)?);
+                        Ok(())
+                    };
+                    let skipped = archive::list(&found, kind, &mut keep)?;
+                    self.skipped.extend(skipped);
+                }
+                _ => files.extend(self.keep(found, index)?),
+            }
+        }
+        Ok(self.last_of_each(files))
+    }
+
+    /// The file, unless it is passed over; its layout is looked at here and nowhere else.
+    fn keep(&mut self, found: Found, input: usize) -> Result<Option<File>> {
+        let options = self.options;
+        let name = FileName::of(found.own_path());
         let told = options.format != Format::Auto;
-        let readme = ["readme", "license", "licence", "changelog"]
-            .iter()
-            .any(|word| name.stem.to_lowercase().split(['.', '-', '_', ' ']).any(|part| part == *word));
-        let plain = matches!(name.kind, Kind::LabelExtension | Kind::Known(Format::Text));
-        let skip = match (name.kind, options.format) {
-            (Kind::Archive, _) if found.named => return Err(Error::Archive { name: found.name }),
-            (Kind::Archive, _) => Some("an archive; unpack it first"),
-            (Kind::Unknown, Format::Auto) if found.named => return Err(Error::UnknownExtension { name: found.name }),
-            (Kind::Unknown, Format::Auto) => Some("unknown extension"),
-            (_, Format::Auto) | (Kind::Unknown, _) => None,
-            _ if found.named => None,
-            (_, Format::Text | Format::Lines) if plain => None,
-            (Kind::Known(format), asked) if format == asked => None,
-            _ => Some("another format than --format says"),
-        };
-        let skip =
-            skip.or_else(|| (readme && !found.named && (plain || told)).then_some("a note about the data by its name"));
-        if let Some(reason) = skip {
-            skipped.push(Skipped { name: found.name, reason: reason.into() });
-            continue;
+        if let Some(reason) = pass_over(&found, &name, options)? {
+            self.skipped.push(Skipped { name: found.name, reason: reason.into() });
+            return Ok(None);
         }
         let format = match (options.format, name.kind) {
             (Format::Auto, Kind::Known(format)) => format,
             (Format::Auto, _) => Format::Text,
             (asked, _) => asked,
         };
-        let doubtful =
-            format == Format::Jsonl && !told && !found.named && found.path.extension().is_some_and(|e| e == "json");
-        if doubtful && !begins_with_object(&found)? {
-            skipped.push(Skipped { name: found.name, reason: "JSON, but not one object a line".into() });
-            continue;
+        let own_path = found.own_path();
+        let json = own_path.extension().is_some_and(|extension| extension == "json");
+        let is_doubtful = format == Format::Jsonl && !told && !found.named && json;
+        let mut source = source_of(&found, format, input)?;
+        source.note = told.then(|| format!("read as {} because --format says so", options.format));
+        source.head = found.head;
+        if is_doubtful && !begins_with_object(&source, options)? {
+            let reason = "JSON, but neither one object a line nor an array of objects";
+            self.skipped.push(Skipped { name: found.name, reason: reason.into() });
+            return Ok(None);
         }
-        files.push(File { found, name, format, told, label: None });
+        match peek::layout_of(&source, options) {
+            Ok(layout) => source.layout = layout,
+            Err(error) if error.is_textless(options) && !told && !found.named => {
+                self.textless.push((found.name, error));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        let may_be_lines = !told && format == Format::Text && (found.named || labels::of_file(&name.stem).is_some());
+        let several = may_be_lines && has_several_lines(&source, options)?;
+        source.head = None;
+        let Found { folders, depth, named, .. } = found;
+        Ok(Some(File { source, folders, depth, named, stem: name.stem, told, several }))
     }
-    Ok(files)
+
+    /// Of members of one name an archive means the last one.
+    fn last_of_each(&mut self, files: Vec<File>) -> Vec<File> {
+        let last: HashMap<String, usize> =
+            files.iter().enumerate().map(|(at, file)| (file.source.name.clone(), at)).collect();
+        let is_last = |at: usize, file: &File| file.source.member.is_none() || last[&file.source.name] == at;
+        let mut kept = Vec::with_capacity(files.len());
+        for (at, file) in files.into_iter().enumerate() {
+            if is_last(at, &file) {
+                kept.push(file);
+            } else {
+                let reason = "a later member of the archive has the same name".into();
+                self.skipped.push(Skipped { name: file.source.name, reason });
+            }
+        }
+        kept
+    }
 }
 
-/// Folders hold many a `config.json` or `package.json`; reviews are one object a line.
-fn begins_with_object(found: &Found) -> Result<bool> {
-    const HEAD_BYTES: u64 = 64 << 10;
-    let source = Source {
+/// Why a file is passed over by its name and place.
+fn pass_over(found: &Found, name: &FileName, options: &ReadOptions) -> Result<Option<&'static str>> {
+    let told = options.format != Format::Auto;
+    let readme = ["readme", "license", "licence", "changelog"]
+        .iter()
+        .any(|word| name.stem.to_lowercase().split(['.', '-', '_', ' ']).any(|part| part == *word));
+    let plain = matches!(name.kind, Kind::LabelExtension | Kind::Known(Format::Text));
+    let parquet = matches!((name.kind, options.format), (_, Format::Parquet) | (Kind::Known(Format::Parquet), _));
+    let skip = match (name.kind, options.format) {
+        (Kind::Closed, _) if found.named => return Err(Error::ClosedArchive { name: found.name.clone() }),
+        (Kind::Closed, _) => Some("an archive of a kind that is not read; unpack it first"),
+        (Kind::Archive(_), _) => Some("an archive inside an archive; unpack it first"),
+        _ if parquet && found.member.is_some() => Some("Parquet inside an archive; unpack it first"),
+        (Kind::Unknown, Format::Auto) if found.named => {
+            return Err(Error::UnknownExtension { name: found.name.clone() });
+        }
+        (Kind::Unknown, Format::Auto) => Some("unknown extension"),
+        (_, Format::Auto) | (Kind::Unknown, _) => None,
+        _ if found.named => None,
+        (_, Format::Text | Format::Lines) if plain => None,
+        (Kind::Known(format), asked) if format == asked => None,
+        _ => Some("another format than --format says"),
+    };
+    Ok(skip.or_else(|| (readme && !found.named && (plain || told)).then_some("a note about the data by its name")))
+}
+
+fn source_of(found: &Found, format: Format, input: usize) -> Result<Source> {
+    let bytes = match &found.member {
+        Some(member) => member.bytes(),
+        None => fs_err::metadata(&found.path).map_err(|source| Error::Open { path: found.path.clone(), source })?.len(),
+    };
+    Ok(Source {
         path: found.path.clone(),
         name: found.name.clone(),
-        format: Format::Jsonl,
-        compression: super::Compression::None,
-        bytes: 0,
+        format,
+        bytes,
         label: None,
-        input: 0,
+        input,
         note: None,
-    };
-    let (head, complete) = open::sample(&source, HEAD_BYTES)?;
-    let head = head.trim_ascii_start();
-    let end = head.iter().position(|byte| *byte == b'\n');
-    Ok(match end {
-        Some(end) => super::jsonl::keys_of(&head[..end]).is_some(),
-        None if complete => super::jsonl::keys_of(head).is_some(),
-        None => head.starts_with(b"{"),
+        member: found.member.clone(),
+        layout: None,
+        head: None,
     })
+}
+
+/// Folders hold many a `config.json` or `package.json`; reviews are objects in lines or in an array.
+fn begins_with_object(source: &Source, options: &ReadOptions) -> Result<bool> {
+    const HEAD_BYTES: u64 = 64 << 10;
+    let sample = open::sample(source, HEAD_BYTES, options.encoding)?;
+    Ok(jsonl::begins_with_object(&sample.bytes, sample.complete))
 }
 
 /// Labels from folders and names; in a labelled text tree, files beside the labelled folders are dropped.
 fn label_and_place(mut files: Vec<File>, options: &ReadOptions, skipped: &mut Vec<Skipped>) -> Vec<File> {
     for file in &mut files {
-        file.label = labels::of_folders(&file.found.folders);
+        file.source.label = labels::of_folders(&file.folders);
     }
-    let is_text = |file: &File| file.format == Format::Text;
+    let is_text = |file: &File| file.source.format == Format::Text;
     let parents: HashSet<&[String]> = files
         .iter()
-        .filter(|file| is_text(file) && file.label.is_some())
-        .flat_map(|file| (0..file.found.folders.len()).map(|end| &file.found.folders[..end]))
+        .filter(|file| is_text(file) && file.source.label.is_some())
+        .flat_map(|file| (0..file.folders.len()).map(|end| &file.folders[..end]))
         .collect();
     let stray: Vec<bool> = files
         .iter()
-        .map(|file| is_text(file) && file.label.is_none() && parents.contains(file.found.folders.as_slice()))
+        .map(|file| is_text(file) && file.source.label.is_none() && parents.contains(file.folders.as_slice()))
         .collect();
     let mut kept = Vec::with_capacity(files.len());
     for (file, stray) in files.into_iter().zip(stray) {
-        if stray && !file.found.named && matches!(options.format, Format::Auto | Format::Text) {
-            skipped.push(Skipped { name: file.found.name, reason: "beside the labelled folders, not in one".into() });
+        if stray && !file.named && matches!(options.format, Format::Auto | Format::Text) {
+            skipped.push(Skipped { name: file.source.name, reason: "beside the labelled folders, not in one".into() });
         } else {
             kept.push(file);
         }
     }
     label_classes(&mut kept);
-    for file in kept.iter_mut().filter(|file| file.label.is_none()) {
-        file.label = labels::of_file(&file.name.stem);
+    for file in kept.iter_mut().filter(|file| file.source.label.is_none()) {
+        file.source.label = labels::of_file(&file.stem);
     }
     kept
 }
 
 /// In a tree whose text files all lie in folders, and in at least two that can be classes, the folder is the label.
 fn label_classes(files: &mut [File]) {
-    let texts = || files.iter().filter(|file| file.format == Format::Text);
+    let texts = || files.iter().filter(|file| file.source.format == Format::Text);
     let class = |file: &File| {
-        let parent = file.found.folders.last().filter(|_| file.found.depth > 0)?;
+        let parent = file.folders.last().filter(|_| file.depth > 0)?;
         labels::may_be_class(parent).then(|| parent.clone())
     };
     let classes: HashSet<String> = texts().filter_map(class).collect();
-    let is_tree = texts().all(|file| file.label.is_none() && file.found.depth > 0);
+    let is_tree = texts().all(|file| file.source.label.is_none() && file.depth > 0);
     if is_tree && classes.len() > 1 {
-        for file in files.iter_mut().filter(|file| file.format == Format::Text) {
-            file.label = class(file);
+        for file in files.iter_mut().filter(|file| file.source.format == Format::Text) {
+            file.source.label = class(file);
         }
     }
 }
 
-fn finish(file: File, input: usize, options: &ReadOptions) -> Result<Source> {
-    let File { found, name, format, told, label } = file;
-    let metadata = fs_err::metadata(&found.path).map_err(|source| Error::Open { path: found.path.clone(), source })?;
-    let mut source = Source {
-        path: found.path,
-        name: found.name,
-        format,
-        compression: name.compression,
-        bytes: metadata.len(),
-        label,
-        input,
-        note: told.then(|| format!("read as {} because --format says so", options.format)),
-    };
+fn finish(file: File) -> Source {
+    let File { mut source, folders, named, stem, told, several, .. } = file;
     // A folder's name labels single reviews; a file's own name labels all that is in it.
-    let says_label = labels::of_file(&name.stem).is_some() && labels::of_folders(&found.folders).is_none();
-    if !told && format == Format::Text && (found.named || says_label) {
-        let several = has_several_lines(&source)?;
+    let says_label = labels::of_file(&stem).is_some() && labels::of_folders(&folders).is_none();
+    if !told && source.format == Format::Text && (named || says_label) {
         source.format = if several { Format::Lines } else { Format::Text };
         let how = if several { "one review a line, as it has several" } else { "one review, as it has one line" };
         source.note = Some(format!("read as {how}; --format text|lines settles it"));
     }
-    Ok(source)
+    source
 }
 
-fn has_several_lines(source: &Source) -> Result<bool> {
+fn has_several_lines(source: &Source, options: &ReadOptions) -> Result<bool> {
     const HEAD_BYTES: u64 = 1 << 20;
-    let (head, _) = open::sample(source, HEAD_BYTES)?;
-    let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let sample = open::sample(source, HEAD_BYTES, options.encoding)?;
+    let mut lines = sample.bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     Ok(lines.nth(1).is_some())
 }
 
@@ -195,7 +270,7 @@ fn drop_doubles(sources: &mut Vec<Source>, skipped: &mut Vec<Skipped>) {
     let mut seen = HashSet::new();
     sources.retain(|source| {
         let place = fs_err::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
-        let first = seen.insert(place);
+        let first = seen.insert((place, source.member.as_ref().map(|member| member.name.clone())));
         if !first {
             skipped
                 .push(Skipped { name: source.name.clone(), reason: "found through an earlier input already".into() });

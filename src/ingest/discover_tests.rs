@@ -95,7 +95,8 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
         ("m/config.json", "{\n \"a\": 1\n}"),
         ("m/lines.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}"),
         ("m/x.pdf", ""),
-        ("m/y.zip", ""),
+        ("m/y.7z", ""),
+        ("m/z.zip", "<html>not found</html>"),
     ]);
     let found = find(folder.path(), "m", &ReadOptions::default()).unwrap();
     assert_eq!(
@@ -103,7 +104,15 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
         ["m/a.csv csv -", "m/b.JSONL jsonl -", "m/c.tab.gz tsv -", "m/d.parquet parquet -", "m/lines.json jsonl -",]
     );
     let reasons: Vec<&str> = found.skipped.iter().map(|file| file.reason.as_str()).collect();
-    assert_eq!(reasons, ["JSON, but not one object a line", "unknown extension", "an archive; unpack it first"]);
+    assert_eq!(
+        reasons,
+        [
+            "JSON, but neither one object a line nor an array of objects",
+            "unknown extension",
+            "an archive of a kind that is not read; unpack it first",
+            "an archive by its name, and none by its content",
+        ]
+    );
     let csv = ReadOptions { format: Format::Csv, ..ReadOptions::default() };
     let found = find(folder.path(), "m", &csv).unwrap();
     assert_eq!(summary(folder.path(), &found), ["m/a.csv csv -", "m/x.pdf csv -"]);
@@ -111,14 +120,14 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
 
 #[test]
 fn what_cannot_be_read_is_an_error_that_says_the_way_out() {
-    let folder = tree(&[("e/x.pdf", ""), ("e/a[1].csv", ""), ("f/y.zip", "")]);
+    let folder = tree(&[("e/x.pdf", ""), ("e/a[1].csv", ""), ("f/y.rar", "")]);
     let message = |below: &str| find(folder.path(), below, &ReadOptions::default()).unwrap_err().to_string();
     assert!(message("none").contains("is not there"));
     assert!(message("e/*.csvv").contains("matches nothing"));
     assert!(message("e/x.pdf").contains("--format"));
-    assert!(message("f/y.zip").contains("unpack"));
+    assert!(message("f/y.rar").contains("unpack"));
     let nothing = message("f");
-    assert!(nothing.contains(".jsonl") && nothing.contains("y.zip"), "{nothing}");
+    assert!(nothing.contains(".jsonl") && nothing.contains("y.rar"), "{nothing}");
     assert_eq!(find(folder.path(), "e/a[1].csv", &ReadOptions::default()).unwrap().sources.len(), 1);
 }
 

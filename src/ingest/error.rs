@@ -21,6 +21,15 @@ pub enum Error {
         /// What was typed.
         given: String,
     },
+    /// An encoding that does not exist.
+    #[error(
+        "unknown encoding `{given}`; say auto, or a label as web pages use them: utf-8, windows-1252 (latin1), \
+         iso-8859-2, windows-1251, koi8-r, utf-16le, shift_jis, euc-kr, gb18030, big5 ..."
+    )]
+    UnknownEncoding {
+        /// What was typed.
+        given: String,
+    },
     /// No input at all.
     #[error("no input given; name at least one file, folder or glob")]
     NoInput,
@@ -42,7 +51,8 @@ pub enum Error {
     /// Inputs that exist and hold nothing that can be read.
     #[error(
         "no reviews found in {inputs}; looked for .csv .tsv .tab .jsonl .ndjson .json .parquet .pq .txt .text and files \
-         called pos or neg, plain or .gz or .zst{skipped}; name other extensions with --format"
+         called pos or neg, plain or .gz .zst .bz2 .xz, in folders, .zip and .tar{skipped}; name other extensions with \
+         --format"
     )]
     NothingFound {
         /// The inputs as typed, each in backticks.
@@ -58,10 +68,25 @@ pub enum Error {
         /// The file as typed.
         name: String,
     },
-    /// An archive that was named directly.
-    #[error("`{name}` is an archive; unpack it and name the folder (`tar -xf` or `unzip`)")]
-    Archive {
+    /// An archive of a kind that is not read, named directly.
+    #[error("`{name}` is an archive of a kind that is not read; unpack it and name the folder")]
+    ClosedArchive {
         /// The file as typed.
+        name: String,
+    },
+    /// An archive whose members cannot be listed.
+    #[error("cannot read the archive `{name}`; it may be cut off, damaged, or no archive")]
+    Archive {
+        /// The archive.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An archive whose members are too large to be true.
+    #[error("`{name}` would expand to more than 200 times its size, which no text does; it is not read")]
+    Absurd {
+        /// The archive.
         name: String,
     },
     /// A column that was asked for and is not there.
@@ -104,17 +129,16 @@ pub enum Error {
         /// The flag that settles it.
         flag: &'static str,
     },
-    /// One JSON array instead of one object a line.
-    #[error(
-        "`{name}` is one JSON array, not JSON lines; turn it into one object a line (`jq -c '.[]' in.json > out.jsonl`)"
-    )]
+    /// A JSON array of something else than objects.
+    #[error("`{name}` is a JSON array, but not of objects; `jq 'map({{text: .}})'` makes objects of an array of texts")]
     JsonArray {
         /// The source.
         name: String,
     },
     /// A file that should hold JSON lines and holds none.
     #[error(
-        "`{name}` does not begin with JSON lines (one object a line); `jq -c .` turns pretty-printed JSON into lines"
+        "`{name}` begins neither with JSON lines (one object a line) nor with an array of objects; `jq -c .` turns \
+         pretty-printed JSON into lines"
     )]
     NotJsonLines {
         /// The source.
@@ -138,7 +162,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A file that cannot be read to its end, a damaged .gz or .zst among them.
+    /// A file that cannot be read to its end, a damaged .gz or archive member among them.
     #[error("cannot read `{name}` to its end; where it is compressed, it may be cut off or damaged")]
     Read {
         /// The source.
@@ -166,6 +190,7 @@ impl Error {
             self,
             Self::UnknownFormat { .. }
                 | Self::UnknownClean { .. }
+                | Self::UnknownEncoding { .. }
                 | Self::NoInput
                 | Self::BadGlob { .. }
                 | Self::UnknownExtension { .. }
@@ -173,6 +198,17 @@ impl Error {
                 | Self::NoTextColumn { .. }
                 | Self::AmbiguousColumn { .. }
         )
+    }
+}
+
+impl Error {
+    /// Whether a table has no column that is the text, by its usual names or by the one that was asked for.
+    pub(super) fn is_textless(&self, options: &super::ReadOptions) -> bool {
+        match self {
+            Self::NoTextColumn { .. } => true,
+            Self::NoSuchColumn { column, .. } => options.text_column.as_ref() == Some(column),
+            _ => false,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parses JSON lines: one object a line, only the wanted keys of it.
+//! Parses JSON: one object a line, or an array of objects; only the wanted keys of each.
 //!
 //! A line of white space is not a record. Scalars become text as JSON writes them (1 is `1`, 1.0 is `1.0`, true is
 //! `true`), null and a missing key become null, and a text or label that is an array or an object is a reject: taking
@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::Result;
+use super::json_array::{ElementReader, Outcome};
 use super::lines::LineReader;
 use super::record::{Reason, Record, Records, Reject, Review};
 
@@ -23,31 +24,71 @@ pub(super) struct Keys {
     pub kept: Vec<String>,
 }
 
-/// The reviews of a stream of JSON lines.
-pub(super) struct JsonlRecords {
-    lines: LineReader,
+/// How the objects of a stream are told apart.
+pub(super) enum Objects {
+    Lines(LineReader),
+    Array(ElementReader),
+}
+
+impl Objects {
+    /// The next object's place, and why it cannot be used, where that shows before it is parsed.
+    pub(super) fn advance(&mut self) -> Result<Option<(u64, Option<Reject>)>> {
+        match self {
+            Self::Array(elements) => {
+                let Some((byte_offset, outcome)) = elements.advance()? else { return Ok(None) };
+                let reject = match outcome {
+                    Outcome::Complete => None,
+                    Outcome::TooLarge => Some(Reject::too_large(elements.element())),
+                    Outcome::Broken(detail) => Some(Reject::new(Reason::BadJson, detail, elements.element())),
+                };
+                Ok(Some((byte_offset, reject)))
+            }
+            Self::Lines(lines) => {
+                while let Some(place) = lines.advance()? {
+                    if place.too_large || !lines.line().trim_ascii().is_empty() {
+                        let reject = place.too_large.then(|| Reject::too_large(lines.line()));
+                        return Ok(Some((place.byte_offset, reject)));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The bytes of the object read last.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lines(lines) => lines.line(),
+            Self::Array(elements) => elements.element(),
+        }
+    }
+}
+
+/// The reviews of a stream of JSON.
+pub(super) struct JsonRecords {
+    objects: Objects,
     keys: Keys,
     /// The distinct keys to pick out of each object.
     wanted: Vec<String>,
 }
 
-impl JsonlRecords {
-    pub(super) fn new(lines: LineReader, keys: Keys) -> Self {
+impl JsonRecords {
+    pub(super) fn new(objects: Objects, keys: Keys) -> Self {
         let mut wanted: Vec<String> = vec![keys.text.clone()];
         wanted.extend(keys.label.iter().chain(&keys.kept).cloned());
         wanted.sort();
         wanted.dedup();
-        Self { lines, keys, wanted }
+        Self { objects, keys, wanted }
     }
 
     fn review(&self) -> std::result::Result<Review, Reject> {
-        let line = self.lines.line();
-        let bad = |detail: String| Reject::new(Reason::BadJson, detail, line);
-        if let Err(error) = std::str::from_utf8(line) {
-            let detail = super::record::utf8_detail("line", line, error);
-            return Err(Reject::new(Reason::InvalidUtf8, detail, line));
+        let object = self.objects.bytes();
+        let bad = |detail: String| Reject::new(Reason::BadJson, detail, object);
+        if let Err(error) = std::str::from_utf8(object) {
+            let detail = super::record::utf8_detail("object", object, error);
+            return Err(Reject::new(Reason::InvalidUtf8, detail, object));
         }
-        let values = pick(line, &self.wanted).map_err(|error| bad(error.to_string()))?;
+        let values = pick(object, &self.wanted).map_err(|error| bad(error.to_string()))?;
         let value = |key: &String| self.wanted.binary_search(key).ok().and_then(|at| values[at].as_ref());
         let scalar = |key: &String| match value(key) {
             Some(Value::Array(_)) => Err(bad(format!("`{key}` is an array, not text"))),
@@ -60,16 +101,11 @@ impl JsonlRecords {
     }
 }
 
-impl Records for JsonlRecords {
+impl Records for JsonRecords {
     fn next_record(&mut self) -> Result<Option<Record>> {
-        while let Some(place) = self.lines.advance()? {
-            if !place.too_large && self.lines.line().trim_ascii().is_empty() {
-                continue;
-            }
-            let content = if place.too_large { Err(Reject::too_large(self.lines.line())) } else { self.review() };
-            return Ok(Some(Record { byte_offset: place.byte_offset, content }));
-        }
-        Ok(None)
+        let Some((byte_offset, reject)) = self.objects.advance()? else { return Ok(None) };
+        let content = reject.map_or_else(|| self.review(), Err);
+        Ok(Some(Record { byte_offset, content }))
     }
 }
 
@@ -122,6 +158,25 @@ impl<'de> Visitor<'de> for Pick<'_> {
     }
 }
 
+/// Whether a file that begins so holds one object a line, or an array of them.
+pub(super) fn begins_with_object(head: &[u8], complete: bool) -> bool {
+    let head = head.trim_ascii_start();
+    let whole = |object: Option<&[u8]>, begin: &[u8]| match object {
+        Some(object) => keys_of(object).is_some(),
+        None if complete => keys_of(begin).is_some(),
+        None => begin.starts_with(b"{"),
+    };
+    if super::json_array::is_array(head) {
+        let mut elements = ElementReader::new("", Box::new(std::io::Cursor::new(head.to_vec())), 0);
+        return match elements.advance() {
+            Ok(Some((_, Outcome::Complete))) => whole(Some(elements.element()), b""),
+            Ok(Some(_)) => whole(None, elements.element()),
+            _ => false,
+        };
+    }
+    whole(head.iter().position(|byte| *byte == b'\n').map(|end| &head[..end]), head)
+}
+
 /// The keys of an object in the order of the line, or `None` where the line is no object.
 pub(super) fn keys_of(line: &[u8]) -> Option<Vec<String>> {
     struct Names;
@@ -153,7 +208,8 @@ mod tests {
 
     fn all(content: &[u8]) -> Vec<Record> {
         let keys = Keys { text: "text".into(), label: Some("label".into()), kept: vec!["id".into(), "tags".into()] };
-        let mut records = JsonlRecords::new(LineReader::new("test", Box::new(Cursor::new(content.to_vec())), 0), keys);
+        let lines = LineReader::new("test", Box::new(Cursor::new(content.to_vec())), 0);
+        let mut records = JsonRecords::new(Objects::Lines(lines), keys);
         std::iter::from_fn(|| records.next_record().unwrap()).collect()
     }
 
@@ -179,6 +235,19 @@ mod tests {
         );
         let kept = &records[3].content.as_ref().unwrap().kept;
         assert_eq!(kept, &[Some("7".to_owned()), Some("[1,\"b\"]".to_owned())]);
+    }
+
+    #[test]
+    fn files_of_objects_are_told_from_other_json() {
+        for head in ["{\"a\":1}\n{", "{\"a\":1}", " [\n {\n\"a\": 1\n}, {", "[{}]"] {
+            assert!(begins_with_object(head.as_bytes(), true), "{head}");
+        }
+        for head in ["{\n\"a\": 1\n}", "[1, 2]", "[]", "3", "", "[{\"a\": x}]"] {
+            assert!(!begins_with_object(head.as_bytes(), true), "{head}");
+        }
+        assert!(
+            begins_with_object(b"[{\"a\": \"a long te", false) && begins_with_object(b"{\"a\": \"a long te", false)
+        );
     }
 
     #[test]

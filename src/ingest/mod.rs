@@ -1,7 +1,7 @@
 //! Turns whatever the user names into Arrow record batches of reviews, cut into units of work.
 //!
 //! People's reviews come as CSV, JSON lines, text trees and more, and everything after this room wants one format with
-//! known positions. So this room finds the files ([`discover`]), sees how they are laid out ([`columns_of`]), parses
+//! known positions. So this room finds the files, in archives too, and sees how they are laid out ([`discover`]), parses
 //! them with streaming parsers that know where each record starts, and hands over units ([`UnitReader`]) in which every
 //! record is one row of the reviews or one reject: nothing is dropped, and one broken record never stops a run.
 //! Parquet is found here and read by the engine.
@@ -12,13 +12,18 @@
 //! - Missing and null text is a row with null text, empty text a row with empty text: later stages decide.
 //! - Labels are text without outer white space; an empty one is null. A source without a label column has the label of
 //!   its folder, stem or extension, if that says one.
-//! - Byte offsets count in the decompressed stream; in UTF-16 files in the text as UTF-8, after the two-byte mark.
+//! - Byte offsets count in the file as it is without compression and archive; in a file that is not UTF-8 they count in
+//!   the text as UTF-8, behind the byte order mark where there is one.
 
+mod archive;
 mod columns;
+mod compress;
 mod csv;
 mod discover;
+mod encoding;
 mod error;
 mod guess;
+mod json_array;
 mod jsonl;
 mod labels;
 mod lines;
@@ -28,16 +33,19 @@ mod peek;
 mod reader;
 mod record;
 mod source;
+mod stray;
+mod tape;
 mod unit;
 mod walk;
+mod zip;
 
 pub use columns::{Columns, resolve_columns};
 pub use discover::discover;
+pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use open::content_digest;
 pub use options::{Clean, Format, ReadOptions};
-pub use peek::columns_of;
-pub use reader::{SourceDigest, UnitReader};
+pub use reader::{Decoded, SourceDigest, UnitReader};
 pub use record::{RAW_PREFIX_BYTES, Reason};
-pub use source::{Compression, Discovery, Skipped, Source};
+pub use source::{Discovery, Skipped, Source};
 pub use unit::{IngestUnit, ROW_BYTES, Span};

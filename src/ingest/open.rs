@@ -1,13 +1,16 @@
-//! Opens a source as one stream of UTF-8 bytes: decompressed, without its byte order mark.
+//! Opens a source as one stream of UTF-8 bytes: out of its archive, decompressed, transcoded, without its mark.
 //!
-//! Compression is told by the first bytes, not by the extension: browsers unpack `.gz` behind the user's back. UTF-16
-//! (Excel's "Unicode text") is recognised by its byte order mark and transcoded on the fly, so that every parser sees
-//! one encoding.
+//! Every parser thus sees one encoding. An archive is hashed once, whatever number of members is read from it, and a
+//! tar is read on from where its last member ended.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Error, Result, Source};
+use super::archive::{Member, Place};
+use super::encoding::{DETECT_BYTES, Encoding, Transcoded};
+use super::tape::Tape;
+use super::{Error, Result, Source, compress};
 
 /// A stream of bytes that can move to another thread.
 pub(super) type Stream = Box<dyn BufRead + Send>;
@@ -19,43 +22,105 @@ pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// An opened source.
 pub(super) struct Opened {
-    /// BLAKE3 of the raw file, 64 hexadecimal digits.
+    /// BLAKE3 of the raw file, 64 hexadecimal digits; of a member's name and the raw archive's digest.
     pub digest: String,
-    /// The decompressed bytes after the byte order mark.
+    /// The bytes as UTF-8 after the byte order mark.
     pub stream: Stream,
     /// Bytes of the byte order mark that was taken off.
     pub start: u64,
+    /// What the bytes were before.
+    pub encoding: &'static encoding_rs::Encoding,
 }
 
-/// Opens a source for its records; `chunk` bounds how much is read at a time.
-pub(super) fn open(source: &Source, chunk: usize) -> Result<Opened> {
-    let mut file = open_file(&source.path)?;
-    let read = |error| Error::Read { name: source.name.clone(), source: error };
-    let mut hasher = blake3::Hasher::new();
-    let raw: Stream = if source.bytes <= SMALL_FILE_BYTES {
-        let mut bytes = Vec::with_capacity(source.bytes as usize);
-        file.read_to_end(&mut bytes).map_err(read)?;
-        hasher.update(&bytes);
-        Box::new(BufReader::with_capacity(chunk, Cursor::new(bytes)))
-    } else {
-        hasher.update_reader(&mut file).map_err(read)?;
-        file.rewind().map_err(read)?;
-        Box::new(BufReader::with_capacity(chunk, file))
+/// The start of a source as UTF-8.
+pub(super) struct Sample {
+    pub bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub complete: bool,
+    pub encoding: &'static encoding_rs::Encoding,
+}
+
+/// Opens sources one after the other.
+pub(super) struct Opener {
+    chunk: usize,
+    encoding: Encoding,
+    /// Of the archives.
+    digests: HashMap<PathBuf, String>,
+    tape: Option<Tape>,
+}
+
+impl Opener {
+    /// `chunk` bounds how much is read at a time.
+    pub(super) fn new(chunk: usize, encoding: Encoding) -> Self {
+        Self { chunk, encoding, digests: HashMap::new(), tape: None }
+    }
+
+    /// Opens a source for its records.
+    pub(super) fn open(&mut self, source: &Source) -> Result<Opened> {
+        let (digest, raw) = match &source.member {
+            None => self.file(source)?,
+            Some(member) => {
+                let archive = match self.digests.get(&source.path) {
+                    Some(digest) => digest.clone(),
+                    None => content_digest(&source.path)?,
+                };
+                self.digests.insert(source.path.clone(), archive.clone());
+                (member.digest(&archive), self.member(source, member)?)
+            }
+        };
+        let decoded = decoded(raw, self.chunk, self.encoding).map_err(|error| failed(source, error))?;
+        Ok(Opened { digest, stream: decoded.stream, start: decoded.mark, encoding: decoded.encoding })
+    }
+
+    fn file(&self, source: &Source) -> Result<(String, Stream)> {
+        let read = |error| failed(source, error);
+        let mut file = open_file(&source.path)?;
+        let mut hasher = blake3::Hasher::new();
+        let raw: Stream = if source.bytes <= SMALL_FILE_BYTES {
+            let mut bytes = Vec::with_capacity(source.bytes as usize);
+            file.read_to_end(&mut bytes).map_err(read)?;
+            hasher.update(&bytes);
+            Box::new(Cursor::new(bytes))
+        } else {
+            hasher.update_reader(&mut file).map_err(read)?;
+            file.rewind().map_err(read)?;
+            Box::new(BufReader::with_capacity(self.chunk, file))
+        };
+        Ok((hasher.finalize().to_hex().to_string(), raw))
+    }
+
+    fn member(&mut self, source: &Source, member: &Member) -> Result<Stream> {
+        let read = |error| failed(source, error);
+        match &member.place {
+            Place::Zip(entry) => entry.open(open_file(&source.path)?, self.chunk).map_err(read),
+            Place::Tar { start, bytes } => {
+                let tape = match self.tape.take() {
+                    Some(tape) if tape.is_of(&source.path) => tape,
+                    _ => Tape::open(&source.path, self.chunk)?,
+                };
+                let stream = tape.read(*start, *bytes, self.chunk);
+                self.tape = Some(tape);
+                Ok(stream)
+            }
+        }
+    }
+}
+
+/// The first bytes of a source.
+pub(super) fn sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
+    let raw: Stream = match (&source.head, &source.member) {
+        (Some(head), _) if head.serves(bytes) => Box::new(Cursor::new(head.bytes.clone())),
+        (_, None) => Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&source.path)?)),
+        (_, Some(member)) => Opener::new(CHUNK_BYTES, encoding).member(source, member)?,
     };
-    let (start, stream) = decoded(raw, chunk).map_err(read)?;
-    Ok(Opened { digest: hasher.finalize().to_hex().to_string(), stream, start })
-}
-
-/// The first bytes of a source, decompressed, and whether that is all of it.
-pub(super) fn sample(source: &Source, bytes: u64) -> Result<(Vec<u8>, bool)> {
-    let read = |error| Error::Read { name: source.name.clone(), source: error };
-    let raw = Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&source.path)?));
-    let (_, stream) = decoded(raw, CHUNK_BYTES).map_err(read)?;
+    let read = |error| failed(source, error);
+    let decoded = decoded(raw, CHUNK_BYTES, encoding).map_err(read)?;
     let mut head = Vec::new();
-    stream.take(bytes + 1).read_to_end(&mut head).map_err(read)?;
-    let complete = head.len() as u64 <= bytes;
+    decoded.stream.take(bytes + 1).read_to_end(&mut head).map_err(read)?;
+    let whole = source.head.as_ref().is_none_or(|head| head.complete || !head.serves(bytes));
+    let complete = head.len() as u64 <= bytes && whole;
     head.truncate(bytes as usize);
-    Ok((head, complete))
+    Ok(Sample { bytes: head, complete, encoding: decoded.encoding })
 }
 
 /// BLAKE3 of a file's raw bytes, 64 hexadecimal digits.
@@ -69,96 +134,37 @@ pub fn content_digest(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn open_file(path: &Path) -> Result<fs_err::File> {
+pub(super) fn open_file(path: &Path) -> Result<fs_err::File> {
     fs_err::File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })
 }
 
-fn decoded(raw: Stream, chunk: usize) -> io::Result<(u64, Stream)> {
-    let (magic, raw) = peek::<4>(raw)?;
-    let plain: Stream = if magic.starts_with(&[0x1f, 0x8b]) {
-        Box::new(BufReader::with_capacity(chunk, flate2::bufread::MultiGzDecoder::new(raw)))
-    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        Box::new(BufReader::with_capacity(chunk, zstd::stream::read::Decoder::with_buffer(raw)?))
+fn failed(source: &Source, error: io::Error) -> Error {
+    Error::Read { name: source.name.clone(), source: error }
+}
+
+struct Decoded {
+    mark: u64,
+    stream: Stream,
+    encoding: &'static encoding_rs::Encoding,
+}
+
+fn decoded(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Decoded> {
+    let mut plain = compress::unpack(raw, chunk)?;
+    let mut head = Vec::new();
+    (&mut plain).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
+    let complete = head.len() < DETECT_BYTES;
+    let (encoding, mark) = encoding.of(&head, complete)?;
+    // A small file needs a small buffer, and there may be many of them.
+    let chunk = if complete { chunk.min(head.len() + 1) } else { chunk };
+    let mut whole = Cursor::new(head);
+    whole.set_position(mark as u64);
+    let whole = Box::new(BufReader::with_capacity(chunk, whole.chain(plain)));
+    let stream: Stream = if encoding == encoding_rs::UTF_8 {
+        whole
     } else {
-        raw
+        Box::new(BufReader::with_capacity(chunk, Transcoded::new(whole, encoding)))
     };
-    after_mark(plain, chunk)
-}
-
-fn after_mark(plain: Stream, chunk: usize) -> io::Result<(u64, Stream)> {
-    let (mark, mut plain) = peek::<3>(plain)?;
-    if mark == [0xef, 0xbb, 0xbf] {
-        io::copy(&mut (&mut plain).take(3), &mut io::sink())?;
-        return Ok((3, plain));
-    }
-    let big_endian = match mark.get(..2) {
-        Some([0xff, 0xfe]) => false,
-        Some([0xfe, 0xff]) => true,
-        _ => return Ok((0, plain)),
-    };
-    io::copy(&mut (&mut plain).take(2), &mut io::sink())?;
-    let transcoded = Utf16Reader { source: plain, big_endian, lead: None, pending: Vec::new(), taken: 0 };
-    Ok((2, Box::new(BufReader::with_capacity(chunk, transcoded))))
-}
-
-/// The first bytes of a stream, and the stream with them still in it.
-fn peek<const N: usize>(mut stream: Stream) -> io::Result<(Vec<u8>, Stream)> {
-    let mut head = Vec::with_capacity(N);
-    (&mut stream).take(N as u64).read_to_end(&mut head)?;
-    Ok((head.clone(), Box::new(Cursor::new(head).chain(stream))))
-}
-
-/// UTF-16 as UTF-8. What is no character (a lone surrogate, an odd last byte) becomes the byte 0xff, which no UTF-8
-/// text holds, so that its record is rejected instead of changed.
-struct Utf16Reader {
-    source: Stream,
-    big_endian: bool,
-    lead: Option<u16>,
-    pending: Vec<u8>,
-    taken: usize,
-}
-
-impl Utf16Reader {
-    fn refill(&mut self) -> io::Result<()> {
-        self.pending.clear();
-        self.taken = 0;
-        let mut raw = Vec::with_capacity(4096);
-        (&mut self.source).take(4096).read_to_end(&mut raw)?;
-        let (pairs, odd) = raw.as_chunks::<2>();
-        for pair in pairs {
-            self.push(if self.big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) });
-        }
-        if raw.len() < 4096 && (self.lead.take().is_some() | !odd.is_empty()) {
-            self.pending.push(0xff);
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, unit: u16) {
-        let units = [self.lead.take(), Some(unit)];
-        for character in char::decode_utf16(units.into_iter().flatten()) {
-            match character {
-                Ok(character) => {
-                    self.pending.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-                Err(lone) if lone.unpaired_surrogate() == unit && unit < 0xdc00 => self.lead = Some(unit),
-                Err(_) => self.pending.push(0xff),
-            }
-        }
-    }
-}
-
-impl Read for Utf16Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.pending.len() {
-            self.refill()?;
-        }
-        let available = &self.pending[self.taken..];
-        let count = available.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&available[..count]);
-        self.taken += count;
-        Ok(count)
-    }
+    Ok(Decoded { mark: mark as u64, stream, encoding })
 }
 
 #[cfg(test)]
@@ -166,10 +172,11 @@ mod tests {
     use super::*;
 
     fn decode(raw: Vec<u8>, chunk: usize) -> (u64, Vec<u8>) {
-        let (start, mut stream) = decoded(Box::new(BufReader::with_capacity(chunk, Cursor::new(raw))), chunk).unwrap();
+        let raw = Box::new(BufReader::with_capacity(chunk, Cursor::new(raw)));
+        let Decoded { mark, mut stream, .. } = decoded(raw, chunk, Encoding::Auto).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
-        (start, bytes)
+        (mark, bytes)
     }
 
     #[test]
@@ -190,21 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn broken_utf16_stays_broken() {
-        let mut raw = vec![0xff, 0xfe];
-        raw.extend([0xd800_u16, 0x0041, 0xdc00, 0xd83c].iter().flat_map(|unit| unit.to_le_bytes()));
-        raw.push(7);
-        assert_eq!(decode(raw, 16).1, [0xff, b'A', 0xff, 0xff]);
-    }
-
-    #[test]
-    fn a_cut_gzip_is_an_error() {
-        use std::io::Write as _;
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&[b'x'; 5000]).unwrap();
-        let whole = encoder.finish().unwrap();
-        let cut = whole[..whole.len() - 9].to_vec();
-        let (_, mut stream) = decoded(Box::new(BufReader::new(Cursor::new(cut))), 64).unwrap();
-        assert!(stream.read_to_end(&mut Vec::new()).is_err());
+    fn a_file_longer_than_what_is_looked_at_comes_out_whole() {
+        let text = "größe ".repeat(DETECT_BYTES / 4);
+        assert!(decode(text.clone().into(), 1000).1 == text.as_bytes());
+        let latin = encoding_rs::WINDOWS_1252.encode(&text).0.into_owned();
+        assert!(decode(latin, 1000).1 == text.as_bytes());
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result};
+use super::{Encoding, Error, Result};
 
 /// How a file is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub enum Format {
     Csv,
     /// Tab-separated; quotes are quotes only where the file shows that it uses them so.
     Tsv,
-    /// One JSON object a line.
+    /// One JSON object a line, or one array of objects.
     Jsonl,
     /// Apache Parquet; found here, read by the engine.
     Parquet,
@@ -148,6 +148,8 @@ pub struct ReadOptions {
     pub format: Format,
     /// Whether CSV and TSV may begin with a header; `false` (`--no-header`) says that none does.
     pub header: bool,
+    /// The encoding of every input, or [`Encoding::Auto`].
+    pub encoding: Encoding,
     /// Cleaning of the texts.
     pub clean: Clean,
     /// At most so many records in all, rejected ones included.
@@ -167,6 +169,7 @@ impl Default for ReadOptions {
             find_label: true,
             format: Format::Auto,
             header: true,
+            encoding: Encoding::Auto,
             clean: Clean::None,
             limit: None,
             keep: Vec::new(),

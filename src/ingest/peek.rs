@@ -7,10 +7,11 @@ use std::io::Cursor;
 
 use super::columns::{self, Columns};
 use super::csv::{Dialect, RawOutcome, RawRecords};
-use super::guess;
+use super::json_array::{ElementReader, is_array};
+use super::jsonl::{self, Objects};
 use super::lines::LineReader;
 use super::record::MAX_RECORD_BYTES;
-use super::{Error, Format, ReadOptions, Result, Source, jsonl, open};
+use super::{Error, Format, ReadOptions, Result, Source, guess, open};
 
 const SAMPLE_BYTES: u64 = 1 << 20;
 const SAMPLE_RECORDS: usize = 1000;
@@ -21,49 +22,68 @@ pub(super) struct Layout {
     pub columns: Columns,
     /// All columns, in the order of the source.
     pub names: Vec<String>,
-    /// `None` for JSON lines.
-    pub delimited: Option<Delimited>,
+    pub written: Written,
+    pub encoding: &'static encoding_rs::Encoding,
 }
 
-/// What is particular to CSV and TSV.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Delimited {
-    pub dialect: Dialect,
-    pub width: usize,
+/// How records are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Written {
+    JsonLines,
+    JsonArray,
+    Delimited { dialect: Dialect, width: usize },
 }
 
-/// The columns of a CSV, TSV or JSON-lines source, seen in its first MiB; `None` for a source without columns (text and
-/// lines), without content, or in Parquet (give the names of its schema to [`super::resolve_columns`]).
-///
-/// # Errors
-/// Those of [`super::resolve_columns`], a file that cannot be read, and JSON that is not JSON lines.
-pub fn columns_of(source: &Source, options: &ReadOptions) -> Result<Option<Columns>> {
-    Ok(layout_of(source, options)?.map(|layout| layout.columns))
-}
-
-/// As [`columns_of`], with what the parser needs to know.
+/// The layout of a CSV, TSV or JSON source, seen in its first MiB; `None` for a source without columns or content.
 pub(super) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
     match source.format {
         Format::Csv | Format::Tsv => delimited(source, options),
-        Format::Jsonl => json_lines(source, options),
+        Format::Jsonl => json(source, options),
         Format::Auto | Format::Parquet | Format::Text | Format::Lines => Ok(None),
     }
 }
 
-fn json_lines(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let (mut head, mut complete) = open::sample(source, SAMPLE_BYTES)?;
-    if !complete && !head.contains(&b'\n') {
-        (head, complete) = open::sample(source, MAX_RECORD_BYTES as u64)?;
+fn json(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
+    let mut sample = open::sample(source, SAMPLE_BYTES, options.encoding)?;
+    let mut names = json_names(source, &sample)?;
+    if names.is_empty() && !sample.complete {
+        // One object may be as large as a record may be.
+        sample = open::sample(source, MAX_RECORD_BYTES as u64, options.encoding)?;
+        names = json_names(source, &sample)?;
     }
-    if !complete {
+    let array = is_array(&sample.bytes);
+    let content = sample.bytes.trim_ascii();
+    let empty = content.is_empty() || array && content[1..].trim_ascii_start() == b"]";
+    match names.is_empty() {
+        true if empty => Ok(None),
+        true if content[0] == b'[' => Err(Error::JsonArray { name: source.name.clone() }),
+        true => Err(Error::NotJsonLines { name: source.name.clone() }),
+        false => {
+            let columns = columns::resolve_columns(&names, options, &source.name)?;
+            let written = if array { Written::JsonArray } else { Written::JsonLines };
+            Ok(Some(Layout { columns, names, written, encoding: sample.encoding }))
+        }
+    }
+}
+
+/// The keys of the first objects; of a sample that is cut, the last one does not count.
+fn json_names(source: &Source, sample: &open::Sample) -> Result<Vec<String>> {
+    let mut head = sample.bytes.clone();
+    let array = is_array(&head);
+    if !sample.complete && !array {
         head.truncate(head.iter().rposition(|byte| *byte == b'\n').map_or(head.len(), |at| at + 1));
     }
-    let first = head.trim_ascii_start().first().copied();
+    let stream = Box::new(Cursor::new(head));
+    let mut objects = match array {
+        true => Objects::Array(ElementReader::new(&source.name, stream, 0)),
+        false => Objects::Lines(LineReader::new(&source.name, stream, 0)),
+    };
     let mut names: Vec<String> = Vec::new();
     let mut n_objects = 0;
-    let mut lines = LineReader::new(&source.name, Box::new(Cursor::new(head)), 0);
-    while n_objects < SAMPLE_RECORDS && lines.advance()?.is_some() {
-        let Some(keys) = jsonl::keys_of(lines.line()) else { continue };
+    while n_objects < SAMPLE_RECORDS
+        && let Some((_, reject)) = objects.advance()?
+    {
+        let Some(keys) = jsonl::keys_of(objects.bytes()).filter(|_| reject.is_none()) else { continue };
         n_objects += 1;
         for key in keys {
             if !names.contains(&key) {
@@ -71,19 +91,11 @@ fn json_lines(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> 
             }
         }
     }
-    match first {
-        None => Ok(None),
-        Some(b'[') if n_objects == 0 => Err(Error::JsonArray { name: source.name.clone() }),
-        Some(_) if n_objects == 0 => Err(Error::NotJsonLines { name: source.name.clone() }),
-        Some(_) => {
-            let columns = columns::resolve_columns(&names, options, &source.name)?;
-            Ok(Some(Layout { columns, names, delimited: None }))
-        }
-    }
+    Ok(names)
 }
 
 fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let (head, complete) = open::sample(source, SAMPLE_BYTES)?;
+    let open::Sample { bytes: head, complete, encoding } = open::sample(source, SAMPLE_BYTES, options.encoding)?;
     let sample = Sample { head, complete, name: &source.name };
     let dialect = if source.format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
     let records = sample.records(dialect, SAMPLE_RECORDS)?;
@@ -96,13 +108,13 @@ fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
             ", or --no-header if its first line is data"
         };
         let columns = columns::resolve(&names, options, &source.name, hint)?;
-        let delimited = Some(Delimited { dialect, width: names.len() });
-        return Ok(Some(Layout { columns, names, delimited }));
+        let written = Written::Delimited { dialect, width: names.len() };
+        return Ok(Some(Layout { columns, names, written, encoding }));
     }
     let width = guess::usual_width(&records);
     let names: Vec<String> = (0..width).map(|position| position.to_string()).collect();
     let columns = guess::by_content(&names, &records, options, &source.name)?;
-    Ok(Some(Layout { columns, names, delimited: Some(Delimited { dialect, width }) }))
+    Ok(Some(Layout { columns, names, written: Written::Delimited { dialect, width }, encoding }))
 }
 
 /// Whether the first record is data rather than a header.
@@ -152,16 +164,16 @@ impl Sample<'_> {
 
     /// Commas, unless the first line has none and another usual delimiter splits the lines alike.
     fn csv_dialect(&self) -> Result<Dialect> {
-        let comma = Dialect { delimiter: b',', quoting: true, escape: false };
+        let comma = Dialect { delimiter: b',', quote: b'"', quoting: true, escape: false };
         if self.records(comma, 1)?.first().is_none_or(|first| first.len() > 1) {
-            return self.with_escape(comma);
+            return self.with_escape(self.with_quote(comma)?);
         }
         for delimiter in *b";\t|" {
             let dialect = Dialect { delimiter, ..comma };
             let records = self.records(dialect, SAMPLE_RECORDS)?;
             let width = guess::usual_width(&records);
             if width > 1 && records[0].len() == width && n_regular(&records) * 5 >= records.len() * 4 {
-                return self.with_escape(dialect);
+                return self.with_escape(self.with_quote(dialect)?);
             }
         }
         Ok(comma)
@@ -170,7 +182,7 @@ impl Sample<'_> {
     /// Many TSV files know no quotes, and a stray one must not swallow the rows after it: quotes count only where some
     /// field starts with one, and not where more lines are regular without them.
     fn tsv_dialect(&self) -> Result<Dialect> {
-        let plain = Dialect { delimiter: b'\t', quoting: false, escape: false };
+        let plain = Dialect { delimiter: b'\t', quote: b'"', quoting: false, escape: false };
         let as_lines = self.records(plain, usize::MAX)?;
         if !as_lines.iter().flatten().any(|field| field.starts_with('"')) {
             return Ok(plain);
@@ -179,6 +191,22 @@ impl Sample<'_> {
         // Where the sample is cut, one record more or less says nothing.
         let n_quoted = n_regular(&self.records(quoted, usize::MAX)?) + usize::from(!self.complete);
         Ok(if n_regular(&as_lines) > n_quoted { plain } else { quoted })
+    }
+
+    /// A few writers quote with `'`. An apostrophe is no quote, so there must be no `"` anywhere, and four of five lines
+    /// must have a field that begins with `'` and one that ends with it.
+    fn with_quote(&self, dialect: Dialect) -> Result<Dialect> {
+        if self.head.contains(&b'"') {
+            return Ok(dialect);
+        }
+        let lines = self.records(Dialect { quoting: false, ..dialect }, SAMPLE_RECORDS)?;
+        let is_quoted = |line: &&Vec<String>| {
+            line.iter().any(|field| field.starts_with('\'')) && line.iter().any(|field| field.ends_with('\''))
+        };
+        // The header may be without.
+        let n_quoted = lines.iter().skip(1).filter(is_quoted).count();
+        let quoted = n_quoted > 0 && n_quoted * 5 >= (lines.len() - 1) * 4;
+        Ok(if quoted { Dialect { quote: b'\'', ..dialect } } else { dialect })
     }
 
     /// Some writers put `\"` where RFC 4180 wants `""`. A `\"` that is followed by more of its field can only be that;
@@ -203,7 +231,6 @@ fn n_regular(records: &[Vec<String>]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::Compression;
 
     fn layout(name: &str, content: &str, options: &ReadOptions) -> Result<Option<Layout>> {
         let folder = tempfile::tempdir().unwrap();
@@ -214,10 +241,14 @@ mod tests {
             "tsv" => Format::Tsv,
             _ => Format::Jsonl,
         };
-        let bytes = content.len() as u64;
-        let compression = Compression::None;
-        let source = Source { path, name: name.into(), format, compression, bytes, label: None, input: 0, note: None };
-        layout_of(&source, options)
+        layout_of(&Source::plain(&path, name, format), options)
+    }
+
+    fn dialect(name: &str, content: &str) -> Dialect {
+        match layout(name, content, &ReadOptions::default()).unwrap().unwrap().written {
+            Written::Delimited { dialect, .. } => dialect,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn columns(name: &str, content: &str) -> Columns {
@@ -257,11 +288,8 @@ mod tests {
 
     #[test]
     fn semicolons_and_stray_quotes_are_seen() {
-        let semicolons = layout("a.csv", "text;label\n\"a, b\";1\nc;2\n", &ReadOptions::default()).unwrap().unwrap();
-        assert_eq!(semicolons.delimited.unwrap().dialect.delimiter, b';');
-        let quoting = |content: &str| {
-            layout("a.tsv", content, &ReadOptions::default()).unwrap().unwrap().delimited.unwrap().dialect.quoting
-        };
+        assert_eq!(dialect("a.csv", "text;label\n\"a, b\";1\nc;2\n").delimiter, b';');
+        let quoting = |content: &str| dialect("a.tsv", content).quoting;
         assert!(!quoting("text\tlabel\n\"stray\t1\nb\t0\n"));
         assert!(!quoting("text\tlabel\nplain\t1\n"));
         assert!(quoting("text\tlabel\n\"two\nlines\"\t1\n"));
@@ -270,10 +298,14 @@ mod tests {
     }
 
     #[test]
+    fn single_quotes_are_quotes_where_every_line_has_them() {
+        assert_eq!(dialect("a.csv", "text,label\n'it''s fine, really',1\n'dull',0\n").quote, b'\'');
+        assert_eq!(dialect("a.csv", "text,label\n'tis fine,1\ndull,0\nthe others',1\n").quote, b'"');
+    }
+
+    #[test]
     fn escaped_quotes_are_seen_and_backslashes_left_alone() {
-        let escape = |content: &str| {
-            layout("a.csv", content, &ReadOptions::default()).unwrap().unwrap().delimited.unwrap().dialect.escape
-        };
+        let escape = |content: &str| dialect("a.csv", content).escape;
         assert!(escape("text,label\n\"a \\\"b, c\\\" d\",1\n\"e\",0\n"));
         assert!(!escape("text,label\n\"C:\\\",1\n\"e\",0\n\"f\",0\n"));
         assert!(!escape("text,label\n\"a \"\"b\"\"\",1\n"));
@@ -284,8 +316,14 @@ mod tests {
         let columns = columns("a.jsonl", "{\"id\":1}\nbroken\n\n{\"stars\":5,\"review\":\"x\"}\n");
         assert_eq!((columns.text.as_str(), columns.label.as_deref()), ("review", Some("stars")));
         assert_eq!(columns.others, ["id"]);
-        let array = layout("a.jsonl", "[\n{\"text\": \"a\"}]", &ReadOptions::default()).unwrap_err();
-        assert!(array.to_string().contains("JSON array"), "{array}");
+        let array = layout("a.json", "[\n{\"text\": \"a\"},{\"stars\": 1}]", &ReadOptions::default()).unwrap().unwrap();
+        assert_eq!((array.written, array.names), (Written::JsonArray, vec!["text".to_owned(), "stars".to_owned()]));
+        let texts = layout("a.json", "[\"a\", \"b\"]", &ReadOptions::default()).unwrap_err();
+        assert!(
+            texts.to_string().contains("not of objects") && texts.to_string().contains("map({text: .})"),
+            "{texts}"
+        );
+        assert_eq!(layout("a.json", "[ ]", &ReadOptions::default()).unwrap(), None);
         let pretty = layout("a.jsonl", "{\n\"text\": \"a\"\n}", &ReadOptions::default()).unwrap_err();
         assert!(pretty.to_string().contains("JSON lines"), "{pretty}");
         assert_eq!(layout("a.jsonl", "\n", &ReadOptions::default()).unwrap(), None);

@@ -1,18 +1,18 @@
 //! Streams the units of all sources, in order.
 //!
-//! The layout of every source is looked at before the first record is read, so that a wrong column name stops the run
-//! at its start and not an hour into it. After that, one file is open at a time and memory holds one unit and one
-//! record.
+//! The layout of every source was looked at when it was found, so that a wrong column name stops a run at its start and
+//! not an hour into it. From there on, one file is open at a time and memory holds one unit and one record.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::csv::{CsvRecords, Fields, RawRecords};
-use super::jsonl::{JsonlRecords, Keys};
+use super::json_array::ElementReader;
+use super::jsonl::{JsonRecords, Keys, Objects};
 use super::lines::{FileRecord, LineReader, LineRecords};
-use super::open::{self, CHUNK_BYTES, Opened};
-use super::peek::{self, Layout};
+use super::open::{CHUNK_BYTES, Opened, Opener};
+use super::peek::{Layout, Written};
 use super::record::Records;
 use super::unit::{Place, UnitBuilder};
 use super::{Discovery, Format, IngestUnit, ReadOptions, Result, Source};
@@ -24,13 +24,26 @@ pub struct SourceDigest {
     pub name: String,
     /// Its size on disk.
     pub bytes: u64,
-    /// BLAKE3 of the raw file, 64 hexadecimal digits.
+    /// BLAKE3 of the raw file, 64 hexadecimal digits; of a member's name and the raw archive's digest.
     pub digest: Arc<str>,
+}
+
+/// Sources that were in another encoding than UTF-8.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Decoded {
+    /// The encoding by its name.
+    pub encoding: &'static str,
+    /// How many sources.
+    pub files: u64,
+    /// The first one's name.
+    pub first: String,
 }
 
 /// The units of all sources that are not Parquet.
 pub struct UnitReader {
-    sources: Vec<(Source, Option<Layout>)>,
+    sources: Vec<Source>,
+    opener: Opener,
+    decoded: Vec<Decoded>,
     options: ReadOptions,
     schema: SchemaRef,
     unit: UnitBuilder,
@@ -40,7 +53,6 @@ pub struct UnitReader {
     rows_read: u64,
     bytes_finished: u64,
     done: bool,
-    chunk: usize,
 }
 
 struct Current {
@@ -52,22 +64,19 @@ struct Current {
 }
 
 impl UnitReader {
-    /// Looks at the layout of every source and settles the schema of the reviews.
-    ///
-    /// # Errors
-    /// Those of [`super::columns_of`].
-    pub fn new(discovery: &Discovery, options: &ReadOptions) -> Result<Self> {
+    /// Settles the schema of the reviews; nothing is opened yet.
+    pub fn new(discovery: &Discovery, options: &ReadOptions) -> Self {
         Self::with_chunk(discovery, options, CHUNK_BYTES)
     }
 
-    fn with_chunk(discovery: &Discovery, options: &ReadOptions, chunk: usize) -> Result<Self> {
-        let read_here = || discovery.sources.iter().filter(|source| source.format != Format::Parquet);
-        let layouts = read_here().map(|source| peek::layout_of(source, options)).collect::<Result<Vec<_>>>()?;
+    fn with_chunk(discovery: &Discovery, options: &ReadOptions, chunk: usize) -> Self {
         let extra: Vec<Field> = options.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let schema = crate::schema::reviews(&extra);
         let unit = UnitBuilder::new(Arc::clone(&schema), crate::schema::rejects(), options.clone());
-        Ok(Self {
-            sources: read_here().cloned().zip(layouts).collect(),
+        Self {
+            sources: discovery.sources.iter().filter(|source| source.format != Format::Parquet).cloned().collect(),
+            opener: Opener::new(chunk, options.encoding),
+            decoded: Vec::new(),
             options: options.clone(),
             schema,
             unit,
@@ -77,8 +86,7 @@ impl UnitReader {
             rows_read: 0,
             bytes_finished: 0,
             done: false,
-            chunk,
-        })
+        }
     }
 
     /// The schema of every unit's reviews: source_file, row, text, label, and the columns to keep.
@@ -86,14 +94,14 @@ impl UnitReader {
         Arc::clone(&self.schema)
     }
 
-    /// The sources that are read here and the columns of those that have any.
-    pub fn sources(&self) -> impl Iterator<Item = (&Source, Option<&super::Columns>)> {
-        self.sources.iter().map(|(source, layout)| (source, layout.as_ref().map(|layout| &layout.columns)))
-    }
-
     /// The digests of the sources opened so far.
     pub fn digests(&self) -> &[SourceDigest] {
         &self.digests
+    }
+
+    /// The other encodings of the sources opened so far, in the order in which they were met.
+    pub fn decoded(&self) -> &[Decoded] {
+        &self.decoded
     }
 
     /// Records read so far, rejected ones included.
@@ -103,28 +111,36 @@ impl UnitReader {
 
     /// Bytes of the files that lie behind the records read so far, for progress; a guess inside a compressed file.
     pub fn bytes_read(&self) -> u64 {
-        let within = |current: &Current| current.byte_offset.min(self.sources[current.source].0.bytes);
+        let within = |current: &Current| current.byte_offset.min(self.sources[current.source].bytes);
         self.bytes_finished + self.current.as_ref().map_or(0, within)
     }
 
     /// A source as large as a unit shares none, so a change in one large file leaves the units of its neighbours alone.
     fn is_large(&self, source: usize) -> bool {
-        self.sources.get(source).is_some_and(|(source, _)| source.bytes >= self.options.unit_bytes)
+        self.sources.get(source).is_some_and(|source| source.bytes >= self.options.unit_bytes)
     }
 
-    fn open(&self, index: usize) -> Result<Current> {
-        let (source, layout) = &self.sources[index];
-        let Opened { digest, stream, start } = open::open(source, self.chunk)?;
-        let records: Box<dyn Records + Send> = match (source.format, layout) {
+    fn open(&mut self, index: usize) -> Result<Current> {
+        let source = &self.sources[index];
+        let Opened { digest, stream, start, encoding } = self.opener.open(source)?;
+        remember(&mut self.decoded, encoding, &source.name);
+        let records: Box<dyn Records + Send> = match (source.format, &source.layout) {
             (Format::Text, _) => Box::new(FileRecord::new(&source.name, stream, start)),
             (Format::Lines, _) => Box::new(LineRecords(LineReader::new(&source.name, stream, start))),
             // A file without content has no layout and no records.
             (_, None) => Box::new(NoRecords),
-            (_, Some(layout)) => match &layout.delimited {
-                None => Box::new(JsonlRecords::new(LineReader::new(&source.name, stream, start), self.keys(layout))),
-                Some(delimited) => {
-                    let raw = RawRecords::new(&source.name, stream, start, delimited.dialect);
-                    let fields = self.fields(layout, delimited.width);
+            (_, Some(layout)) => match layout.written {
+                Written::JsonLines => {
+                    let objects = Objects::Lines(LineReader::new(&source.name, stream, start));
+                    Box::new(JsonRecords::new(objects, self.keys(layout)))
+                }
+                Written::JsonArray => {
+                    let objects = Objects::Array(ElementReader::new(&source.name, stream, start));
+                    Box::new(JsonRecords::new(objects, self.keys(layout)))
+                }
+                Written::Delimited { dialect, width } => {
+                    let raw = RawRecords::new(&source.name, stream, start, dialect);
+                    let fields = self.fields(layout, width);
                     Box::new(CsvRecords::new(raw, fields, !layout.columns.header_absent)?)
                 }
             },
@@ -151,7 +167,7 @@ impl UnitReader {
         }
         let current = self.open(self.next_source)?;
         self.next_source += 1;
-        let source = &self.sources[current.source].0;
+        let source = &self.sources[current.source];
         let digest = Arc::clone(&current.digest);
         self.digests.push(SourceDigest { name: source.name.clone(), bytes: source.bytes, digest });
         self.current = Some(current);
@@ -175,15 +191,15 @@ impl UnitReader {
             };
             let Some(record) = current.records.next_record()? else {
                 let finished = current.source;
-                self.bytes_finished += self.sources[finished].0.bytes;
+                self.bytes_finished += self.sources[finished].bytes;
                 self.current = None;
                 if self.is_large(finished) && !self.unit.is_empty() {
                     return self.unit.finish().map(Some);
                 }
                 continue;
             };
-            let (source, layout) = &self.sources[current.source];
-            let has_label_column = layout.as_ref().is_some_and(|layout| layout.columns.label.is_some());
+            let source = &self.sources[current.source];
+            let has_label_column = source.columns().is_some_and(|columns| columns.label.is_some());
             let label = source.label.as_deref().filter(|_| !has_label_column);
             current.byte_offset = record.byte_offset;
             self.unit.push(&Place { source, digest: &current.digest, row: current.row, label }, record);
@@ -208,6 +224,16 @@ impl Iterator for UnitReader {
         let unit = self.fill();
         self.done |= unit.is_err();
         unit.transpose()
+    }
+}
+
+fn remember(decoded: &mut Vec<Decoded>, encoding: &'static encoding_rs::Encoding, name: &str) {
+    if encoding == encoding_rs::UTF_8 {
+        return;
+    }
+    match decoded.iter_mut().find(|known| known.encoding == encoding.name()) {
+        Some(known) => known.files += 1,
+        None => decoded.push(Decoded { encoding: encoding.name(), files: 1, first: name.to_owned() }),
     }
 }
 

@@ -15,13 +15,13 @@ pub const RAW_PREFIX_BYTES: usize = 200;
 /// Why a record was rejected; the text form is the `reason` column of the rejects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// The file ends inside an open quoted field.
+    /// A quote that opens a field and is closed nowhere: the file ends in it, or it would have swallowed the rows behind.
     UnterminatedQuote,
-    /// More or fewer fields than the header.
+    /// Fewer fields than the header, or more that are not empty.
     WrongWidth,
     /// Bytes that are not UTF-8 in a column that is read.
     InvalidUtf8,
-    /// Not a JSON object, or a text or label that is neither text nor a number, boolean or null.
+    /// Not a JSON object, a text or label that is neither text nor a number, boolean or null, or an array without its end.
     BadJson,
     /// More than 64 MiB.
     TooLarge,
@@ -66,7 +66,7 @@ impl Reject {
     }
 }
 
-/// One record and where it starts, in bytes of the decompressed stream.
+/// One record and where it starts, in bytes of the stream that the parser reads.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Record {
     pub byte_offset: u64,
@@ -77,27 +77,6 @@ pub(super) struct Record {
 pub(super) trait Records {
     /// The next record, or `None` at the end of the stream.
     fn next_record(&mut self) -> Result<Option<Record>>;
-}
-
-/// Keeps the start of a record's raw bytes while they stream by.
-#[derive(Default)]
-pub(super) struct RawPrefix {
-    bytes: Vec<u8>,
-}
-
-impl RawPrefix {
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-    }
-
-    pub(super) fn push(&mut self, raw: &[u8]) {
-        let room = RAW_PREFIX_BYTES - self.bytes.len();
-        self.bytes.extend_from_slice(&raw[..raw.len().min(room)]);
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 /// What `invalid_utf8` tells about the first bad byte.

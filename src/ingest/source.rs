@@ -2,34 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Format, labels};
-
-/// How a file is compressed, by its extension.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not.
-    None,
-    /// gzip, one or more members.
-    Gzip,
-    /// Zstandard, one or more frames.
-    Zstd,
-}
+use super::archive::{Archive, Head, Member};
+use super::peek::Layout;
+use super::{Columns, Format, labels};
 
 /// One file of an input.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
-    /// Where it is.
+    /// Where it is, or the archive that it is in.
     pub path: PathBuf,
-    /// The path as given: for a folder the input as typed, `/`, and the path below it; always forward slashes.
+    /// The path as given: for a folder the input as typed, `/`, and the path below it; always forward slashes. For a
+    /// member of an archive `!/` and the path in it follow.
     pub name: String,
     /// How it is laid out; never [`Format::Auto`].
     pub format: Format,
-    /// How it is compressed, by its extension (reading goes by its first bytes).
-    pub compression: Compression,
-    /// Its size on disk.
+    /// Its size on disk; of a member of an archive the size that the archive says.
     pub bytes: u64,
     /// The label that its folder, stem or extension says; used where no column does.
     pub label: Option<String>,
@@ -37,10 +24,46 @@ pub struct Source {
     pub input: usize,
     /// Why it is read as it is, where that was a decision worth telling.
     pub note: Option<String>,
+    /// Which member of the archive it is.
+    pub(super) member: Option<Member>,
+    /// Its columns and how they are written; `None` for text, Parquet, and where there is no content.
+    pub(super) layout: Option<Layout>,
+    /// What was kept of its content until it has been looked at.
+    pub(super) head: Option<Head>,
+}
+
+impl Source {
+    /// The columns of a CSV, TSV or JSON source; `None` for one without columns (text and lines), without content, or in
+    /// Parquet (give the names of its schema to [`super::resolve_columns`]).
+    pub fn columns(&self) -> Option<&Columns> {
+        self.layout.as_ref().map(|layout| &layout.columns)
+    }
+
+    /// The name of its encoding, where it has columns and is not UTF-8.
+    pub fn encoding(&self) -> Option<&'static str> {
+        let encoding = self.layout.as_ref().map(|layout| layout.encoding);
+        encoding.filter(|encoding| *encoding != encoding_rs::UTF_8).map(encoding_rs::Encoding::name)
+    }
+
+    #[cfg(test)]
+    pub(super) fn plain(path: &Path, name: &str, format: Format) -> Self {
+        Self {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            format,
+            bytes: fs_err::metadata(path).map_or(0, |metadata| metadata.len()),
+            label: None,
+            input: 0,
+            note: None,
+            member: None,
+            layout: None,
+            head: None,
+        }
+    }
 }
 
 /// A file or folder that was found and is not read.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct Skipped {
     /// Its path, as a source's name would be.
     pub name: String,
@@ -49,11 +72,11 @@ pub struct Skipped {
 }
 
 /// All that was found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Discovery {
     /// The inputs as typed.
     pub inputs: Vec<String>,
-    /// The files to read: inputs in the order given, the files of each sorted by path.
+    /// The files to read: inputs in the order given, the files of each sorted by path, members in their archive's order.
     pub sources: Vec<Source>,
     /// What is not read.
     pub skipped: Vec<Skipped>,
@@ -65,14 +88,16 @@ pub(super) enum Kind {
     Known(Format),
     /// `.pos`, `.neg` and the like: plain text with its label as extension.
     LabelExtension,
-    Archive,
+    /// An archive that is read as a folder.
+    Archive(Archive),
+    /// An archive of another kind.
+    Closed,
     Unknown,
 }
 
 /// A file name taken apart.
 pub(super) struct FileName {
     pub kind: Kind,
-    pub compression: Compression,
     /// Without the extensions that were understood.
     pub stem: String,
 }
@@ -82,16 +107,16 @@ impl FileName {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let lower = name.to_lowercase();
         let ends = |extensions: &[&str]| extensions.iter().any(|extension| lower.ends_with(extension));
-        let archives = [".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.zst", ".bz2", ".xz", ".7z", ".rar"];
-        let (compression, cut) = match () {
-            () if ends(&[".gz"]) => (Compression::Gzip, 3),
-            () if ends(&[".zst"]) => (Compression::Zstd, 4),
-            () => (Compression::None, 0),
-        };
+        let tars = [".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz"];
+        // Whether it is compressed is told by its first bytes.
+        let packed = [".gz", ".zst", ".bz2", ".xz"].into_iter().find(|extension| lower.ends_with(extension));
+        let cut = packed.map_or(0, str::len);
         let inner = &name[..name.len() - cut];
         let (stem, extension) = inner.rsplit_once('.').unwrap_or((inner, ""));
         let kind = match extension.to_lowercase().as_str() {
-            _ if ends(&archives) => Kind::Archive,
+            _ if ends(&tars) => Kind::Archive(Archive::Tar),
+            _ if ends(&[".zip"]) => Kind::Archive(Archive::Zip),
+            _ if ends(&[".7z", ".rar"]) => Kind::Closed,
             "csv" => Kind::Known(Format::Csv),
             "tsv" | "tab" => Kind::Known(Format::Tsv),
             "jsonl" | "ndjson" | "jsonlines" | "json" => Kind::Known(Format::Jsonl),
@@ -101,7 +126,7 @@ impl FileName {
             _ => Kind::Unknown,
         };
         let stem = if matches!(kind, Kind::Known(_)) { stem } else { inner };
-        Self { kind, compression, stem: stem.to_owned() }
+        Self { kind, stem: stem.to_owned() }
     }
 }
 
@@ -115,11 +140,16 @@ mod tests {
         assert_eq!(kind("a.CSV"), Kind::Known(Format::Csv));
         assert_eq!(kind("a.b.ndjson.gz"), Kind::Known(Format::Jsonl));
         assert_eq!(kind("a.parquet.gz"), Kind::Unknown);
-        assert_eq!(kind("a.tar.gz"), Kind::Archive);
+        assert_eq!(kind("a.tar.gz"), Kind::Archive(Archive::Tar));
+        assert_eq!(kind("a.TBZ2"), Kind::Archive(Archive::Tar));
+        assert_eq!(kind("a.csv.zip"), Kind::Archive(Archive::Zip));
+        assert_eq!(kind("a.rar"), Kind::Closed);
+        assert_eq!(kind("a.csv.bz2"), Kind::Known(Format::Csv));
+        assert_eq!(kind("a.jsonl.xz"), Kind::Known(Format::Jsonl));
         assert_eq!(kind("rt-polarity.neg"), Kind::LabelExtension);
         assert_eq!(kind("pos"), Kind::Unknown);
         assert_eq!(FileName::of(Path::new("x/train_pos.txt.zst")).stem, "train_pos");
         assert_eq!(FileName::of(Path::new("rt-polarity.neg")).stem, "rt-polarity.neg");
-        assert_eq!(FileName::of(Path::new("größe.gz")).compression, Compression::Gzip);
+        assert_eq!(FileName::of(Path::new("größe.gz")).stem, "größe");
     }
 }

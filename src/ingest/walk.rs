@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::archive::{Head, Member};
 use super::source::Skipped;
 use super::{Error, Result};
 
 /// A file behind an input, with what its place says.
 pub(super) struct Found {
+    /// The file, or the archive that it is in.
     pub path: PathBuf,
     pub name: String,
     /// The folders around it, outermost first: the input's own, then those below it.
@@ -21,6 +23,21 @@ pub(super) struct Found {
     pub depth: usize,
     /// Whether the user named this very file.
     pub named: bool,
+    /// Which member of the archive it is.
+    pub member: Option<Member>,
+    /// The start of its content, where looking at it later would be slow.
+    pub head: Option<Head>,
+}
+
+impl Found {
+    fn file(path: PathBuf, name: String, folders: Vec<String>, depth: usize) -> Self {
+        Self { path, name, folders, depth, named: false, member: None, head: None }
+    }
+
+    /// The path that says what it is: a member's own.
+    pub(super) fn own_path(&self) -> &Path {
+        self.member.as_ref().map_or(&self.path, |member| Path::new(&member.name))
+    }
 }
 
 /// The files behind an input; what is hidden or private goes to `skipped`.
@@ -31,7 +48,7 @@ pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
     }
     if path.exists() {
         let folders = path.parent().and_then(own_name).into_iter().collect();
-        return Ok(vec![Found { path: path.to_owned(), name: slashes(path), folders, depth: 0, named: true }]);
+        return Ok(vec![Found { named: true, ..Found::file(path.to_owned(), slashes(path), folders, 0) }]);
     }
     let mut found = Vec::new();
     let base = literal_folder(input);
@@ -51,7 +68,7 @@ pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
             inside.iter_mut().for_each(|file| file.depth += depth + 1);
             found.extend(inside);
         } else {
-            found.push(Found { path, name, folders, depth, named: false });
+            found.push(Found::file(path, name, folders, depth));
         }
     }
     if found.is_empty() {
@@ -90,7 +107,7 @@ fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped
         } else if entry.file_type().is_file() {
             let depth = inner.len() - 1;
             let folders = outer.iter().chain(&inner[..depth]).cloned().collect();
-            found.push(Found { path: entry.into_path(), name, folders, depth, named: false });
+            found.push(Found::file(entry.into_path(), name, folders, depth));
         } else if !entry.file_type().is_dir() {
             skipped.push(Skipped { name, reason: "not a file".into() });
         } else if entry.path().join("manifest.jsonl").is_file() {

@@ -9,7 +9,7 @@ use crate::ingest::{self, Columns, Format, Source};
 /// The columns of a source; `None` where it has none.
 pub(super) fn of(source: &Source, options: &ingest::ReadOptions) -> Result<Option<Columns>> {
     if source.format != Format::Parquet {
-        return Ok(ingest::columns_of(source, options)?);
+        return Ok(source.columns().cloned());
     }
     let metadata = engine::open_parquet(&source.path)?;
     let schema = metadata.schema();

@@ -3,6 +3,7 @@
 //! Parquet files are cut into row ranges that the engine scans; everything else is parsed on a thread of its own and
 //! arrives as record batches, through a bounded channel. Both ways the cuts depend on the input alone.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -10,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use arrow::datatypes::Field;
 use futures::{Stream, StreamExt, stream};
 use hashbrown::HashMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::kept::Keep;
 use super::{Error, ReadOptions, Result, columns, kept};
 use crate::cache::Manifest;
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
-use crate::ingest::{self, Discovery, Format, Source, UnitReader};
+use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
@@ -27,6 +28,8 @@ use crate::telemetry::Terminal;
 pub const UNIT_BYTES: u64 = 2 << 20;
 /// Files that are named one by one before the rest is only counted.
 const SHOWN: usize = 5;
+/// Files that were passed over and are named in `run.json`.
+const LISTED: usize = 100;
 /// Units that are parsed ahead of the engine.
 const UNITS_AHEAD: usize = 1;
 
@@ -52,6 +55,7 @@ pub struct Inputs {
     /// Where each name is among the sources.
     places: HashMap<String, usize>,
     digests: Arc<Mutex<HashMap<String, String>>>,
+    decoded: Mutex<Vec<Decoded>>,
 }
 
 impl Inputs {
@@ -63,6 +67,7 @@ impl Inputs {
             find_label: labels == Labels::Found,
             format: read.format,
             header: !read.no_header,
+            encoding: read.encoding,
             clean: read.clean,
             limit: read.limit,
             keep: Vec::new(),
@@ -74,8 +79,8 @@ impl Inputs {
         options.keep = kept.iter().map(|field| field.name().clone()).collect();
         let states = discovery.sources.iter().map(FileState::of).collect::<Result<Vec<_>>>()?;
         let places = discovery.sources.iter().enumerate().map(|(place, source)| (source.name.clone(), place)).collect();
-        let (given, digests) = (read.inputs.clone(), Arc::default());
-        Ok(Inputs { given, origins, options, discovery, kept, states, places, digests })
+        let (given, digests, decoded) = (read.inputs.clone(), Arc::default(), Mutex::default());
+        Ok(Inputs { given, origins, options, discovery, kept, states, places, digests, decoded })
     }
 
     /// The inputs as they were given.
@@ -149,7 +154,8 @@ impl Inputs {
                 _ => columns::of(source, &self.options)?
                     .map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
             };
-            let line = format!("{}, {columns}", source.format);
+            let encoding = source.encoding().map_or_else(String::new, |name| format!(" in {name}"));
+            let line = format!("{}{encoding}, {columns}", source.format);
             match groups.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, count)) => *count += 1,
                 None => groups.push((line, 1)),
@@ -165,7 +171,8 @@ impl Inputs {
             terminal.say(&format!("skipped: `{}` ({})", skipped.name, skipped.reason));
         }
         if self.discovery.skipped.len() > SHOWN {
-            terminal.say(&format!("skipped: {} more files", self.discovery.skipped.len() - SHOWN));
+            let more = self.discovery.skipped.len() - SHOWN;
+            terminal.say(&format!("skipped: {more} more files; `run.json` counts them by reason"));
         }
         Ok(())
     }
@@ -198,7 +205,7 @@ impl Inputs {
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
         let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
-        let mut reader = UnitReader::new(&self.discovery, &self.options)?;
+        let mut reader = UnitReader::new(&self.discovery, &self.options);
         while let Some(unit) = reader.next() {
             let unit = unit?;
             let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
@@ -221,6 +228,9 @@ impl Inputs {
             }
         }
         reader.digests().iter().for_each(|found| self.remember(&found.name, &found.digest));
+        if let Ok(mut decoded) = self.decoded.lock() {
+            *decoded = reader.decoded().to_vec();
+        }
         for source in self.discovery.sources.iter().filter(|source| source.format == Format::Parquet) {
             let left = self.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
             if left == 0 {
@@ -242,6 +252,32 @@ impl Inputs {
         if let Ok(mut digests) = self.digests.lock() {
             digests.insert(name.to_owned(), digest.to_owned());
         }
+    }
+
+    /// Says which encodings the files that were read turned out to be in, other than UTF-8.
+    pub fn describe_encodings(&self, terminal: Terminal) {
+        let decoded = self.decoded.lock().map(|decoded| decoded.clone()).unwrap_or_default();
+        for Decoded { encoding, files, first } in decoded {
+            let files = if files == 1 { "1 file was".to_owned() } else { format!("{files} files were") };
+            terminal.say(&format!("input: {files} read in {encoding} (first `{first}`); --encoding corrects that"));
+        }
+    }
+
+    /// What was read in other encodings and what was not read at all, for `run.json`.
+    pub fn oddities(&self) -> Map<String, Value> {
+        let mut odd = Map::new();
+        let decoded = self.decoded.lock().map(|decoded| decoded.clone()).unwrap_or_default();
+        if !decoded.is_empty() {
+            odd.insert("encodings".to_owned(), json!(decoded));
+        }
+        let skipped = &self.discovery.skipped;
+        if !skipped.is_empty() {
+            let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+            skipped.iter().for_each(|skipped| *reasons.entry(&skipped.reason).or_default() += 1);
+            let first: Vec<Value> = skipped.iter().take(LISTED).map(|skipped| json!(skipped)).collect();
+            odd.insert("skipped".to_owned(), json!({"files": skipped.len(), "reasons": reasons, "first": first}));
+        }
+        odd
     }
 
     /// The input arguments with the digests of what was read, for `run.json`.

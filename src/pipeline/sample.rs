@@ -54,6 +54,7 @@ pub(super) fn texts(asked: &SampleOptions, clean: Clean, count: usize) -> Result
         label_column: None,
         format: crate::ingest::Format::Auto,
         no_header: false,
+        encoding: crate::ingest::Encoding::Auto,
         clean,
         limit: None,
     };

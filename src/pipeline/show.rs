@@ -15,7 +15,7 @@ use super::{Error, ReadOptions, Result};
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
 use crate::head::Bundle;
-use crate::ingest::{Clean, Format};
+use crate::ingest::{Clean, Encoding, Format};
 use crate::schema::Dataset;
 
 /// Characters of a cell in a table.
@@ -167,6 +167,7 @@ fn reviews(path: &str, rows: usize) -> Result<Shown> {
         label_column: None,
         format: Format::Auto,
         no_header: false,
+        encoding: Encoding::Auto,
         clean: Clean::None,
         limit: Some(rows as u64),
     };

@@ -314,6 +314,8 @@ impl Job<'_> {
         let this_run = ThisRun { units: totals.units, rows: totals.rows_in, tokens: totals.stats.tokens, seconds: 0.0 };
         let mut report = self.start.report(output.manifest(), this_run, encoder_report, self.inputs.report());
         report.extra = extra(&stats);
+        report.extra.extend(self.inputs.oddities());
+        self.inputs.describe_encodings(self.terminal);
         output.complete(&json!(report))?;
         Ok(Outcome::Done(Box::new(report)))
     }

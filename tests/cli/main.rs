@@ -4,7 +4,7 @@
 //!
 //! - [`support`], [`datasets`], [`fixtures`]: running the binary in a folder of its own, reading what it left, and the
 //!   few inputs that several tests share;
-//! - [`ingest`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
+//! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`cache`]: texts that were encoded before, and the store that keeps them;
 //! - [`outputs`], [`resume`], [`kills`], [`changes`], [`budget`]: whose an output folder is, what is left of a run that
@@ -31,6 +31,7 @@ mod errors;
 mod explain;
 mod faults;
 mod fixtures;
+mod folder;
 mod ingest;
 mod kills;
 mod memory;

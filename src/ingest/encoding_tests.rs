@@ -1,0 +1,106 @@
+//! Tests of the guess on short texts in many encodings, and of the transcoding.
+
+use std::io::{BufReader, Cursor};
+
+use super::*;
+
+fn encoded(label: &str, text: &str) -> Vec<u8> {
+    let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).unwrap();
+    let (bytes, _, lossy) = encoding.encode(text);
+    assert!(!lossy, "{label} cannot say {text}");
+    bytes.into_owned()
+}
+
+fn guessed(bytes: &[u8]) -> &'static str {
+    guess(bytes, true).name()
+}
+
+#[test]
+fn what_is_not_utf8_but_a_text_is_told_by_its_bytes() {
+    for (label, text) in [
+        ("windows-1252", "The caf\u{e9} was \u{201c}lovely\u{201d} \u{2013} we\u{2019}ll return"),
+        ("windows-1252", "we don\u{2019}t like it\u{2026}"),
+        ("windows-1252", "D\u{e9}j\u{e0} vu, un film tr\u{e8}s bien fait, \u{e0} voir"),
+        ("windows-1252", "Ein sch\u{f6}ner, gro\u{df}er Film \u{fc}ber M\u{fc}nchen"),
+        ("windows-1252", "it cost \u{a3}5, or \u{20ac}6"),
+        ("windows-1251", "Отличный фильм, всем советую посмотреть"),
+        ("koi8-u", "Отличный фильм, всем советую посмотреть"),
+        ("windows-1255", "הסרט היה מצוין, אראה אותו שוב"),
+        ("windows-1256", "كان الفيلم رائعا جدا وسأشاهده مرة أخرى"),
+        ("windows-874", "ภาพยนตร์เรื่องนี้ดีมาก นักแสดงเล่นได้ดีเยี่ยม จะดูอีกครั้ง"),
+        ("shift_jis", "この映画はとても面白かったです。また見たい。"),
+        ("gbk", "这部电影非常好看，演员的表演也很出色。我会再看一遍。"),
+        ("euc-kr", "이 영화는 정말 재미있었습니다. 다시 보고 싶어요."),
+    ] {
+        assert_eq!(guessed(&encoded(label, text)).to_lowercase(), label, "{text}");
+    }
+}
+
+#[test]
+fn utf8_with_broken_bytes_stays_utf8() {
+    for broken in [
+        b"text,label\ngood,pos\nbad \xff byte,neg\n".as_slice(),
+        b"go\xc3od and fine",
+        b"a \xfe b",
+        b"cut \xf0\x9f\x98 emoji",
+        b"a \xff\xfe b",
+        "the café, the naïve, and ".as_bytes(),
+    ] {
+        assert_eq!(guessed(broken), "UTF-8", "{}", broken.escape_ascii());
+    }
+    let mixed =
+        ["ein schöner großer Film über München, äußerst hübsch".as_bytes(), b"\ncaf\xe9 and r\xe9sum\xe9\n"].concat();
+    assert_eq!(guessed(&mixed), "UTF-8");
+}
+
+#[test]
+fn a_character_that_the_end_of_the_head_cuts_is_not_broken() {
+    let head = "plain and é".as_bytes();
+    assert_eq!(sequences(&head[..head.len() - 1], false), Sequences { valid: 0, broken: 0, cut: 0 });
+    assert_eq!(sequences(&head[..head.len() - 1], true), Sequences { valid: 0, broken: 1, cut: 0 });
+}
+
+#[test]
+fn utf16_is_told_with_and_without_its_mark() {
+    let bytes = |big: bool, text: &str| -> Vec<u8> {
+        text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+    };
+    assert_eq!(guessed(&bytes(false, "text,label\nfine,pos\n")), "UTF-16LE");
+    assert_eq!(guessed(&bytes(true, "text,label\nfine,pos\n")), "UTF-16BE");
+    assert_eq!(Encoding::Auto.of(&bytes(true, "\u{feff}größe"), true).unwrap(), (UTF_16BE, 2));
+    let utf32: Vec<u8> = "\u{feff}text".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    assert!(Encoding::Auto.of(&utf32, true).unwrap_err().to_string().contains("UTF-32"));
+}
+
+#[test]
+fn a_mark_wins_over_what_was_asked_and_that_over_the_guess() {
+    let asked: Encoding = "latin1".parse().unwrap();
+    assert_eq!(asked.to_string(), "windows-1252");
+    assert_eq!(asked.of("\u{feff}é".as_bytes(), true).unwrap(), (UTF_8, 3));
+    assert_eq!(asked.of("é".as_bytes(), true).unwrap().0.name(), "windows-1252");
+    assert_eq!(String::from(asked).parse::<Encoding>().unwrap(), asked);
+    let error = "klingon".parse::<Encoding>().unwrap_err();
+    assert!(error.is_usage() && error.to_string().contains("windows-1252"), "{error}");
+}
+
+#[test]
+fn transcoding_gives_the_same_text_whatever_the_chunk() {
+    let text = "größe 🎬 привет".repeat(3000);
+    for chunk in [1, 3, 4096] {
+        let raw: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut read = Vec::new();
+        let source = Box::new(BufReader::with_capacity(chunk, Cursor::new(raw)));
+        Transcoded::new(source, UTF_16LE).read_to_end(&mut read).unwrap();
+        assert!(read == text.as_bytes(), "{chunk}");
+    }
+}
+
+#[test]
+fn what_has_no_meaning_in_an_encoding_stays_broken() {
+    let mut raw: Vec<u8> = [0xd800_u16, 0x0041, 0xdc00, 0xd83c].iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    raw.push(7);
+    let mut read = Vec::new();
+    Transcoded::new(Box::new(Cursor::new(raw)), UTF_16LE).read_to_end(&mut read).unwrap();
+    assert_eq!(&read[..3], [BROKEN, b'A', BROKEN]);
+    assert!(read[3..].iter().all(|byte| *byte == BROKEN) && read.len() > 3, "{read:?}");
+}

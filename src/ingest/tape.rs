@@ -1,0 +1,306 @@
+//! Reads tar archives, compressed or not.
+//!
+//! A plain tar is read at any place. A compressed one can only be wound forward, so its members are read in their order,
+//! each from where the one before ended; a look back starts over, which is slow and right. While a compressed tar is
+//! listed, the start of every member is kept until it has been looked at.
+
+use std::cell::Cell;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use super::archive::{Head, Listed, Place, text_of};
+use super::compress::Packed;
+use super::open::{CHUNK_BYTES, Stream, open_file};
+use super::{Error, Result};
+
+/// What a header may take, with the long names that belong to it.
+const HEADER_BYTES: u64 = 1 << 20;
+
+/// A tar that is being read.
+pub(super) struct Tape {
+    reel: Arc<Mutex<Reel>>,
+    path: PathBuf,
+}
+
+struct Reel {
+    path: PathBuf,
+    bytes: Bytes,
+    position: u64,
+    chunk: usize,
+}
+
+enum Bytes {
+    Plain(BufReader<fs_err::File>),
+    Packed(Stream),
+}
+
+impl Tape {
+    pub(super) fn open(path: &Path, chunk: usize) -> Result<Self> {
+        let read = |source| Error::Read { name: path.display().to_string(), source };
+        let bytes = Bytes::open(path, chunk).map_err(read)?;
+        let reel = Reel { path: path.to_owned(), bytes, position: 0, chunk };
+        Ok(Self { reel: Arc::new(Mutex::new(reel)), path: path.to_owned() })
+    }
+
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        self.path == path
+    }
+
+    /// The bytes of a member.
+    pub(super) fn read(&self, start: u64, bytes: u64, chunk: usize) -> Stream {
+        let stretch = Stretch { reel: Arc::clone(&self.reel), position: start, end: start.saturating_add(bytes) };
+        let enough = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
+        Box::new(BufReader::with_capacity(chunk.min(enough), stretch))
+    }
+}
+
+impl Bytes {
+    fn open(path: &Path, chunk: usize) -> io::Result<Self> {
+        let mut file = fs_err::File::open(path)?;
+        let mut head = Vec::new();
+        (&mut file).take(16).read_to_end(&mut head)?;
+        file.rewind()?;
+        let file = BufReader::with_capacity(chunk, file);
+        Ok(match Packed::of(&head) {
+            Some(packed) => Self::Packed(packed.unpack(Box::new(file), chunk)?),
+            None => Self::Plain(file),
+        })
+    }
+}
+
+impl Reel {
+    fn wind_to(&mut self, position: u64) -> io::Result<()> {
+        if position == self.position {
+            return Ok(());
+        }
+        if position < self.position && matches!(self.bytes, Bytes::Packed(_)) {
+            (self.bytes, self.position) = (Bytes::open(&self.path, self.chunk)?, 0);
+        }
+        match &mut self.bytes {
+            Bytes::Plain(file) => seek(file, self.position, position)?,
+            Bytes::Packed(stream) => {
+                io::copy(&mut stream.take(position - self.position), &mut io::sink())?;
+            }
+        }
+        self.position = position;
+        Ok(())
+    }
+
+    fn read_at(&mut self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wind_to(position)?;
+        let count = match &mut self.bytes {
+            Bytes::Plain(file) => file.read(buffer)?,
+            Bytes::Packed(stream) => stream.read(buffer)?,
+        };
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Seeks without giving up what is buffered: the next header or member is mostly in it.
+fn seek(file: &mut BufReader<fs_err::File>, from: u64, to: u64) -> io::Result<()> {
+    match (i64::try_from(from), i64::try_from(to)) {
+        (Ok(from), Ok(to)) => file.seek_relative(to - from),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// One member's part of a tape.
+struct Stretch {
+    reel: Arc<Mutex<Reel>>,
+    position: u64,
+    end: u64,
+}
+
+impl Read for Stretch {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(usize::try_from(self.end - self.position).unwrap_or(usize::MAX));
+        if room == 0 {
+            return Ok(0);
+        }
+        let mut reel = self.reel.lock().map_err(|_| io::Error::other("another reader of the archive failed"))?;
+        let count = reel.read_at(self.position, &mut buffer[..room])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Hands every file of the archive to `each`.
+pub(super) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+    let failed = |source| Error::Archive { name: name.to_owned(), source };
+    let length = open_file(path)?.metadata().map_err(failed)?.len();
+    let left = Rc::new(Cell::new(u64::MAX));
+    match Bytes::open(path, CHUNK_BYTES).map_err(failed)? {
+        Bytes::Plain(inner) => {
+            let mut archive = tar::Archive::new(Metered { inner, left: Rc::clone(&left) });
+            let listing = Listing { name, left, looked_at: None, length };
+            listing.run(archive.entries_with_seek().map_err(failed)?, each)
+        }
+        Bytes::Packed(inner) => {
+            let mut archive = tar::Archive::new(Metered { inner, left: Rc::clone(&left) });
+            let listing = Listing { name, left, looked_at: Some(Head::BYTES), length: u64::MAX };
+            listing.run(archive.entries().map_err(failed)?, each)
+        }
+    }
+}
+
+/// How an archive is gone through.
+struct Listing<'a> {
+    name: &'a str,
+    /// What the archive's reader may still read.
+    left: Rc<Cell<u64>>,
+    /// How much of each member is kept, where the members are read at all.
+    looked_at: Option<u64>,
+    /// No member ends behind this.
+    length: u64,
+}
+
+impl Listing<'_> {
+    fn run<R: Read>(&self, mut entries: tar::Entries<'_, R>, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        let failed = |source| Error::Archive { name: self.name.to_owned(), source };
+        loop {
+            self.left.set(HEADER_BYTES);
+            let Some(entry) = entries.next().transpose().map_err(failed)? else { return Ok(()) };
+            self.left.set(u64::MAX);
+            let listed = self.one(entry).map_err(failed)?;
+            if let Some(listed) = listed {
+                each(listed)?;
+            }
+        }
+    }
+
+    fn one<R: Read>(&self, mut entry: tar::Entry<'_, R>) -> io::Result<Option<Listed>> {
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() {
+            return Ok(None);
+        }
+        let (start, bytes) = (entry.raw_file_position(), entry.size());
+        let content = match kind {
+            _ if kind.is_file() || kind.is_contiguous() => Ok(Place::Tar { start, bytes }),
+            _ if kind.is_symlink() || kind.is_hard_link() => Err("a link inside an archive"),
+            _ => Err("not a file"),
+        };
+        let name = text_of(&entry.path_bytes());
+        let cut = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        let Some(looked_at) = self.looked_at else {
+            let within = content.is_err() || start.checked_add(bytes).is_some_and(|end| end <= self.length);
+            return if within { Ok(Some(Listed { name, content, head: None })) } else { cut() };
+        };
+        let mut head = Vec::new();
+        (&mut entry).take(looked_at).read_to_end(&mut head)?;
+        let rest = io::copy(&mut entry, &mut io::sink())?;
+        if content.is_ok() && head.len() as u64 + rest != bytes {
+            return cut();
+        }
+        let head = Head { complete: head.len() as u64 == bytes, bytes: head };
+        Ok(Some(Listed { name, content, head: Some(head) }))
+    }
+}
+
+/// A reader that gives up where a header goes on without end: tar keeps long names in memory whole.
+struct Metered<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a header of more than 1 MiB"));
+        }
+        let room = buffer.len().min(usize::try_from(self.left.get()).unwrap_or(usize::MAX));
+        let count = self.inner.read(&mut buffer[..room])?;
+        self.left.set(self.left.get() - count as u64);
+        Ok(count)
+    }
+}
+
+impl Seek for Metered<BufReader<fs_err::File>> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            // Keeps what is buffered, where a seek of the buffered reader itself would not.
+            SeekFrom::Current(offset) => {
+                self.inner.seek_relative(offset)?;
+                self.inner.stream_position()
+            }
+            other => self.inner.seek(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tar;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    fn listed(path: &Path) -> Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        list(path, "a.tar", &mut |listed| {
+            all.push(listed);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn read(tape: &Tape, listed: &Listed) -> Vec<u8> {
+        let Ok(Place::Tar { start, bytes }) = listed.content else { panic!("{:?}", listed.content) };
+        let mut read = Vec::new();
+        tape.read(start, bytes, 5).read_to_end(&mut read).unwrap();
+        read
+    }
+
+    #[test]
+    fn members_are_read_in_any_order_packed_or_not() {
+        let long = "long name ".repeat(30);
+        let second = b"second ".repeat(9000);
+        let plain = tar(&[("a.txt", b"first"), (&long, &second), ("empty", b"")]);
+        for bytes in [zstd::encode_all(plain.as_slice(), 1).unwrap(), plain] {
+            let file = file(&bytes);
+            let all = listed(file.path()).unwrap();
+            assert_eq!(all.iter().map(|listed| listed.name.as_str()).collect::<Vec<_>>(), ["a.txt", &long, "empty"]);
+            let tape = Tape::open(file.path(), 100).unwrap();
+            for at in [0, 1, 2, 1, 0, 0] {
+                assert_eq!(read(&tape, &all[at]), [b"first".as_slice(), &second, b""][at]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_packed_member_is_kept_and_says_whether_it_is_all() {
+        let large = vec![b'x'; (1 << 20) + 5];
+        let packed = zstd::encode_all(tar(&[("a", b"small"), ("b", &large)]).as_slice(), 1).unwrap();
+        let heads: Vec<Head> = listed(file(&packed).path()).unwrap().into_iter().map(|l| l.head.unwrap()).collect();
+        assert_eq!((heads[0].complete, heads[0].bytes.as_slice()), (true, b"small".as_slice()));
+        assert_eq!((heads[1].complete, heads[1].bytes.len()), (false, (1 << 20) + 1));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_no_tar_is_an_error_that_names_it() {
+        let plain = tar(&[("a.txt", b"first"), ("b.txt", &[b'x'; 5000])]);
+        let cut = &plain[..4000];
+        for bytes in [cut, &zstd::encode_all(cut, 1).unwrap(), &[b'x'; 2000]] {
+            let error = listed(file(bytes).path()).err().unwrap();
+            assert!(error.to_string().contains("`a.tar`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_end_does_not_fill_the_memory() {
+        let endless = tar(&[(&"x".repeat(2 << 20), b"first")]);
+        let error = listed(file(&endless).path()).err().unwrap();
+        let causes: Vec<String> =
+            std::iter::successors(std::error::Error::source(&error), |e| e.source()).map(ToString::to_string).collect();
+        assert!(causes.join(": ").contains("1 MiB"), "{causes:?}");
+    }
+}
