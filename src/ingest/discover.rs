@@ -30,7 +30,9 @@ pub fn discover(inputs: &[String], options: &ReadOptions) -> Result<Discovery> {
         sources.extend(files.into_iter().map(finish));
     }
     let Finder { mut skipped, textless, .. } = finder;
-    if inputs.len() > 1 {
+    // A glob may match a folder and the files in it.
+    let names: HashSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    if inputs.len() > 1 || names.len() < sources.len() {
         drop_doubles(&mut sources, &mut skipped);
     }
     for (name, error) in textless {
@@ -272,8 +274,7 @@ fn drop_doubles(sources: &mut Vec<Source>, skipped: &mut Vec<Skipped>) {
         let place = fs_err::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
         let first = seen.insert((place, source.member.as_ref().map(|member| member.name.clone())));
         if !first {
-            skipped
-                .push(Skipped { name: source.name.clone(), reason: "found through an earlier input already".into() });
+            skipped.push(Skipped { name: source.name.clone(), reason: "found already".into() });
         }
         first
     });

@@ -76,8 +76,6 @@ fn a_damaged_input_file_is_named() {
     let place = Place::new();
     place.write("in.parquet", "PAR1 but nothing else");
     place.run(&["ingest", "in.parquet", "--out", "out"]).fails(1, &["in.parquet"]);
-    place.write("list.json", "[{\"text\": \"a\"}, {\"text\": \"b\"}]");
-    place.run(&["ingest", "list.json", "--out", "list"]).fails(1, &["`list.json`", "jq"]);
     place.write("old.tar.gz", "x");
-    place.run(&["ingest", "old.tar.gz", "--out", "old"]).fails(1, &["`old.tar.gz`", "unpack"]);
+    place.run(&["ingest", "old.tar.gz", "--out", "old"]).fails(1, &["`old.tar.gz`"]);
 }

@@ -148,7 +148,7 @@ fn a_head_sees_the_end_of_long_texts_where_its_features_did() {
     let place = Place::new();
     // The labels are in the last words alone, behind more than the encoder sees.
     let line = |row: usize| {
-        let end = if row % 2 == 0 { "a wonderful joy,pos" } else { "an awful bore,neg" };
+        let end = if row.is_multiple_of(2) { "a wonderful joy,pos" } else { "an awful bore,neg" };
         format!("{} {end}\n", distinct_text(row, 60))
     };
     place.write("in.csv", "text,label\n".to_owned() + &(0..120).map(line).collect::<String>());

@@ -156,7 +156,7 @@ fn a_file_in_another_encoding_is_read_in_it_and_the_run_says_so() {
         let run = place.json(&format!("{out}/run.json"));
         assert_eq!((&run["encodings"][0]["encoding"], &run["encodings"][0]["first"]), (&encoding.into(), &file.into()));
     }
-    place.run(&["ingest", "in.csv", "--encoding", "utf-8", "--out", "utf8"]).ok();
+    place.run(&["ingest", "in.csv", "--encoding", "utf-8", "--max-reject-share", "1", "--out", "utf8"]).ok();
     assert_eq!(strings(&read(&place, "utf8/rejects"), "reason"), ["invalid_utf8"; 2]);
     place.run(&["ingest", "in.csv", "--encoding", "klingon", "--out", "none"]).fails(2, &["klingon", "windows-1252"]);
 }
@@ -172,7 +172,7 @@ fn broken_bytes_in_utf8_cost_their_rows_alone() {
         }
     }
     place.write("in.csv", csv);
-    let ran = place.run(&["ingest", "in.csv", "--out", "out"]).ok();
+    let ran = place.run(&["ingest", "in.csv", "--max-reject-share", "1", "--out", "out"]).ok();
     assert!(!ran.stderr.contains("windows-1252"), "{}", ran.stderr);
     assert_eq!(read(&place, "out/reviews").num_rows(), 50);
     let rejects = read(&place, "out/rejects");
@@ -189,7 +189,7 @@ fn a_json_array_is_read_element_by_element() {
     let array = "[\n {\"text\": \"first\", \"label\": 1},\n {\"text\": \"un\"closed\"},\n {\"text\": \"thi,]rd\"}, 7,\n {\"text\":";
     place.write("in/a.json", array);
     place.write("in/package.json", "{\n\"name\": \"x\"\n}");
-    place.run(&["ingest", "in", "--out", "out"]).ok().says(&["package.json"]);
+    place.run(&["ingest", "in", "--max-reject-share", "1", "--out", "out"]).ok().says(&["package.json"]);
     let reviews = read(&place, "out/reviews");
     assert_eq!(
         (strings(&reviews, "text"), ordinals(&reviews)),
@@ -204,7 +204,7 @@ fn a_json_array_is_read_element_by_element() {
 fn a_stray_quote_costs_its_row_alone() {
     let place = Place::new();
     place.write("in.csv", "text,label\n\"stray,pos\nfine,neg\r\n\"quoted, too\",pos\nlast,neg\n");
-    place.run(&["ingest", "in.csv", "--out", "out"]).ok();
+    place.run(&["ingest", "in.csv", "--max-reject-share", "1", "--out", "out"]).ok();
     assert_eq!(strings(&read(&place, "out/reviews"), "text"), ["fine", "quoted, too", "last"]);
     let rejects = read(&place, "out/rejects");
     assert_eq!((strings(&rejects, "reason"), ordinals(&rejects)), (vec!["unterminated_quote".to_owned()], vec![0]));
@@ -237,12 +237,12 @@ fn bytes_in_parquet_that_are_no_text_are_rejects() {
     let text: ArrayRef =
         Arc::new(BinaryArray::from(vec![Some(b"fine".as_slice()), Some(b"bro\xffken"), None, Some(b"good")]));
     write_parquet(&place, "in.parquet", vec![("text", text)]);
-    place.run(&["ingest", "in.parquet", "--out", "out"]).ok();
+    place.run(&["ingest", "in.parquet", "--max-reject-share", "1", "--out", "out"]).ok();
     assert_eq!(texts(&read(&place, "out/reviews"), "text"), [Some("fine".into()), None, Some("good".into())]);
     let rejects = read(&place, "out/rejects");
     assert_eq!((strings(&rejects, "reason"), ordinals(&rejects)), (vec!["invalid_utf8".to_owned()], vec![1]));
     let Some(model) = model() else { return };
-    place.embed(&model, &["in.parquet", "--out", "features"]);
+    place.embed(&model, &["in.parquet", "--max-reject-share", "1", "--out", "features"]);
     assert_eq!(strings(&read(&place, "features/rejects"), "reason"), ["invalid_utf8", "missing_text"]);
 }
 

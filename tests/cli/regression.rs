@@ -182,3 +182,12 @@ fn show_reads_on_over_files_until_it_has_its_rows() {
     let shown = place.run(&["show", "in", "--json", "-n", &(rows + 1).to_string()]).ok();
     assert_eq!(shown.json_lines().len(), rows + 1);
 }
+
+#[test]
+fn a_glob_that_matches_a_folder_and_its_files_reads_each_once() {
+    let place = Place::new();
+    place.write("in/a/x.csv", csv(5, 6));
+    place.write("in/a/y.csv", csv(4, 6));
+    place.run(&["ingest", "in/**/*", "--out", "out"]).ok().says(&["9 rows in, 9 out", "found already"]);
+    place.run(&["ingest", "in/**/*", "--out", "out"]).ok().says(&["finished already"]);
+}
