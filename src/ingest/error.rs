@@ -24,7 +24,7 @@ pub enum Error {
     /// An encoding that does not exist.
     #[error(
         "unknown encoding `{given}`; say auto, or a label as web pages use them: utf-8, windows-1252 (latin1), \
-         iso-8859-2, windows-1251, koi8-r, utf-16le, shift_jis, euc-kr, gb18030, big5 ..."
+         iso-8859-2, windows-1251, koi8-r, utf-16le, shift_jis, euc-kr, gb18030, big5 and others"
     )]
     UnknownEncoding {
         /// What was typed.
