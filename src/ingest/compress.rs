@@ -38,7 +38,8 @@ impl Packed {
             && (block == Some(b"1AY&SY") || block == Some(b"\x17\x72\x45\x38\x50\x90"));
         match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            // The second is a frame that is to be skipped, as parallel compressors put in front.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
             _ if bzip2 => Some(Self::Bzip2),
             _ => None,
@@ -50,7 +51,7 @@ impl Packed {
         let taken = Arc::new(AtomicU64::new(0));
         let raw = Counted { inner: raw, taken: Arc::clone(&taken) };
         let unpacked: Box<dyn Read + Send> = match self {
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+            Self::Gzip => Box::new(Gzip { member: Some(flate2::bufread::GzDecoder::new(raw)) }),
             Self::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(raw)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(raw)?),
             Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),
@@ -110,6 +111,39 @@ impl BufRead for Counted {
     }
 }
 
+/// The members of a gzip file, one after another; zeros behind the last one are padding, as gzip itself has it.
+struct Gzip {
+    member: Option<flate2::bufread::GzDecoder<Counted>>,
+}
+
+impl Read for Gzip {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let mut raw = self.member.take().expect("it has just been read from; this is a bug").into_inner();
+            let mut padding = false;
+            let next = loop {
+                let bytes = raw.fill_buf()?;
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                let (ended, found) = (bytes.is_empty(), zeros < bytes.len());
+                padding |= zeros > 0;
+                raw.consume(zeros);
+                if ended || found {
+                    break found;
+                }
+            };
+            if next && padding {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "something stands behind its padding"));
+            }
+            self.member = next.then(|| flate2::bufread::GzDecoder::new(raw));
+        }
+        Ok(0)
+    }
+}
+
 /// Stops an absurd expansion.
 struct Guarded {
     inner: Box<dyn Read + Send>,
@@ -165,6 +199,17 @@ mod tests {
             }
         }
         assert_eq!(read(b"BZh1 is no bzip2".to_vec(), 4).unwrap(), b"BZh1 is no bzip2");
+    }
+
+    #[test]
+    fn zeros_behind_a_gzip_are_padding_and_a_skippable_frame_is_zstandard() {
+        let gzip = packed(b"text").remove(0);
+        for chunk in [1, 4096] {
+            assert_eq!(read([&gzip[..], &[0; 5000]].concat(), chunk).unwrap(), b"text");
+            assert!(read([&gzip[..], &[0; 50], b"more"].concat(), chunk).is_err());
+        }
+        let frame = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 7, 7];
+        assert_eq!(read([&frame[..], &packed(b"text")[3]].concat(), 4096).unwrap(), b"text");
     }
 
     #[test]

@@ -30,11 +30,7 @@ pub fn discover(inputs: &[String], options: &ReadOptions) -> Result<Discovery> {
         sources.extend(files.into_iter().map(finish));
     }
     let Finder { mut skipped, textless, .. } = finder;
-    // A glob may match a folder and the files in it.
-    let names: HashSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-    if inputs.len() > 1 || names.len() < sources.len() {
-        drop_doubles(&mut sources, &mut skipped);
-    }
+    drop_doubles(&mut sources, &mut skipped);
     for (name, error) in textless {
         // Only beside others is a table without a text column something else than reviews.
         if sources.is_empty() {
@@ -268,6 +264,7 @@ fn has_several_lines(source: &Source, options: &ReadOptions) -> Result<bool> {
     Ok(lines.nth(1).is_some())
 }
 
+/// Inputs may overlap, a glob may match a folder and the files in it, and a folder may hold links to its own files.
 fn drop_doubles(sources: &mut Vec<Source>, skipped: &mut Vec<Skipped>) {
     let mut seen = HashSet::new();
     sources.retain(|source| {

@@ -144,6 +144,25 @@ pub enum Error {
         /// The source.
         name: String,
     },
+    /// An input that can be read once at most.
+    #[error(
+        "`{name}` is no regular file (a pipe or a device); write it to a file first, because inputs are read twice"
+    )]
+    NotAFile {
+        /// The input.
+        name: String,
+    },
+    /// A JSON array whose brackets or quotes do not match, so that what follows cannot be told apart.
+    #[error(
+        "`{name}`: the element of the JSON array that begins at byte {offset} does not end, and others may be behind it; \
+         mend it there, or turn the file into one object a line"
+    )]
+    Swallowed {
+        /// The source.
+        name: String,
+        /// Where the element begins.
+        offset: u64,
+    },
     /// A folder that cannot be listed.
     #[error("cannot list the input `{name}`")]
     List {
@@ -192,6 +211,7 @@ impl Error {
                 | Self::UnknownClean { .. }
                 | Self::UnknownEncoding { .. }
                 | Self::NoInput
+                | Self::NotAFile { .. }
                 | Self::BadGlob { .. }
                 | Self::UnknownExtension { .. }
                 | Self::NoSuchColumn { .. }
@@ -214,5 +234,31 @@ impl Error {
 
 /// Names in backticks, separated by commas, for error texts.
 pub(super) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
-    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+    const NAMES: usize = 20;
+    let mut shown: Vec<String> =
+        names.iter().take(NAMES).map(|name| format!("`{}`", shortened(name.as_ref()))).collect();
+    if names.len() > NAMES {
+        shown.push(format!("{} more", names.len() - NAMES));
+    }
+    shown.join(", ")
+}
+
+/// A name from a file, which may hold anything: escapes for a terminal among it, or a megabyte.
+fn shortened(name: &str) -> String {
+    const CHARS: usize = 60;
+    let start: String = name.chars().take(CHARS).flat_map(char::escape_debug).collect();
+    if name.chars().nth(CHARS).is_some() { format!("{start}...") } else { start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_files_are_shown_short_and_escaped() {
+        assert_eq!(quoted(&["a", "größe"]), "`a`, `größe`");
+        assert_eq!(quoted(&["\u{1b}[31m"]), "`\\u{1b}[31m`");
+        assert!(quoted(&["x".repeat(1 << 20)]).len() < 80);
+        assert!(quoted(&vec!["a"; 30]).ends_with("`a`, 10 more"));
+    }
 }

@@ -15,11 +15,12 @@ const MAX_LABEL_CHARS: usize = 32;
 /// Column names from a header: white space cut off, empty and doubled ones named as pandas does.
 pub(super) fn header_names(first: &[String]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(first.len());
+    let mut taken = HashSet::with_capacity(first.len());
     for (position, field) in first.iter().enumerate() {
         let name = if field.trim().is_empty() { format!("Unnamed: {position}") } else { field.trim().to_owned() };
         let mut unique = name.clone();
         let mut count = 0;
-        while names.contains(&unique) {
+        while !taken.insert(unique.clone()) {
             count += 1;
             unique = format!("{name}.{count}");
         }

@@ -19,6 +19,8 @@ pub(super) struct ElementReader {
     element: Vec<u8>,
     max_element_bytes: usize,
     state: State,
+    /// Whether the stream may end anywhere.
+    is_sample: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +53,13 @@ impl ElementReader {
             element: Vec::new(),
             max_element_bytes: MAX_RECORD_BYTES,
             state: State::Outside,
+            is_sample: false,
         }
+    }
+
+    /// The same for the beginning of a file.
+    pub(super) fn of_sample(self) -> Self {
+        Self { is_sample: true, ..self }
     }
 
     /// The element read last, as far as it is kept.
@@ -73,6 +81,7 @@ impl ElementReader {
                 }
                 (State::Outside, Some(_)) => {
                     self.take_rest()?;
+                    self.refuse_swallowed(start)?;
                     return Ok(Some((start, Outcome::Broken("this stands behind the end of the array"))));
                 }
                 (State::Inside, None) => {
@@ -84,18 +93,22 @@ impl ElementReader {
                     self.consume(1);
                     self.state = State::Outside;
                 }
-                (State::Inside, Some(_)) => return Ok(Some((start, self.read_element()?))),
+                (State::Inside, Some(_)) => {
+                    return Ok(Some((start, self.read_element()?)));
+                }
             }
         }
     }
 
     fn read_element(&mut self) -> Result<Outcome> {
+        let start = self.position;
         let mut scanner = Scanner::default();
         let mut length = 0;
         loop {
             let available = self.fill()?;
             if available.is_empty() {
                 self.state = State::Done;
+                self.refuse_swallowed(start)?;
                 return Ok(Outcome::Broken("the file ends inside this element; it may be cut off"));
             }
             let end = scanner.feed(available);
@@ -103,8 +116,23 @@ impl ElementReader {
             length += count;
             self.keep(count)?;
             if end.is_some() {
+                if scanner.mismatched {
+                    self.refuse_swallowed(start)?;
+                }
                 return Ok(if length > self.max_element_bytes { Outcome::TooLarge } else { Outcome::Complete });
             }
+        }
+    }
+
+    /// Ends the run where what was read as one element looks like several: how many rows they are cannot be told.
+    fn refuse_swallowed(&self, offset: u64) -> Result<()> {
+        let several = self.element.split(|byte| *byte == b'}').skip(1).any(|behind| {
+            let behind = behind.trim_ascii_start().strip_prefix(b",").map(<[u8]>::trim_ascii_start);
+            behind.is_some_and(|behind| behind.starts_with(b"{"))
+        });
+        match several && !self.is_sample {
+            true => Err(Error::Swallowed { name: self.name.clone(), offset }),
+            false => Ok(()),
         }
     }
 
@@ -158,7 +186,10 @@ impl ElementReader {
 /// Finds the end of an element.
 #[derive(Default)]
 struct Scanner {
-    depth: usize,
+    /// The brackets that are open.
+    open: Vec<u8>,
+    /// A bracket was closed by one of the other kind.
+    mismatched: bool,
     in_string: bool,
     escaped: bool,
     /// A string had a line end in it.
@@ -180,18 +211,19 @@ impl Scanner {
                 b'\\' if self.in_string => self.escaped = true,
                 b'"' if self.in_string => {
                     self.in_string = false;
-                    if self.depth == 0 {
+                    if self.open.is_empty() {
                         return Some(at + 1);
                     }
                 }
                 _ if self.in_string => {}
                 b'"' => self.in_string = true,
-                b'{' | b'[' => self.depth += 1,
-                b',' | b']' if self.depth == 0 => return Some(at),
-                b'}' if self.depth == 0 => return Some(at + 1),
+                b'{' | b'[' => self.open.push(*byte),
+                b',' | b']' if self.open.is_empty() => return Some(at),
+                b'}' if self.open.is_empty() => return Some(at + 1),
                 b']' | b'}' => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
+                    let due = if *byte == b']' { b'[' } else { b'{' };
+                    self.mismatched |= self.open.pop() != Some(due);
+                    if self.open.is_empty() {
                         return Some(at + 1);
                     }
                 }

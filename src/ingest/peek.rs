@@ -3,6 +3,7 @@
 //! No data row may be swallowed as a header: a first record that looks like data (one of its values recurs below it, it
 //! is a number in a column of numbers, or it is a sentence) is data, and the columns then go by position.
 
+use std::collections::HashSet;
 use std::io::Cursor;
 
 use super::columns::{self, Columns};
@@ -75,21 +76,17 @@ fn json_names(source: &Source, sample: &open::Sample) -> Result<Vec<String>> {
     }
     let stream = Box::new(Cursor::new(head));
     let mut objects = match array {
-        true => Objects::Array(ElementReader::new(&source.name, stream, 0)),
+        true => Objects::Array(ElementReader::new(&source.name, stream, 0).of_sample()),
         false => Objects::Lines(LineReader::new(&source.name, stream, 0)),
     };
-    let mut names: Vec<String> = Vec::new();
+    let (mut names, mut taken) = (Vec::new(), HashSet::new());
     let mut n_objects = 0;
     while n_objects < SAMPLE_RECORDS
         && let Some((_, reject)) = objects.advance()?
     {
         let Some(keys) = jsonl::keys_of(objects.bytes()).filter(|_| reject.is_none()) else { continue };
         n_objects += 1;
-        for key in keys {
-            if !names.contains(&key) {
-                names.push(key);
-            }
-        }
+        names.extend(keys.into_iter().filter(|key| taken.insert(key.clone())));
     }
     Ok(names)
 }

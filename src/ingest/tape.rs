@@ -18,6 +18,9 @@ use super::{Error, Result};
 /// What a header may take, with the long names that belong to it.
 const HEADER_BYTES: u64 = 1 << 20;
 
+/// The unit that a tar is made of.
+const BLOCK_BYTES: u64 = 512;
+
 /// A tar that is being read.
 pub(super) struct Tape {
     reel: Arc<Mutex<Reel>>,
@@ -139,12 +142,35 @@ pub(super) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Resu
         Bytes::Plain(inner) => {
             let mut archive = tar::Archive::new(Metered { inner, left: Rc::clone(&left) });
             let listing = Listing { name, left, looked_at: None, length };
-            listing.run(archive.entries_with_seek().map_err(failed)?, each)
+            listing.run(archive.entries_with_seek().map_err(failed)?, each)?;
+            check_end(path, length).map_err(failed)
         }
         Bytes::Packed(inner) => {
             let mut archive = tar::Archive::new(Metered { inner, left: Rc::clone(&left) });
             let listing = Listing { name, left, looked_at: Some(Head::BYTES), length: u64::MAX };
-            listing.run(archive.entries().map_err(failed)?, each)
+            listing.run(archive.entries().map_err(failed)?, each)?;
+            check_rest(archive.into_inner().inner).map_err(failed)
+        }
+    }
+}
+
+/// A tar ends with blocks of zeros; one that was cut off between two members does not.
+fn check_end(path: &Path, length: u64) -> io::Result<()> {
+    let mut file = fs_err::File::open(path)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(BLOCK_BYTES)))?;
+    let mut last = Vec::new();
+    file.read_to_end(&mut last)?;
+    if last.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Reads what is behind the last member of a packed tar: only there is the checksum of all that came before.
+fn check_rest(mut rest: Stream) -> io::Result<()> {
+    let mut buffer = [0; 8192];
+    loop {
+        match rest.read(&mut buffer)? {
+            0 => return Ok(()),
+            count if buffer[..count].iter().all(|byte| *byte == 0) => {}
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "something stands behind its end")),
         }
     }
 }
@@ -293,6 +319,23 @@ mod tests {
             let error = listed(file(bytes).path()).err().unwrap();
             assert!(error.to_string().contains("`a.tar`"), "{error}");
         }
+    }
+
+    #[test]
+    fn damage_that_only_the_checksum_shows_and_a_missing_end_are_errors() {
+        let plain = tar(&[("a.txt", b"first"), ("b.txt", &[b'x'; 5000])]);
+        let mut stored = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        io::Write::write_all(&mut stored, &plain).unwrap();
+        let mut stored = stored.finish().unwrap();
+        assert_eq!(listed(file(&stored).path()).unwrap().len(), 2);
+        let at = stored.windows(5).position(|bytes| bytes == b"first").unwrap();
+        stored[at] = b'F';
+        assert!(listed(file(&stored).path()).is_err());
+        assert!(listed(file(&stored[..stored.len() - 8]).path()).is_err());
+        let two = [zstd::encode_all(plain.as_slice(), 1).unwrap(), zstd::encode_all(plain.as_slice(), 1).unwrap()];
+        assert!(listed(file(&two.concat()).path()).is_err(), "a second archive behind the first");
+        // Both members are whole; what says that there is no third is not.
+        assert!(listed(file(&plain[..512 + 512 + 512 + 5120]).path()).is_err());
     }
 
     #[test]

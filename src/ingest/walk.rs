@@ -4,11 +4,12 @@
 //! that of the sorted names, level by level, so it does not depend on the file system.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::archive::{Head, Member};
+use super::archive::{Head, Member, text_of};
 use super::source::Skipped;
 use super::{Error, Result};
 
@@ -47,6 +48,9 @@ pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
         return folder(path, &below(input), &own_name(path).into_iter().collect::<Vec<_>>(), skipped);
     }
     if path.exists() {
+        if !path.is_file() {
+            return Err(Error::NotAFile { name: slashes(path) });
+        }
         let folders = path.parent().and_then(own_name).into_iter().collect();
         return Ok(vec![Found { named: true, ..Found::file(path.to_owned(), slashes(path), folders, 0) }]);
     }
@@ -67,6 +71,8 @@ pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
             let mut inside = folder(&path, &format!("{name}/"), &folders, skipped)?;
             inside.iter_mut().for_each(|file| file.depth += depth + 1);
             found.extend(inside);
+        } else if !path.is_file() {
+            skipped.push(Skipped { name, reason: "not a file".into() });
         } else {
             found.push(Found::file(path, name, folders, depth));
         }
@@ -132,7 +138,7 @@ fn own_name(path: &Path) -> Option<String> {
         Some(name) => Some(name.to_owned()),
         None => fs_err::canonicalize(path).ok()?.file_name().map(ToOwned::to_owned),
     };
-    name.map(|name| name.to_string_lossy().into_owned())
+    name.map(|name| text_of(name.as_bytes()))
 }
 
 /// The folder in front of a glob's first wildcard.
@@ -143,9 +149,9 @@ fn literal_folder(input: &str) -> PathBuf {
 }
 
 fn names(path: &Path) -> Vec<String> {
-    path.components().map(|component| component.as_os_str().to_string_lossy().into_owned()).collect()
+    path.components().map(|component| text_of(component.as_os_str().as_bytes())).collect()
 }
 
 fn slashes(path: &Path) -> String {
-    path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+    text_of(path.as_os_str().as_bytes())
 }

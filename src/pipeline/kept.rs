@@ -2,6 +2,7 @@
 //!
 //! A file that lacks a column has nulls in it; a column that has two types, or comes from text formats too, is text.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -29,7 +30,7 @@ pub(super) enum Keep {
 
 /// The columns to keep with their types, in the order in which they were named or first occur.
 pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
-    let mut found: Vec<Field> = Vec::new();
+    let mut found = Found::default();
     let mut wanted: Vec<String> = Vec::new();
     for source in &discovery.sources {
         // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
@@ -43,7 +44,7 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) 
         };
         for name in every {
             let field = schema.as_ref().and_then(|schema| schema.field_with_name(&name).ok());
-            merge(&mut found, &name, field.map_or(DataType::Utf8, |field| field.data_type().clone()));
+            found.merge(&name, field.map_or(DataType::Utf8, |field| field.data_type().clone()));
         }
     }
     match keep {
@@ -53,16 +54,16 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) 
     }
     // What is parsed from text formats is text, also where such a file lacks the column.
     if discovery.sources.iter().any(|source| source.format != Format::Parquet) {
-        found.iter_mut().for_each(|field| field.set_data_type(DataType::Utf8));
+        found.fields.iter_mut().for_each(|field| field.set_data_type(DataType::Utf8));
     }
-    let mut kept: Vec<Field> = Vec::new();
+    let (mut kept, mut taken) = (Vec::new(), HashSet::new());
     for name in wanted {
-        let Some(field) = found.iter().find(|field| *field.name() == name) else {
-            let columns = found.iter().map(|field| format!("`{}`", field.name())).collect::<Vec<_>>().join(", ");
+        let Some(place) = found.places.get(&name) else {
+            let columns = found.fields.iter().map(|field| format!("`{}`", field.name())).collect::<Vec<_>>().join(", ");
             return Err(Error::NoSuchKept { column: name, columns });
         };
-        if !kept.contains(field) {
-            kept.push(field.clone());
+        if taken.insert(*place) {
+            kept.push(found.fields[*place].clone());
         }
     }
     Ok(kept)
@@ -77,11 +78,23 @@ pub(super) fn named(reviews: &RecordBatch, kept: &[Field]) -> RecordBatch {
         .expect("a unit has the kept columns in the order in which they were settled, else this is a bug")
 }
 
-fn merge(found: &mut Vec<Field>, name: &str, kind: DataType) {
-    match found.iter_mut().find(|field| field.name() == name) {
-        None => found.push(Field::new(name, kind, true)),
-        Some(known) if *known.data_type() == kind => {}
-        Some(known) => *known = Field::new(name, DataType::Utf8, true),
+/// Columns in the order in which they first occur; there may be very many of them.
+#[derive(Default)]
+struct Found {
+    fields: Vec<Field>,
+    places: HashMap<String, usize>,
+}
+
+impl Found {
+    fn merge(&mut self, name: &str, kind: DataType) {
+        match self.places.get(name).map(|place| &mut self.fields[*place]) {
+            None => {
+                self.places.insert(name.to_owned(), self.fields.len());
+                self.fields.push(Field::new(name, kind, true));
+            }
+            Some(known) if *known.data_type() == kind => {}
+            Some(known) => *known = Field::new(name, DataType::Utf8, true),
+        }
     }
 }
 
@@ -91,11 +104,11 @@ mod tests {
 
     #[test]
     fn a_column_of_two_types_is_text() {
-        let mut found = Vec::new();
-        merge(&mut found, "id", DataType::Int64);
-        merge(&mut found, "id", DataType::Int64);
-        assert_eq!(found, [Field::new("id", DataType::Int64, true)]);
-        merge(&mut found, "id", DataType::Utf8);
-        assert_eq!(found, [Field::new("id", DataType::Utf8, true)]);
+        let mut found = Found::default();
+        found.merge("id", DataType::Int64);
+        found.merge("id", DataType::Int64);
+        assert_eq!(found.fields, [Field::new("id", DataType::Int64, true)]);
+        found.merge("id", DataType::Utf8);
+        assert_eq!(found.fields, [Field::new("id", DataType::Utf8, true)]);
     }
 }

@@ -191,3 +191,59 @@ fn a_glob_that_matches_a_folder_and_its_files_reads_each_once() {
     place.run(&["ingest", "in/**/*", "--out", "out"]).ok().says(&["9 rows in, 9 out", "found already"]);
     place.run(&["ingest", "in/**/*", "--out", "out"]).ok().says(&["finished already"]);
 }
+
+#[test]
+fn a_pipe_is_refused_because_inputs_are_read_twice() {
+    let place = Place::new();
+    let arguments = ["ingest", "/dev/stdin", "--format", "csv", "--text-column", "text", "--out", "out"];
+    place.run_with_stdin(&arguments, &csv(20, 6)).fails(2, &["`/dev/stdin`", "pipe", "file"]);
+    assert!(!place.path("out").exists());
+}
+
+#[test]
+fn a_link_to_a_file_of_the_same_folder_doubles_nothing() {
+    let place = Place::new();
+    place.write("in/v1/a.csv", csv(5, 6));
+    fs_err::os::unix::fs::symlink("v1", place.path("in/latest")).unwrap();
+    fs_err::os::unix::fs::symlink("a.csv", place.path("in/v1/b.csv")).unwrap();
+    place.run(&["ingest", "in", "--out", "out"]).ok().says(&["5 rows in, 5 out", "found already"]);
+}
+
+#[test]
+fn file_names_that_are_no_text_stay_apart() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::new();
+    for (name, row) in [(b"in/a\xff.csv", "one"), (b"in/a\xfe.csv", "two")] {
+        let path = place.path("").join(std::ffi::OsStr::from_bytes(name));
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, format!("text\n{row}\n")).unwrap();
+    }
+    place.run(&["ingest", "in", "--out", "out"]).ok();
+    assert_eq!(strings(&read(&place, "out/reviews"), "source_file"), ["in/a\\xfe.csv", "in/a\\xff.csv"]);
+}
+
+#[test]
+fn an_array_whose_brackets_do_not_match_is_an_error_and_not_one_reject() {
+    let place = Place::new();
+    let element = |row: usize| format!("{{\"text\": \"review {row}\"}}");
+    let whole: Vec<String> = (0..2000).map(element).collect();
+    let array = format!("[{}]", whole.join(",\n"));
+    for (name, broken) in [
+        ("brace.json", array.replacen("review 1000\"}", "review 1000\"", 1)),
+        ("early.json", array.replacen("review 1000\"},", "review 1000\"}],", 1)),
+        ("quote.json", array.replace('\n', "").replacen("review 1000", "review \"1000", 1)),
+    ] {
+        assert_ne!(broken, array, "{name}");
+        place.write(name, broken);
+        place.run(&["ingest", name, "--out", "out"]).fails(1, &[name, "element", "byte"]);
+    }
+    place.write("whole.json", array);
+    place.run(&["ingest", "whole.json", "--out", "whole"]).ok().says(&["2000 rows in, 2000 out"]);
+}
+
+#[test]
+fn a_header_of_very_many_columns_is_read_in_no_time() {
+    let place = Place::new();
+    place.write("in.csv", format!("text,label{}\nfine,pos{}\n", ",".repeat(200_000), ",".repeat(200_000)));
+    place.run(&["ingest", "in.csv", "--out", "out"]).ok().says(&["1 rows in, 1 out"]);
+}
