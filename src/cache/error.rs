@@ -161,6 +161,18 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A store of a format that this version does not know.
+    #[error(
+        "`{path}` says that the cache is of format {found}, and this bertline reads {known}; choose another --cache"
+    )]
+    StoreFormat {
+        /// The file.
+        path: PathBuf,
+        /// In the file.
+        found: String,
+        /// The format that is known.
+        known: u32,
+    },
     /// A run is using a folder of the store.
     #[error("`{folder}` is in use by another bertline process; try again when it is done")]
     StoreInUse {

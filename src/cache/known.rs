@@ -4,6 +4,7 @@
 //! longer what was sealed is passed over, its texts are encoded again; a part of somebody's features is an error, as
 //! everywhere.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -64,11 +65,16 @@ impl Known {
         for (dir, manifest) in outputs {
             for part in manifest.parts(Dataset::Features.name()) {
                 check_identity(dir, part, manifest)?;
-                reading.part(&dir.join(&part.path), &part.digest, false)?;
+                let path = dir.join(&part.path);
+                let found = reading.part(&path, &part.digest, None)?;
+                if found != part.rows {
+                    return Err(Error::PartRows { path, found, expected: part.rows });
+                }
             }
         }
         for part in store.iter().map(Store::parts).collect::<Result<Vec<_>>>()?.concat() {
-            reading.part_of_store(part.path, &part.digest);
+            let made_by = store.as_ref().map(Store::made_by).unwrap_or_default();
+            reading.part_of_store(part.path, &part.digest, &made_by);
         }
         let Reading { parts, entries, damaged, .. } = reading;
         let state = Mutex::new(State { parts, added: HashMap::new(), damaged });
@@ -96,7 +102,8 @@ impl Known {
     pub fn fetch(&self, keys: &[Key]) -> Result<Fetched> {
         let (mut found, parts) = {
             let state = self.state();
-            let entry = |key: &Key| self.index.get(key).or_else(|| state.added.get(key)).copied();
+            // What was added last comes first: the other may be of a part that is damaged.
+            let entry = |key: &Key| state.added.get(key).or_else(|| self.index.get(key)).copied();
             let found = keys.iter().enumerate().filter_map(|(at, key)| Some((at, entry(key)?)));
             (found.collect::<Vec<(usize, Entry)>>(), state.parts.clone())
         };
@@ -164,26 +171,36 @@ struct Reading {
 }
 
 impl Reading {
-    fn part(&mut self, path: &Path, digest: &str, of_store: bool) -> Result<()> {
+    /// Returns the rows of a part; one of a store must have been made by its encoder.
+    fn part(&mut self, path: &Path, digest: &str, made_by: Option<&[Option<String>; 2]>) -> Result<u64> {
         let known = self.entries.len();
-        let part = FeaturesPart::open(path, digest, self.next, &mut self.entries)?;
-        if part.rows() == 0 {
-            return Ok(());
+        // Its bytes are not known to be right yet, and Parquet readers panic over some that are wrong.
+        let open = || FeaturesPart::open(path, digest, self.next, &mut self.entries);
+        let opened = catch_unwind(AssertUnwindSafe(open));
+        let part = opened.unwrap_or_else(|_| Err(Error::PartChanged { path: path.to_owned() }))?;
+        if let Some(expected) = made_by.filter(|expected| *expected != part.made_by()) {
+            let text = |by: &[Option<String>; 2]| by.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+            let (found, expected) = (text(part.made_by()), text(expected));
+            return Err(Error::PartIdentity { path: path.to_owned(), found, expected });
+        }
+        let rows = part.rows();
+        if rows == 0 {
+            return Ok(0);
         }
         if part.width() != self.width {
             self.entries.truncate(known);
             return Err(Error::VectorWidth { path: path.to_owned(), found: part.width(), expected: self.width });
         }
-        let member = Member { part, first: self.next, of_store };
+        let member = Member { part, first: self.next, of_store: made_by.is_some() };
         self.next = member.end();
         self.parts.push(Arc::new(member));
-        Ok(())
+        Ok(rows)
     }
 
     /// As [`Reading::part`]; a part that cannot be read is noted and passed over.
-    fn part_of_store(&mut self, path: PathBuf, digest: &str) {
+    fn part_of_store(&mut self, path: PathBuf, digest: &str, made_by: &[Option<String>; 2]) {
         let known = self.entries.len();
-        if self.part(&path, digest, true).is_err() {
+        if self.part(&path, digest, Some(made_by)).is_err() {
             self.entries.truncate(known);
             self.damaged.insert(path);
         }

@@ -206,11 +206,21 @@ fn is_ours(name: &str) -> bool {
 
 /// An output folder that is, or holds, an input would be written over while it is read.
 fn refuse_inputs(dir: &Path, inputs: &[PathBuf]) -> Result<()> {
-    let Ok(out) = fs::canonicalize(dir) else { return Ok(()) };
-    let inside = |input: &&PathBuf| fs::canonicalize(input).is_ok_and(|input| input.starts_with(&out));
+    let out = absolute(dir);
+    let inside = |input: &&PathBuf| absolute(input).starts_with(&out);
     match inputs.iter().find(inside) {
         Some(input) => Err(Error::HoldsInput { dir: dir.to_owned(), input: input.clone() }),
         None => Ok(()),
+    }
+}
+
+/// Where a path leads, also one that is yet to be made.
+fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|ancestor| Some((ancestor, fs::canonicalize(ancestor).ok()?)));
+    match there {
+        Some((ancestor, real)) => real.join(path.strip_prefix(ancestor).unwrap_or(Path::new(""))),
+        None => path,
     }
 }
 

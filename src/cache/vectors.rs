@@ -7,6 +7,7 @@
 //! columns is decoded as usual.
 
 use fs_err::os::unix::fs::FileExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -22,7 +23,6 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 
 use super::index::{Entry, Tokens};
-use super::part::digest;
 use super::{Error, Key, Result};
 use crate::schema::Dataset;
 
@@ -37,7 +37,27 @@ pub(super) struct FeaturesPart {
     rows: u64,
     width: usize,
     layout: Layout,
-    whole: OnceLock<bool>,
+    /// The encoder id and numerics that it says it was made with.
+    made_by: [Option<String>; 2],
+    /// What the file was when its digest was right; `None` where it was not.
+    whole: OnceLock<Option<FileState>>,
+}
+
+/// What says that a file is still the one that was hashed.
+#[derive(Debug, PartialEq, Eq)]
+struct FileState {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    times: [i64; 4],
+}
+
+impl FileState {
+    fn of(file: &fs::File) -> std::io::Result<FileState> {
+        let found = file.metadata()?;
+        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+        Ok(FileState { device: found.dev(), inode: found.ino(), bytes: found.len(), times })
+    }
 }
 
 #[derive(Debug)]
@@ -59,7 +79,7 @@ impl FeaturesPart {
     /// Reads footer and keys of the part that was sealed with `digest`; each row's entry goes to `entries`, its row
     /// counted from `base`.
     pub(super) fn open(path: &Path, digest: &str, base: u32, entries: &mut Vec<Entry>) -> Result<FeaturesPart> {
-        let (file, metadata) = load(path)?;
+        let (file, metadata) = load(path, fs::File::open(path)?)?;
         Dataset::Features.contract().check(metadata.schema(), &path.to_string_lossy())?;
         let width = match metadata.schema().field_with_name("embedding").map(|field| field.data_type()) {
             Ok(DataType::FixedSizeList(_, width)) => width.unsigned_abs() as usize,
@@ -67,9 +87,20 @@ impl FeaturesPart {
         };
         let layout = plain(metadata.metadata(), width).map_or(Layout::Encoded, Layout::Plain);
         let rows = metadata.metadata().file_metadata().num_rows().max(0).cast_unsigned();
-        read_keys(path, file, metadata, base, entries)?;
-        let whole = OnceLock::new();
-        Ok(FeaturesPart { path: path.to_owned(), digest: digest.to_owned(), rows, width, layout, whole })
+        let made_by = made_by(&metadata);
+        // What follows it is counted from its rows: a wrong count would give its texts the vectors of others.
+        match read_keys(path, file, metadata, base, entries)? {
+            Some(found) if found != rows => Err(Error::PartRows { path: path.to_owned(), found, expected: rows }),
+            _ => {
+                let (path, digest, whole) = (path.to_owned(), digest.to_owned(), OnceLock::new());
+                Ok(FeaturesPart { path, digest, rows, width, layout, made_by, whole })
+            }
+        }
+    }
+
+    /// The encoder id and numerics that it says it was made with.
+    pub(super) fn made_by(&self) -> &[Option<String>; 2] {
+        &self.made_by
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -88,7 +119,25 @@ impl FeaturesPart {
     /// Whether the file is what was sealed. It is hashed when it is first asked for a vector, once a process: opening a
     /// store of many gigabytes must not read them all.
     pub(super) fn is_whole(&self) -> bool {
-        *self.whole.get_or_init(|| digest(&self.path).is_ok_and(|found| found == self.digest))
+        let hash = || -> std::io::Result<Option<FileState>> {
+            let file = fs::File::open(&self.path)?;
+            // Before the hash: what changes during it shows.
+            let state = FileState::of(&file)?;
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(file)?;
+            Ok((hasher.finalize().to_hex()[..32] == self.digest).then_some(state))
+        };
+        self.whole.get_or_init(|| hash().ok().flatten()).is_some()
+    }
+
+    /// The file, which must still be the one that was hashed: somebody may have put another in its place.
+    fn reopen(&self) -> Result<fs::File> {
+        let file = fs::File::open(&self.path)?;
+        let state = FileState::of(&file)?;
+        match self.is_whole() && self.whole.get().and_then(Option::as_ref) == Some(&state) {
+            true => Ok(file),
+            false => Err(Error::PartChanged { path: self.path.clone() }),
+        }
     }
 
     /// Appends the vectors of `rows`, which must ascend.
@@ -100,7 +149,7 @@ impl FeaturesPart {
     }
 
     fn read(&self, runs: &[Run], rows: &[u32], vectors: &mut Vec<f32>) -> Result<()> {
-        let file = fs::File::open(&self.path)?;
+        let file = self.reopen()?;
         let bytes_a_row = (self.width * size_of::<f32>()) as u64;
         let mut rest = rows;
         while let Some(first) = rest.first() {
@@ -120,7 +169,7 @@ impl FeaturesPart {
     }
 
     fn decode(&self, rows: &[u32], vectors: &mut Vec<f32>) -> Result<()> {
-        let (file, metadata) = load(&self.path)?;
+        let (file, metadata) = load(&self.path, self.reopen()?)?;
         let mut selectors = Vec::new();
         let mut next = 0;
         for row in rows.iter().map(|row| *row as usize) {
@@ -144,8 +193,8 @@ fn unreadable(path: &Path, source: parquet::errors::ParquetError) -> Error {
     Error::Parquet { path: path.to_owned(), source }
 }
 
-fn load(path: &Path) -> Result<(std::fs::File, ArrowReaderMetadata)> {
-    let file = fs::File::open(path)?.into_file();
+fn load(path: &Path, file: fs::File) -> Result<(std::fs::File, ArrowReaderMetadata)> {
+    let file = file.into_file();
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| unreadable(path, error))?;
     Ok((file, metadata))
@@ -160,13 +209,23 @@ fn reader(
     builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| unreadable(path, error))
 }
 
+/// The encoder id and numerics in a part's metadata.
+pub(super) fn made_by(metadata: &ArrowReaderMetadata) -> [Option<String>; 2] {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    ["bertline.encoder_id", "bertline.numerics"].map(|key| {
+        let found = pairs.iter().flat_map(|pairs| pairs.iter()).find(|pair| pair.key == key);
+        found.and_then(|pair| pair.value.clone())
+    })
+}
+
+/// Returns the rows that were read; `None` where there are more than can be numbered.
 fn read_keys(
     path: &Path,
     file: std::fs::File,
     metadata: ArrowReaderMetadata,
     base: u32,
     entries: &mut Vec<Entry>,
-) -> Result<()> {
+) -> Result<Option<u64>> {
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let mut row = base;
     for batch in reader(path, builder, &["key", "n_tokens", "truncated"])? {
@@ -176,14 +235,14 @@ fn read_keys(
         let truncated = batch["truncated"].as_boolean().values();
         for ((key, n_tokens), truncated) in keys.value_data().chunks_exact(16).zip(n_tokens).zip(truncated) {
             // Rows beyond have no number here: their texts are not found, hence encoded again.
-            let Some(next) = row.checked_add(1) else { return Ok(()) };
+            let Some(next) = row.checked_add(1) else { return Ok(None) };
             if let Some(key) = Key::from_bytes(key) {
                 entries.push(Entry { key, row, tokens: Tokens::new(*n_tokens, truncated) });
             }
             row = next;
         }
     }
-    Ok(())
+    Ok(Some(u64::from(row - base)))
 }
 
 /// Where the vectors of each page begin, if the column is as [`PartWriter`](super::PartWriter) writes it.

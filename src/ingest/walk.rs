@@ -120,6 +120,9 @@ fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped
             // An output inside the input must not become input of the next run.
             skipped.push(Skipped { name, reason: "an output folder of bertline".into() });
             walk.skip_current_dir();
+        } else if entry.path().join("store.json").is_file() {
+            skipped.push(Skipped { name, reason: "a cache of bertline".into() });
+            walk.skip_current_dir();
         }
     }
     Ok(found)

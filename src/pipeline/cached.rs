@@ -47,7 +47,7 @@ impl Cached {
 pub(super) fn warn_of_damage(known: &Known, terminal: Terminal) {
     for path in known.damaged() {
         terminal.warn(&format!(
-            "`{}` is damaged and was not used, its texts were encoded again; `bertline cache gc` removes what is damaged",
+            "`{}` is damaged or another encoder's and was not used, its texts were encoded again; `bertline cache gc` removes what is damaged",
             path.display()
         ));
     }

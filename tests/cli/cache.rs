@@ -268,3 +268,18 @@ fn what_is_no_cache_is_refused_and_amounts_are_checked() {
     place.run(&["cache", "gc", "store", "--older-than", "5"]).fails(2, &["90d"]);
     place.run(&["cache", "gc", "store", "--max-bytes", "much"]).fails(2, &["a size is"]);
 }
+
+#[test]
+fn a_cache_inside_the_output_is_refused_before_anything_is_made_and_one_inside_the_input_is_not_read() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in/a.csv", csv(5, 6));
+    let embed = ["embed", "--model", &model, "--precision", "fp32", "in", "--out"];
+    place.run(&[&embed[..], &["out", "--cache", "out/vectors"]].concat()).fails(2, &["`out`", "`out/vectors`"]);
+    assert!(!place.path("out").exists());
+    for out in ["one", "two"] {
+        let ran = place.run(&[&embed[..], &[out, "--cache", "in/vectors"]].concat()).ok();
+        ran.says(&["5 rows in, 5 out"]);
+    }
+    assert_eq!(place.json("two/run.json")["texts_cached"], 5);
+}

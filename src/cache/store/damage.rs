@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
 
 use super::super::part::digest;
+use super::super::vectors::made_by;
 use super::super::{Error, Manifest, Result};
-use super::{Sealed, folders, is_store, lock_file, sealed};
+use super::{Sealed, StoreEncoder, folders, is_store, lock_file, sealed};
 
 /// What a look at every part found.
 #[derive(Clone, Debug, Serialize)]
@@ -26,24 +28,28 @@ pub struct Verified {
 /// # Errors
 /// Where `dir` is neither; a damaged part is a finding and no error.
 pub fn verify(dir: &Path) -> Result<Verified> {
-    let mut locks = Vec::new();
+    let (mut locks, mut wrong) = (Vec::new(), Vec::new());
     let parts = if is_store(dir) {
         let mut parts = Vec::new();
-        for (folder, _) in folders(dir)? {
+        for (folder, encoder) in folders(dir)? {
             let lock = lock_file(&folder)?;
             lock.file().lock_shared()?;
             locks.push(lock);
-            parts.extend(sealed(&folder)?);
+            let there = sealed(&folder)?;
+            wrong.extend(foreign(&there, &encoder));
+            parts.extend(there);
         }
         parts
     } else {
         let manifest = Manifest::read(dir)?.ok_or_else(|| Error::NeitherStoreNorOutput { dir: dir.to_owned() })?;
-        let parts = manifest.units.iter().flat_map(|unit| &unit.parts);
+        let parts = manifest.every_part();
         parts.map(|part| Sealed { path: dir.join(&part.path), digest: part.digest.clone() }).collect()
     };
     let bytes = parts.iter().filter_map(|part| Some(fs::metadata(&part.path).ok()?.len())).sum();
     let mut damaged = damaged(&parts);
+    damaged.extend(wrong);
     damaged.sort();
+    damaged.dedup();
     Ok(Verified { parts: parts.len() as u64, bytes, damaged })
 }
 
@@ -51,4 +57,16 @@ pub fn verify(dir: &Path) -> Result<Verified> {
 pub(super) fn damaged(parts: &[Sealed]) -> Vec<PathBuf> {
     let whole = |part: &Sealed| digest(&part.path).is_ok_and(|found| found == part.digest);
     parts.par_iter().filter(|part| !whole(part)).map(|part| part.path.clone()).collect()
+}
+
+/// Whole parts that another encoder made, as happens where two folders are put together by hand.
+pub(super) fn foreign(parts: &[Sealed], encoder: &StoreEncoder) -> Vec<PathBuf> {
+    let expected = [Some(encoder.encoder_id.clone()), Some(encoder.numerics.clone())];
+    let is_foreign = |part: &&Sealed| {
+        let whole = digest(&part.path).is_ok_and(|found| found == part.digest);
+        let file = fs::File::open(&part.path).map(fs::File::into_file).ok().filter(|_| whole);
+        let metadata = file.and_then(|file| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).ok());
+        metadata.is_some_and(|metadata| made_by(&metadata) != expected)
+    };
+    parts.iter().filter(is_foreign).map(|part| part.path.clone()).collect()
 }

@@ -16,6 +16,7 @@ mod damage;
 mod tend;
 
 use std::fs::TryLockError;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -92,11 +93,15 @@ impl Store {
     pub fn open(dir: &Path, encoder: &StoreEncoder) -> Result<Store> {
         fs::create_dir_all(dir)?;
         if !is_store(dir) {
-            if let Some(found) = first_entry(dir)? {
+            // Asked again: another process may have made the store just now.
+            if let Some(found) = first_entry(dir)?
+                && !is_store(dir)
+            {
                 return Err(Error::NotStore { dir: dir.to_owned(), found });
             }
             place(dir, MARKER, &json!({ "store": FORMAT }))?;
         }
+        check_format(dir)?;
         let folder = dir.join(folder_name(encoder));
         fs::create_dir_all(&folder)?;
         let lock = lock_file(&folder)?;
@@ -118,6 +123,11 @@ impl Store {
     /// The encoder's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The encoder id and numerics that each part must say.
+    pub(super) fn made_by(&self) -> [Option<String>; 2] {
+        ["bertline.encoder_id", "bertline.numerics"].map(|key| self.metadata.get(key).cloned())
     }
 
     /// The sealed parts, in order of name.
@@ -197,11 +207,23 @@ pub fn is_store(dir: &Path) -> bool {
     dir.join(MARKER).is_file()
 }
 
+/// Refuses a store of another format.
+fn check_format(dir: &Path) -> Result<()> {
+    let path = dir.join(MARKER);
+    let marker: Value =
+        serde_json::from_slice(&fs::read(&path)?).map_err(|source| Error::StoreFile { path: path.clone(), source })?;
+    match marker["store"] == FORMAT {
+        true => Ok(()),
+        false => Err(Error::StoreFormat { path, found: marker["store"].to_string(), known: FORMAT }),
+    }
+}
+
 /// The folders of the store `dir` with their encoders, in order of name.
 fn folders(dir: &Path) -> Result<Vec<(PathBuf, StoreEncoder)>> {
     if !is_store(dir) {
         return Err(Error::NoStore { dir: dir.to_owned() });
     }
+    check_format(dir)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -248,7 +270,14 @@ fn sealed(folder: &Path) -> Result<Vec<Sealed>> {
 
 fn lock_file(folder: &Path) -> Result<fs::File> {
     let path = folder.join(LOCK);
-    Ok(fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(path)?)
+    let made = fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path);
+    match made {
+        // A store that may only be read can be shared all the same.
+        Err(error) if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+            Ok(fs::File::open(path)?)
+        }
+        made => Ok(made?),
+    }
 }
 
 /// Takes a folder for `gc` or `compact`, which must not pull parts away from a run that reads them.

@@ -3,6 +3,7 @@
 //! Whatever takes parts away holds the folder alone: a run that is reading keeps it out, with a message, rather than
 //! losing a part that it has in its index.
 
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use super::super::part::sync_folder;
 use super::super::{Error, Key, Result};
-use super::damage::damaged;
+use super::damage::{damaged, foreign};
 use super::{Sealed, StoreEncoder, Writer, folders, lock_exclusive, lock_file, sealed};
 
 /// Parts of so many bytes are left as they are, and small ones are put together up to it.
@@ -96,9 +97,10 @@ fn listed(folder: PathBuf, encoder: StoreEncoder) -> Result<Listed> {
     for part in &parts {
         let file = fs::File::open(&part.path)?.into_file();
         bytes += file.metadata()?.len();
-        match ParquetRecordBatchReaderBuilder::try_new(file) {
+        let footer = catch_unwind(|| ParquetRecordBatchReaderBuilder::try_new(file));
+        match footer.map_err(|_| ()).and_then(|footer| footer.map_err(|_| ())) {
             Ok(reader) => rows += reader.metadata().file_metadata().num_rows().max(0).cast_unsigned(),
-            Err(_) => unreadable += 1,
+            Err(()) => unreadable += 1,
         }
     }
     let StoreEncoder { model, encoder_id, numerics, .. } = encoder;
@@ -124,9 +126,12 @@ pub fn gc(dir: &Path, limits: Limits) -> Result<Collected> {
         }
         parts.extend(sealed(folder)?);
     }
-    let damaged: HashSet<PathBuf> = damaged(&parts).into_iter().collect();
+    let damaged = damaged(&parts);
+    let damaged: HashSet<PathBuf> = damaged.into_iter().collect();
     let mut aged = parts.into_iter().map(|part| Aged::of(part.path)).collect::<Result<Vec<_>>>()?;
     aged.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+    // The limits are for what is of use.
+    aged.sort_by_key(|part| !damaged.contains(&part.path));
     let (mut left, now) = (aged.iter().map(|part| part.bytes).sum::<u64>(), SystemTime::now());
     for part in aged {
         // A clock that was set back makes a part of the future, which is not old.
@@ -182,7 +187,7 @@ pub fn compact(dir: &Path) -> Result<Compacted> {
     for (folder, encoder) in &folders {
         let parts = sealed(folder)?;
         done.parts_before += parts.len() as u64;
-        let damaged: HashSet<PathBuf> = damaged(&parts).into_iter().collect();
+        let damaged: HashSet<PathBuf> = damaged(&parts).into_iter().chain(foreign(&parts, encoder)).collect();
         done.damaged += damaged.len() as u64;
         let whole = parts.into_iter().filter(|part| !damaged.contains(&part.path));
         let mut small = whole.map(|part| Aged::of(part.path)).collect::<Result<Vec<_>>>()?;

@@ -202,3 +202,81 @@ fn nothing_is_taken_away_while_a_run_reads() {
     drop(reader);
     assert_eq!(compact(dir.path()).unwrap().parts_after, 1);
 }
+
+#[test]
+fn no_flipped_bit_gives_a_text_another_ones_vector_or_ends_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = store_of(dir.path(), &["a", "b", "c"]);
+    let mut sorted = paths.clone();
+    sorted.sort();
+    // The first by name, so that the rows of the others are counted from its own.
+    let whole = fs::read(&sorted[0]).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&sorted[0], bytes).unwrap();
+        // `known` compares vectors and tokens.
+        assert_eq!(known(&open(dir.path()), &["a", "b", "c"]).len(), 2, "byte {at}");
+    }
+}
+
+#[test]
+fn a_part_that_is_replaced_while_a_run_reads_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = store_of(dir.path(), &["a", "b"]);
+    let reader = open(dir.path());
+    assert_eq!(known(&reader, &["a"]), ["a"]);
+    fs::copy(&paths[1], &paths[0]).unwrap();
+    assert!(matches!(reader.fetch(&[Key::of("a")]), Err(Error::PartChanged { .. })));
+}
+
+#[test]
+fn a_part_of_another_encoder_is_never_used_wherever_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = store_of(dir.path(), &["a", "b"]);
+    let other = Known::open(WIDTH, &[], Some(Store::open(dir.path(), &encoder("bf16/test")).unwrap())).unwrap();
+    add(&other, &["c"]);
+    let theirs = other.store().unwrap().parts().unwrap()[0].path.clone();
+    let here = paths[0].with_file_name(theirs.file_name().unwrap());
+    fs::copy(&theirs, &here).unwrap();
+    drop(other);
+    let reader = open(dir.path());
+    assert_eq!(known(&reader, &["a", "b", "c"]), ["a", "b"]);
+    assert_eq!(reader.damaged(), [here.clone()]);
+    drop(reader);
+    assert_eq!(verify(dir.path()).unwrap().damaged, [here.clone()]);
+    assert_eq!(compact(dir.path()).unwrap().damaged, 1);
+    assert_eq!(known(&open(dir.path()), &["a", "b", "c"]), ["a", "b"]);
+}
+
+#[test]
+fn a_text_of_a_damaged_part_is_added_once_and_then_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = store_of(dir.path(), &["a", "b"]);
+    flip_a_byte(&paths[0]);
+    let reader = open(dir.path());
+    assert_eq!(known(&reader, &["a", "b"]), ["b"]);
+    add(&reader, &["a", "d"]);
+    assert_eq!(known(&reader, &["a", "b"]), ["a", "b"]);
+}
+
+#[test]
+fn damaged_parts_take_no_room_from_whole_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = store_of(dir.path(), &["a", "b"]);
+    let modified = fs::metadata(&paths[1]).unwrap().modified().unwrap();
+    flip_a_byte(&paths[1]);
+    std::fs::File::options().write(true).open(&paths[1]).unwrap().set_modified(modified).unwrap();
+    let limits = Limits { max_bytes: Some(fs::metadata(&paths[0]).unwrap().len()), older_than: None };
+    let done = gc(dir.path(), limits).unwrap();
+    assert_eq!((done.damaged, done.over_size, done.parts_left), (1, 0, 1));
+}
+
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    store_of(dir.path(), &["a"]);
+    fs::write(dir.path().join(MARKER), "{\"store\": 99}").unwrap();
+    assert!(matches!(Store::open(dir.path(), &encoder("fp32/test")), Err(Error::StoreFormat { .. })));
+    assert!(matches!(list(dir.path()), Err(Error::StoreFormat { .. })));
+}
