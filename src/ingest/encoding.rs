@@ -1,7 +1,8 @@
 //! Which encoding a text is in, and the same text as UTF-8.
 //!
-//! A byte order mark settles it, then `--encoding`, then the bytes of the first MiB, so that every reading of a file
-//! comes to the same answer. What is UTF-8 but for some broken bytes is UTF-8, and loses the records with these bytes to
+//! A byte order mark settles it, then `--encoding`, then the bytes of the first MiB; where these look like another
+//! encoding than UTF-8, the whole of a longer file has to agree, as one odd byte at the start would otherwise garble all
+//! that follows. Only the content decides, so every reading of a file comes to the same answer. What is UTF-8 but for some broken bytes is UTF-8, and loses the records with these bytes to
 //! the rejects; another encoding is taken only where the broken bytes are plausible letters and signs in it. What has no
 //! meaning in the encoding becomes a byte that UTF-8 lacks, so that its record is rejected instead of changed.
 
@@ -24,6 +25,10 @@ const BROKEN: u8 = 0xff;
 const STEP_BYTES: usize = 16 << 10;
 /// UTF-16 without a mark shows in fewer bytes than this.
 const WIDE_BYTES: usize = 4 << 10;
+/// Into how many pieces a text is cut to tell its encoding in spite of broken bytes.
+const MAX_PIECES: usize = 32;
+/// Bytes beyond ASCII that tell an encoding in most cases.
+const PIECE_BYTES: usize = 32;
 
 /// The encoding of the inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -71,18 +76,56 @@ impl TryFrom<String> for Encoding {
     }
 }
 
+/// What the start of a text says about its encoding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Verdict {
+    pub encoding: &'static encoding_rs::Encoding,
+    /// The length of the byte order mark.
+    pub mark: usize,
+    /// Whether the rest of the text may still show that it is UTF-8 after all.
+    pub is_open: bool,
+}
+
 impl Encoding {
-    /// The encoding of a file that begins with `head`, and the length of its byte order mark.
-    pub(super) fn of(self, head: &[u8], complete: bool) -> io::Result<(&'static encoding_rs::Encoding, usize)> {
+    /// The encoding of a file that begins with `head`.
+    pub(super) fn of(self, head: &[u8], complete: bool) -> io::Result<Verdict> {
         if head.starts_with(&[0xff, 0xfe, 0, 0]) || head.starts_with(&[0, 0, 0xfe, 0xff]) {
             let what = "it is UTF-32, which is not read; `iconv -f UTF-32 -t UTF-8` turns it into UTF-8";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
+        let settled = |encoding, mark| Verdict { encoding, mark, is_open: false };
         Ok(match (encoding_rs::Encoding::for_bom(head), self) {
-            (Some(marked), _) => marked,
-            (None, Self::Given(encoding)) => (encoding, 0),
-            (None, Self::Auto) => (guess(head, complete), 0),
+            (Some((encoding, mark)), _) => settled(encoding, mark),
+            (None, Self::Given(encoding)) => settled(encoding, 0),
+            (None, Self::Auto) => match wide(head) {
+                Some(wide) => settled(wide, 0),
+                None => {
+                    let encoding = guess(head, complete);
+                    Verdict { encoding, mark: 0, is_open: !complete && encoding != UTF_8 }
+                }
+            },
         })
+    }
+}
+
+/// The encoding of a whole text whose start looks like `guessed`.
+pub(super) fn judge(
+    mut whole: Stream,
+    guessed: &'static encoding_rs::Encoding,
+) -> io::Result<&'static encoding_rs::Encoding> {
+    let mut found = Sequences { valid: 0, broken: 0, cut: 0 };
+    let mut bytes = Vec::new();
+    loop {
+        let more = whole.fill_buf()?;
+        let (count, ended) = (more.len(), more.is_empty());
+        bytes.extend_from_slice(more);
+        whole.consume(count);
+        let rest = if ended { 0 } else { begun(&bytes) };
+        found.add(sequences(&bytes[..bytes.len() - rest], true));
+        bytes.drain(..bytes.len() - rest);
+        if ended {
+            return Ok(if found.are_of_utf8(guessed) { UTF_8 } else { guessed });
+        }
     }
 }
 
@@ -140,25 +183,68 @@ impl Read for Transcoded {
 }
 
 fn guess(head: &[u8], complete: bool) -> &'static encoding_rs::Encoding {
-    if let Some(wide) = wide(head) {
-        return wide;
-    }
     let found = sequences(head, complete);
     if found.broken == 0 {
         return UTF_8;
     }
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    detector.feed(head, complete);
-    let guessed = detector.guess(None, Utf8Detection::Deny);
-    // A text in a single-byte encoding hardly ever makes UTF-8 by chance, not even half a sequence; one in an encoding of
-    // East Asia or in Thai does, up to half as often as not.
-    let is_utf8 = match guessed.is_single_byte() && guessed != WINDOWS_874 {
-        true => (found.valid + found.cut) * 10 > found.broken,
-        false => found.valid > found.broken,
-    };
+    let guessed = detect(head, complete);
     let candidates = [guessed, WINDOWS_1252];
+    let is_utf8 = found.are_of_utf8(guessed);
     let plausible = candidates.into_iter().filter(|_| !is_utf8).find(|encoding| is_plausible(head, encoding));
     plausible.unwrap_or(UTF_8)
+}
+
+/// The likeliest encoding besides UTF-8. The detector drops an encoding at its first malformed sequence, so one broken
+/// byte would rule out the right one: what most of the text is by itself wins over what no byte of all of it forbids.
+fn detect(head: &[u8], complete: bool) -> &'static encoding_rs::Encoding {
+    let of = |bytes: &[u8], last: bool| {
+        let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+        detector.feed(bytes, last);
+        detector.guess(None, Utf8Detection::Deny)
+    };
+    let whole = of(head, complete);
+    let pieces = pieces(head);
+    let mut votes: Vec<(&'static encoding_rs::Encoding, usize)> = Vec::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        let (encoding, weight) = (of(piece, complete || at + 1 < pieces.len()), n_beyond(piece));
+        match votes.iter_mut().find(|(known, _)| *known == encoding) {
+            Some((_, sum)) => *sum += weight,
+            None => votes.push((encoding, weight)),
+        }
+    }
+    let most =
+        votes.into_iter().find(|(_, weight)| weight * 2 > n_beyond(head)).map_or(whole, |(encoding, _)| encoding);
+    // Where the detector had the choice, it knew more from the whole.
+    if is_malformed(head, most) { most } else { whole }
+}
+
+/// The head cut at line ends into pieces with about as many bytes beyond ASCII each, and enough of them to judge by.
+fn pieces(head: &[u8]) -> Vec<&[u8]> {
+    let enough = (n_beyond(head) / MAX_PIECES).max(PIECE_BYTES);
+    let (mut pieces, mut start, mut end, mut beyond) = (Vec::new(), 0, 0, 0);
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        end += line.len();
+        beyond += n_beyond(line);
+        if beyond >= enough {
+            pieces.push(&head[start..end]);
+            (start, beyond) = (end, 0);
+        }
+    }
+    if beyond > 0 {
+        pieces.push(&head[start..]);
+    }
+    pieces
+}
+
+fn n_beyond(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| !byte.is_ascii()).count()
+}
+
+/// Whether some sequence has no meaning in `encoding`.
+fn is_malformed(head: &[u8], encoding: &'static encoding_rs::Encoding) -> bool {
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let mut text = String::with_capacity(decoder.max_utf8_buffer_length(head.len()).unwrap_or(head.len()));
+    decoder.decode_to_string(head, &mut text, false).2
 }
 
 /// UTF-16 without a mark: in Western text every other byte is zero.
@@ -184,6 +270,33 @@ struct Sequences {
     broken: usize,
     /// Of these, sequences that began as a character does.
     cut: usize,
+}
+
+impl Sequences {
+    fn add(&mut self, other: Self) {
+        self.valid += other.valid;
+        self.broken += other.broken;
+        self.cut += other.cut;
+    }
+
+    /// Whether a text with these is UTF-8 with broken bytes rather than in `other`. A text in a single-byte encoding
+    /// hardly ever makes UTF-8 by chance, not even half a sequence; one in an encoding of East Asia or in Thai does, up to
+    /// half as often as not.
+    fn are_of_utf8(self, other: &'static encoding_rs::Encoding) -> bool {
+        match other.is_single_byte() && other != WINDOWS_874 {
+            true => (self.valid + self.cut) * 10 > self.broken,
+            false => self.valid > self.broken,
+        }
+    }
+}
+
+/// How many bytes at the end begin a character that what follows may complete.
+fn begun(bytes: &[u8]) -> usize {
+    let is_begun = |count: &usize| {
+        let end = &bytes[bytes.len() - count..];
+        std::str::from_utf8(end).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    };
+    (1..=bytes.len().min(3)).find(is_begun).unwrap_or(0)
 }
 
 fn sequences(head: &[u8], complete: bool) -> Sequences {
@@ -234,6 +347,9 @@ fn is_in_place(before: char, character: char, after: char) -> bool {
         | '¼' | '½' | '¾' | '¿' | '×' | '÷' | '™' => true,
         // Thai marks of tone.
         '\u{e47}'..='\u{e4e}' => before.is_alphabetic() || before > '\u{e00}',
+        // Quotes that open, and dots in a word: these bytes are letters in the code pages of DOS.
+        '\u{201a}' | '\u{201e}' | '\u{2021}' if before.is_alphabetic() => false,
+        '\u{2026}' if before.is_alphabetic() && after.is_alphabetic() => false,
         '\u{2010}'..='\u{203a}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}' => true,
         letter if letter.is_alphabetic() => {
             let within = before.is_alphabetic() || after.is_alphabetic();
