@@ -11,7 +11,9 @@ use std::io::{self, BufRead, Read};
 use std::str::FromStr;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{CoderResult, Decoder, DecoderResult, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_874, WINDOWS_1252};
+use encoding_rs::{
+    CoderResult, Decoder, DecoderResult, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_874, WINDOWS_1252,
+};
 use serde::{Deserialize, Serialize};
 
 use super::open::Stream;
@@ -97,8 +99,13 @@ impl Encoding {
         Ok(match (encoding_rs::Encoding::for_bom(head), self) {
             (Some((encoding, mark)), _) => settled(encoding, mark),
             (None, Self::Given(encoding)) => settled(encoding, 0),
-            (None, Self::Auto) => match wide(head) {
-                Some(wide) => settled(wide, 0),
+            (None, Self::Auto) if is_utf32(head) => {
+                let what = "it looks like UTF-32, which is not read; `iconv -f UTF-32LE -t UTF-8` (or UTF-32BE) turns it \
+                            into UTF-8; where it is something else, say so with --encoding";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            (None, Self::Auto) => match wide(head).or_else(|| switched(head)) {
+                Some(encoding) => settled(encoding, 0),
                 None => {
                     let encoding = guess(head, complete);
                     Verdict { encoding, mark: 0, is_open: !complete && encoding != UTF_8 }
@@ -247,18 +254,86 @@ fn is_malformed(head: &[u8], encoding: &'static encoding_rs::Encoding) -> bool {
     decoder.decode_to_string(head, &mut text, false).2
 }
 
-/// UTF-16 without a mark: in Western text every other byte is zero.
+/// UTF-16 without a mark: in Western text every other byte is zero; other text is told by [`is_in_order`].
 fn wide(head: &[u8]) -> Option<&'static encoding_rs::Encoding> {
-    let (pairs, _) = head[..head.len().min(WIDE_BYTES)].as_chunks::<2>();
+    let head = &head[..head.len().min(WIDE_BYTES)];
+    let (pairs, _) = head.as_chunks::<2>();
     let zeros = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();
     let (first, second) = (zeros(0), zeros(1));
     let (many, few) = (pairs.len() * 7 / 10, pairs.len() / 10);
     match pairs.len() {
-        0..4 => None,
-        _ if second > many && first <= few => Some(UTF_16LE),
-        _ if first > many && second <= few => Some(UTF_16BE),
+        0..4 => return None,
+        _ if second > many && first <= few => return Some(UTF_16LE),
+        _ if first > many && second <= few => return Some(UTF_16BE),
+        _ => {}
+    }
+    // The halves of the characters of other scripts make control characters, which a text in bytes has none of.
+    if head.iter().filter(|byte| is_control(**byte)).count() * 100 < head.len() {
+        return None;
+    }
+    let is_utf8 = sequences(head, false).broken == 0;
+    match (is_in_order(pairs, 1, is_utf8), is_in_order(pairs, 0, is_utf8)) {
+        (true, false) => Some(UTF_16LE),
+        (false, true) => Some(UTF_16BE),
         _ => None,
     }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | b'\x1b')
+}
+
+/// Whether the pairs are UTF-16 with the high byte `at` this place: nearly all characters occur in texts, some are spaces
+/// or ends of lines, and there are fewer kinds of high bytes than of low ones. Almost any two bytes of ASCII make some
+/// ideograph, so what is UTF-8 too must have next to all its characters in one script and Latin.
+fn is_in_order(pairs: &[[u8; 2]], at: usize, is_utf8: bool) -> bool {
+    let mut kinds = [[0_usize; 256]; 2];
+    for pair in pairs {
+        kinds[0][usize::from(pair[at])] += 1;
+        kinds[1][usize::from(pair[1 - at])] += 1;
+    }
+    let [high, low] = kinds.map(|counts| counts.iter().filter(|count| **count > 0).count());
+    let mut counts = kinds[0];
+    counts.sort_unstable();
+    let in_script = counts[254] + counts[255];
+    let units = pairs.iter().map(|pair| u16::from_be_bytes([pair[at], pair[1 - at]]));
+    let (mut usual, mut plain, mut all) = (0, 0, 0);
+    for character in char::decode_utf16(units) {
+        all += 1;
+        let character = character.unwrap_or('\0');
+        usual += usize::from(is_usual(character));
+        plain += usize::from(matches!(character, '\n' | ' '..='~' | '\u{3000}'..='\u{3002}' | '\u{ff0c}'));
+    }
+    let is_text = usual * 50 >= all * 49 && plain * 100 >= all;
+    is_text && high * 10 < low * 9 && (!is_utf8 || in_script * 20 >= pairs.len() * 17)
+}
+
+fn is_usual(character: char) -> bool {
+    let is_sign = matches!(character,
+        '\t' | '\n' | '\r' | ' '..='~' | '\u{a0}'..='\u{ff}' | '\u{300}'..='\u{36f}' | '\u{590}'..='\u{e7f}'
+        | '\u{200b}'..='\u{203a}' | '\u{20a0}'..='\u{20bf}' | '\u{2190}'..='\u{27bf}' | '\u{3000}'..='\u{303f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{ff00}'..='\u{ffef}' | '\u{1f000}'..='\u{1faff}');
+    is_sign || character.is_alphabetic()
+}
+
+/// UTF-32 without a mark: nearly all its words are characters, which the bytes of nothing else are.
+fn is_utf32(head: &[u8]) -> bool {
+    let (words, _) = head[..head.len().min(WIDE_BYTES)].as_chunks::<4>();
+    let are_characters = |of: fn([u8; 4]) -> u32| {
+        let is_character = |word: &&[u8; 4]| of(**word) > 0 && char::from_u32(of(**word)).is_some();
+        words.iter().filter(is_character).count() * 20 >= words.len() * 19
+    };
+    words.len() >= 2 && (are_characters(u32::from_le_bytes) || are_characters(u32::from_be_bytes))
+}
+
+/// ISO-2022-JP, whose bytes are all ASCII: it switches to kanji and back with escapes that nothing else has.
+fn switched(head: &[u8]) -> Option<&'static encoding_rs::Encoding> {
+    let escape = |from: usize, kinds: [&[u8]; 2]| {
+        let mut escapes = head[from..].windows(3);
+        escapes.position(|bytes| kinds.contains(&bytes)).map(|at| from + at)
+    };
+    let kanji = escape(0, [b"\x1b$B", b"\x1b$@"])?;
+    escape(kanji, [b"\x1b(B", b"\x1b(J"]).map(|_| ISO_2022_JP)
 }
 
 /// What stands beyond ASCII.
@@ -327,7 +402,8 @@ fn is_plausible(head: &[u8], encoding: &'static encoding_rs::Encoding) -> bool {
     let mut before = ' ';
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
-        if !character.is_ascii() {
+        // No text in bytes has control characters, so they speak against it too.
+        if !character.is_ascii() || is_control(character as u8) {
             beyond += 1;
             in_place += usize::from(is_in_place(before, character, characters.peek().copied().unwrap_or(' ')));
         }

@@ -142,3 +142,48 @@ fn letters_of_dos_are_not_signs() {
     assert_eq!(guessed(b"caf\x82 au lait\n"), "UTF-8");
     assert_eq!(guessed(b"fa\x87ade, d\x82j\x85 vu\n"), "UTF-8");
 }
+
+#[test]
+fn utf16_of_any_script_is_told_without_its_mark() {
+    let bytes = |big: bool, text: &str| -> Vec<u8> {
+        text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+    };
+    for text in [
+        "Очень хороший фильм, мне понравилось. Смотреть всем!",
+        "とても良い映画でした。また見たいです。",
+        "这部电影非常好看，演员的表演也很出色。我会再看一遍。",
+        "이 영화는 정말 재미있었습니다. 다시 보고 싶어요.",
+        "הסרט היה מצוין, אראה אותו שוב",
+        "ภาพยนตร์เรื่องนี้ดีมาก นักแสดงเล่นได้ดีเยี่ยม",
+    ] {
+        let csv = format!("text,label\n{}", format!("{text},pos\n").repeat(200));
+        for text in [text, csv.as_str()] {
+            assert_eq!(guessed(&bytes(false, text)), "UTF-16LE", "{text}");
+            assert_eq!(guessed(&bytes(true, text)), "UTF-16BE", "{text}");
+        }
+    }
+}
+
+#[test]
+fn stray_control_characters_do_not_make_a_text_wide() {
+    for text in [b"text,label\n\0\0,pos\nfine,neg\n".as_slice(), b"a\x01 b\x02 c\n", b"\0a\0b and more of it", &[0; 64]]
+    {
+        assert_eq!(guessed(text), "UTF-8", "{}", text.escape_ascii());
+    }
+    let sjis = encoded("shift_jis", "この映画はとても面白かったです。\0また見たい。\n").repeat(20);
+    assert!(!guessed(&sjis).starts_with("UTF-16"), "{}", guessed(&sjis));
+}
+
+#[test]
+fn utf32_without_its_mark_is_refused_and_iso_2022_jp_is_read() {
+    for text in ["a good film indeed", "とても良い映画でした。", "Очень хороший фильм"] {
+        let little: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let big: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+        for bytes in [little, big] {
+            let error = Encoding::Auto.of(&bytes, true).unwrap_err().to_string();
+            assert!(error.contains("iconv") && error.contains("--encoding"), "{error}");
+        }
+    }
+    assert_eq!(guessed(&encoded("iso-2022-jp", "text\nとても良い映画でした。\n")), "ISO-2022-JP");
+    assert_eq!(guessed(b"\x1b[1mbold\x1b(B\x1b[m and $B"), "UTF-8");
+}
