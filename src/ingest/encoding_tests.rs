@@ -12,7 +12,7 @@ fn encoded(label: &str, text: &str) -> Vec<u8> {
 }
 
 fn guessed(bytes: &[u8]) -> &'static str {
-    guess(bytes, true).name()
+    Encoding::Auto.of(bytes, true).unwrap().encoding.name()
 }
 
 #[test]
@@ -67,7 +67,8 @@ fn utf16_is_told_with_and_without_its_mark() {
     };
     assert_eq!(guessed(&bytes(false, "text,label\nfine,pos\n")), "UTF-16LE");
     assert_eq!(guessed(&bytes(true, "text,label\nfine,pos\n")), "UTF-16BE");
-    assert_eq!(Encoding::Auto.of(&bytes(true, "\u{feff}größe"), true).unwrap(), (UTF_16BE, 2));
+    let marked = Encoding::Auto.of(&bytes(true, "\u{feff}größe"), true).unwrap();
+    assert_eq!(marked, Verdict { encoding: UTF_16BE, mark: 2, is_open: false });
     let utf32: Vec<u8> = "\u{feff}text".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
     assert!(Encoding::Auto.of(&utf32, true).unwrap_err().to_string().contains("UTF-32"));
 }
@@ -76,8 +77,8 @@ fn utf16_is_told_with_and_without_its_mark() {
 fn a_mark_wins_over_what_was_asked_and_that_over_the_guess() {
     let asked: Encoding = "latin1".parse().unwrap();
     assert_eq!(asked.to_string(), "windows-1252");
-    assert_eq!(asked.of("\u{feff}é".as_bytes(), true).unwrap(), (UTF_8, 3));
-    assert_eq!(asked.of("é".as_bytes(), true).unwrap().0.name(), "windows-1252");
+    assert_eq!(asked.of("\u{feff}é".as_bytes(), true).unwrap(), Verdict { encoding: UTF_8, mark: 3, is_open: false });
+    assert_eq!(asked.of("é".as_bytes(), false).unwrap().encoding.name(), "windows-1252");
     assert_eq!(String::from(asked).parse::<Encoding>().unwrap(), asked);
     let error = "klingon".parse::<Encoding>().unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("windows-1252"), "{error}");
@@ -103,4 +104,86 @@ fn what_has_no_meaning_in_an_encoding_stays_broken() {
     Transcoded::new(Box::new(Cursor::new(raw)), UTF_16LE).read_to_end(&mut read).unwrap();
     assert_eq!(&read[..3], [BROKEN, b'A', BROKEN]);
     assert!(read[3..].iter().all(|byte| *byte == BROKEN) && read.len() > 3, "{read:?}");
+}
+
+#[test]
+fn one_broken_line_does_not_rule_out_the_right_encoding() {
+    for (label, text) in [
+        ("shift_jis", "とても良い映画でした。家族みんなで楽しめました"),
+        ("euc-jp", "この映画はとても面白かったです。家族みんなで楽しめました"),
+        ("gbk", "这部电影非常好看，演员演技出色"),
+        ("big5", "這部電影非常好看，演員演技出色"),
+        ("euc-kr", "정말 재미있는 영화였습니다"),
+        ("windows-1251", "Очень хороший фильм"),
+    ] {
+        for (broken, lines) in [(b"ab\x83,neg\n".as_slice(), 20), (b"ab\x83,neg\n", 2000), (b"ab\xff,neg\n", 2000)] {
+            let csv = format!("text,label\n{}", format!("{text},pos\n").repeat(lines));
+            let bytes = [encoded(label, &csv), broken.to_vec()].concat();
+            assert_eq!(guessed(&bytes).to_lowercase(), label, "{lines} {}", broken.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn the_whole_of_a_long_text_has_to_agree_with_its_start() {
+    let utf8 = [b"caf\xe9,pos\n".as_slice(), "déjà vu 👍,neg\n".repeat(50).as_bytes()].concat();
+    let latin = encoded("windows-1252", &"déjà vu,neg\n".repeat(50));
+    for chunk in [1, 2, 3, 5, 4096] {
+        let whole = |bytes: &[u8]| Box::new(BufReader::with_capacity(chunk, Cursor::new(bytes.to_vec())));
+        assert_eq!(judge(whole(&utf8), WINDOWS_1252).unwrap(), UTF_8, "{chunk}");
+        assert_eq!(judge(whole(&latin), WINDOWS_1252).unwrap(), WINDOWS_1252, "{chunk}");
+    }
+    assert!(Encoding::Auto.of(b"caf\xe9,pos\n", false).unwrap().is_open);
+    assert!(!Encoding::Auto.of(b"caf\xe9,pos\n", true).unwrap().is_open);
+}
+
+#[test]
+fn letters_of_dos_are_not_signs() {
+    assert_eq!(guessed(b"caf\x82 au lait\n"), "UTF-8");
+    assert_eq!(guessed(b"fa\x87ade, d\x82j\x85 vu\n"), "UTF-8");
+}
+
+#[test]
+fn utf16_of_any_script_is_told_without_its_mark() {
+    let bytes = |big: bool, text: &str| -> Vec<u8> {
+        text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+    };
+    for text in [
+        "Очень хороший фильм, мне понравилось. Смотреть всем!",
+        "とても良い映画でした。また見たいです。",
+        "这部电影非常好看，演员的表演也很出色。我会再看一遍。",
+        "이 영화는 정말 재미있었습니다. 다시 보고 싶어요.",
+        "הסרט היה מצוין, אראה אותו שוב",
+        "ภาพยนตร์เรื่องนี้ดีมาก นักแสดงเล่นได้ดีเยี่ยม",
+    ] {
+        let csv = format!("text,label\n{}", format!("{text},pos\n").repeat(200));
+        for text in [text, csv.as_str()] {
+            assert_eq!(guessed(&bytes(false, text)), "UTF-16LE", "{text}");
+            assert_eq!(guessed(&bytes(true, text)), "UTF-16BE", "{text}");
+        }
+    }
+}
+
+#[test]
+fn stray_control_characters_do_not_make_a_text_wide() {
+    for text in [b"text,label\n\0\0,pos\nfine,neg\n".as_slice(), b"a\x01 b\x02 c\n", b"\0a\0b and more of it", &[0; 64]]
+    {
+        assert_eq!(guessed(text), "UTF-8", "{}", text.escape_ascii());
+    }
+    let sjis = encoded("shift_jis", "この映画はとても面白かったです。\0また見たい。\n").repeat(20);
+    assert!(!guessed(&sjis).starts_with("UTF-16"), "{}", guessed(&sjis));
+}
+
+#[test]
+fn utf32_without_its_mark_is_refused_and_iso_2022_jp_is_read() {
+    for text in ["a good film indeed", "とても良い映画でした。", "Очень хороший фильм"] {
+        let little: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let big: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+        for bytes in [little, big] {
+            let error = Encoding::Auto.of(&bytes, true).unwrap_err().to_string();
+            assert!(error.contains("iconv") && error.contains("--encoding"), "{error}");
+        }
+    }
+    assert_eq!(guessed(&encoded("iso-2022-jp", "text\nとても良い映画でした。\n")), "ISO-2022-JP");
+    assert_eq!(guessed(b"\x1b[1mbold\x1b(B\x1b[m and $B"), "UTF-8");
 }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::archive::{Member, Place};
-use super::encoding::{DETECT_BYTES, Encoding, Transcoded};
+use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
 use super::tape::Tape;
 use super::{Error, Result, Source, compress};
 
@@ -68,7 +68,13 @@ impl Opener {
                 (member.digest(&archive), self.member(source, member)?)
             }
         };
-        let decoded = decoded(raw, self.chunk, self.encoding).map_err(|error| failed(source, error))?;
+        let head = Unpacked::of(raw, self.chunk, self.encoding).map_err(|error| failed(source, error))?;
+        // What was settled when the layout was looked at needs no second reading of the whole.
+        let encoding = match &source.layout {
+            Some(layout) if head.verdict.is_open => layout.encoding,
+            _ => head.settled(source)?,
+        };
+        let decoded = head.decoded(encoding);
         Ok(Opened { digest, stream: decoded.stream, start: decoded.mark, encoding: decoded.encoding })
     }
 
@@ -106,21 +112,43 @@ impl Opener {
     }
 }
 
-/// The first bytes of a source.
+/// The first bytes of a source, read in the encoding that they alone look like; that does for looking at its syntax.
 pub(super) fn sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
-    let raw: Stream = match (&source.head, &source.member) {
-        (Some(head), _) if head.serves(bytes) => Box::new(Cursor::new(head.bytes.clone())),
-        (_, None) => Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&source.path)?)),
-        (_, Some(member)) => Opener::new(CHUNK_BYTES, encoding).member(source, member)?,
+    let head = unpacked(source, bytes, encoding)?;
+    let guessed = head.verdict.encoding;
+    taken(source, bytes, head.decoded(guessed))
+}
+
+/// The first bytes of a source in the encoding that it will be read in.
+pub(super) fn settled_sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
+    let head = unpacked(source, bytes, encoding)?;
+    let settled = head.settled(source)?;
+    taken(source, bytes, head.decoded(settled))
+}
+
+fn unpacked(source: &Source, bytes: u64, encoding: Encoding) -> Result<Unpacked> {
+    let raw = match &source.head {
+        Some(head) if head.serves(bytes) => Box::new(Cursor::new(head.bytes.clone())),
+        _ => raw(source)?,
     };
-    let read = |error| failed(source, error);
-    let decoded = decoded(raw, CHUNK_BYTES, encoding).map_err(read)?;
+    Unpacked::of(raw, CHUNK_BYTES, encoding).map_err(|error| failed(source, error))
+}
+
+fn taken(source: &Source, bytes: u64, decoded: Decoded) -> Result<Sample> {
     let mut head = Vec::new();
-    decoded.stream.take(bytes + 1).read_to_end(&mut head).map_err(read)?;
+    decoded.stream.take(bytes + 1).read_to_end(&mut head).map_err(|error| failed(source, error))?;
     let whole = source.head.as_ref().is_none_or(|head| head.complete || !head.serves(bytes));
     let complete = head.len() as u64 <= bytes && whole;
     head.truncate(bytes as usize);
     Ok(Sample { bytes: head, complete, encoding: decoded.encoding })
+}
+
+/// A source as it lies on disk or in its archive.
+fn raw(source: &Source) -> Result<Stream> {
+    match &source.member {
+        None => Ok(Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&source.path)?))),
+        Some(member) => Opener::new(CHUNK_BYTES, Encoding::Auto).member(source, member),
+    }
 }
 
 /// BLAKE3 of a file's raw bytes, 64 hexadecimal digits.
@@ -148,23 +176,47 @@ struct Decoded {
     encoding: &'static encoding_rs::Encoding,
 }
 
-fn decoded(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Decoded> {
-    let mut plain = compress::unpack(raw, chunk)?;
-    let mut head = Vec::new();
-    (&mut plain).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
-    let complete = head.len() < DETECT_BYTES;
-    let (encoding, mark) = encoding.of(&head, complete)?;
-    // A small file needs a small buffer, and there may be many of them.
-    let chunk = if complete { chunk.min(head.len() + 1) } else { chunk };
-    let mut whole = Cursor::new(head);
-    whole.set_position(mark as u64);
-    let whole = Box::new(BufReader::with_capacity(chunk, whole.chain(plain)));
-    let stream: Stream = if encoding == encoding_rs::UTF_8 {
-        whole
-    } else {
-        Box::new(BufReader::with_capacity(chunk, Transcoded::new(whole, encoding)))
-    };
-    Ok(Decoded { mark: mark as u64, stream, encoding })
+/// A stream without its compression, and what its start says about its encoding.
+struct Unpacked {
+    head: Vec<u8>,
+    rest: Stream,
+    chunk: usize,
+    verdict: Verdict,
+}
+
+impl Unpacked {
+    fn of(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Self> {
+        let mut rest = compress::unpack(raw, chunk)?;
+        let mut head = Vec::new();
+        (&mut rest).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
+        let complete = head.len() < DETECT_BYTES;
+        let verdict = encoding.of(&head, complete)?;
+        // A small file needs a small buffer, and there may be many of them.
+        let chunk = if complete { chunk.min(head.len() + 1) } else { chunk };
+        Ok(Self { head, rest, chunk, verdict })
+    }
+
+    /// The encoding of the source that this is the start of; where that is open, the source is read once more.
+    fn settled(&self, source: &Source) -> Result<&'static encoding_rs::Encoding> {
+        if !self.verdict.is_open {
+            return Ok(self.verdict.encoding);
+        }
+        let judge = |raw| encoding::judge(compress::unpack(raw, CHUNK_BYTES)?, self.verdict.encoding);
+        judge(raw(source)?).map_err(|error| failed(source, error))
+    }
+
+    fn decoded(self, encoding: &'static encoding_rs::Encoding) -> Decoded {
+        let mark = self.verdict.mark as u64;
+        let mut whole = Cursor::new(self.head);
+        whole.set_position(mark);
+        let whole = Box::new(BufReader::with_capacity(self.chunk, whole.chain(self.rest)));
+        let stream: Stream = if encoding == encoding_rs::UTF_8 {
+            whole
+        } else {
+            Box::new(BufReader::with_capacity(self.chunk, Transcoded::new(whole, encoding)))
+        };
+        Decoded { mark, stream, encoding }
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +225,9 @@ mod tests {
 
     fn decode(raw: Vec<u8>, chunk: usize) -> (u64, Vec<u8>) {
         let raw = Box::new(BufReader::with_capacity(chunk, Cursor::new(raw)));
-        let Decoded { mark, mut stream, .. } = decoded(raw, chunk, Encoding::Auto).unwrap();
+        let head = Unpacked::of(raw, chunk, Encoding::Auto).unwrap();
+        let guessed = head.verdict.encoding;
+        let Decoded { mark, mut stream, .. } = head.decoded(guessed);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         (mark, bytes)

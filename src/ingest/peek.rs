@@ -45,11 +45,11 @@ pub(super) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option
 }
 
 fn json(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let mut sample = open::sample(source, SAMPLE_BYTES, options.encoding)?;
+    let mut sample = open::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
     let mut names = json_names(source, &sample)?;
     if names.is_empty() && !sample.complete {
         // One object may be as large as a record may be.
-        sample = open::sample(source, MAX_RECORD_BYTES as u64, options.encoding)?;
+        sample = open::settled_sample(source, MAX_RECORD_BYTES as u64, options.encoding)?;
         names = json_names(source, &sample)?;
     }
     let array = is_array(&sample.bytes);
@@ -92,7 +92,8 @@ fn json_names(source: &Source, sample: &open::Sample) -> Result<Vec<String>> {
 }
 
 fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let open::Sample { bytes: head, complete, encoding } = open::sample(source, SAMPLE_BYTES, options.encoding)?;
+    let open::Sample { bytes: head, complete, encoding } =
+        open::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
     let sample = Sample { head, complete, name: &source.name };
     let dialect = if source.format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
     let records = sample.records(dialect, SAMPLE_RECORDS)?;

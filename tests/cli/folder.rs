@@ -184,6 +184,55 @@ fn broken_bytes_in_utf8_cost_their_rows_alone() {
 }
 
 #[test]
+fn one_odd_byte_at_the_start_garbles_nothing_far_behind_it() {
+    let place = Place::new();
+    let plain = "a plain ascii review that is nice,pos\n".repeat(30_000);
+    let utf8 = [b"text,label\ncaf\xe9 here,pos\n", plain.as_bytes(), "déjà vu,neg\n".repeat(50).as_bytes()].concat();
+    let latin = encoding_rs::WINDOWS_1252.encode(&format!("text,label\ncafé,pos\n{plain}déjà vu,neg\n")).0.into_owned();
+    let lines: Vec<u8> = utf8.split_inclusive(|byte| *byte == b'\n').skip(1).flatten().copied().collect();
+    for (file, bytes, n_rows) in [
+        ("in.csv", utf8.clone(), 30_050),
+        ("in.csv.gz", gz(&utf8), 30_050),
+        ("in.zip", zip(&[("in.csv", &utf8)]), 30_050),
+        ("in.tar.gz", gz(&tar(&[("in.csv", &utf8)])), 30_050),
+        ("lines.txt", lines, 30_050),
+        ("latin.csv", latin, 30_002),
+    ] {
+        place.write(file, bytes);
+        let out = format!("out-{file}");
+        let ran = place.run(&["ingest", file, "--out", &out]).ok();
+        assert_eq!(ran.stderr.contains("windows-1252"), file == "latin.csv", "{file}: {}", ran.stderr);
+        let all = texts(&read(&place, &format!("{out}/reviews")), "text");
+        assert!(all.last().unwrap().as_ref().unwrap().starts_with("déjà vu"), "{file}: {:?}", all.last());
+        assert_eq!(all.len(), n_rows, "{file}");
+    }
+}
+
+#[test]
+fn a_broken_byte_in_an_encoding_of_east_asia_costs_its_row_alone() {
+    let place = Place::new();
+    let csv = format!("text,label\n{}", "とても良い映画でした,pos\n".repeat(2000));
+    place.write("in.csv", [&encoding_rs::SHIFT_JIS.encode(&csv).0, b"ab\x83,neg\n".as_slice()].concat());
+    place.run(&["ingest", "in.csv", "--out", "out"]).ok().says(&["Shift_JIS"]);
+    assert_eq!(texts(&read(&place, "out/reviews"), "text"), some(&["とても良い映画でした"; 2000]));
+    assert_eq!(ordinals(&read(&place, "out/rejects")), [2000]);
+}
+
+#[test]
+fn encodings_whose_bytes_pass_for_utf8_are_told() {
+    let place = Place::new();
+    let csv = "text,label\nОчень хороший фильм,pos\nПлохо и скучно,neg\n";
+    place.write("u16.csv", csv.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    place.run(&["ingest", "u16.csv", "--out", "u16"]).ok().says(&["UTF-16LE"]);
+    assert_eq!(texts(&read(&place, "u16/reviews"), "text"), some(&["Очень хороший фильм", "Плохо и скучно"]));
+    place.write("u32.csv", csv.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect::<Vec<u8>>());
+    place.run(&["ingest", "u32.csv", "--out", "u32"]).fails(1, &["UTF-32", "iconv", "--encoding"]);
+    place.write("jis.csv", encoding_rs::ISO_2022_JP.encode("text\nとても良い映画\n").0);
+    place.run(&["ingest", "jis.csv", "--out", "jis"]).ok().says(&["ISO-2022-JP"]);
+    assert_eq!(texts(&read(&place, "jis/reviews"), "text"), some(&["とても良い映画"]));
+}
+
+#[test]
 fn a_json_array_is_read_element_by_element() {
     let place = Place::new();
     let array = "[\n {\"text\": \"first\", \"label\": 1},\n {\"text\": \"un\"closed\"},\n {\"text\": \"thi,]rd\"}, 7,\n {\"text\":";
