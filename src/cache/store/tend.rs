@@ -173,7 +173,7 @@ fn remove(path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Puts small parts together, each text once.
+/// Puts small parts together, each text of those once.
 ///
 /// New parts are sealed before the old ones go: a kill in between leaves texts twice, which harms nobody, and the next
 /// `compact` drops them.
