@@ -7,7 +7,6 @@
 //! columns is decoded as usual.
 
 use fs_err::os::unix::fs::FileExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -23,7 +22,7 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 
 use super::index::{Entry, Tokens};
-use super::{Error, Key, Result};
+use super::{Error, FileState, Key, Result};
 use crate::schema::Dataset;
 
 /// Rows that are decoded at a time.
@@ -41,23 +40,6 @@ pub(super) struct FeaturesPart {
     made_by: [Option<String>; 2],
     /// What the file was when its digest was right; `None` where it was not.
     whole: OnceLock<Option<FileState>>,
-}
-
-/// What says that a file is still the one that was hashed.
-#[derive(Debug, PartialEq, Eq)]
-struct FileState {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    times: [i64; 4],
-}
-
-impl FileState {
-    fn of(file: &fs::File) -> std::io::Result<FileState> {
-        let found = file.metadata()?;
-        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
-        Ok(FileState { device: found.dev(), inode: found.ino(), bytes: found.len(), times })
-    }
 }
 
 #[derive(Debug)]
@@ -122,7 +104,7 @@ impl FeaturesPart {
         let hash = || -> std::io::Result<Option<FileState>> {
             let file = fs::File::open(&self.path)?;
             // Before the hash: what changes during it shows.
-            let state = FileState::of(&file)?;
+            let state = FileState::from(&file.metadata()?);
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(file)?;
             Ok((hasher.finalize().to_hex()[..32] == self.digest).then_some(state))
@@ -133,7 +115,7 @@ impl FeaturesPart {
     /// The file, which must still be the one that was hashed: somebody may have put another in its place.
     fn reopen(&self) -> Result<fs::File> {
         let file = fs::File::open(&self.path)?;
-        let state = FileState::of(&file)?;
+        let state = FileState::from(&file.metadata()?);
         match self.is_whole() && self.whole.get().and_then(Option::as_ref) == Some(&state) {
             true => Ok(file),
             false => Err(Error::PartChanged { path: self.path.clone() }),

@@ -4,7 +4,6 @@
 //! arrives as record batches, through a bounded channel. Both ways the cuts depend on the input alone.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::kept::Keep;
 use super::{Error, ReadOptions, Result, columns, kept};
-use crate::cache::Manifest;
+use crate::cache::{FileState, Manifest};
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
 use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
 use crate::report::Input;
@@ -77,7 +76,7 @@ impl Inputs {
         let discovery = ingest::discover(&paths, &options)?;
         let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
         options.keep = kept.iter().map(|field| field.name().clone()).collect();
-        let states = discovery.sources.iter().map(FileState::of).collect::<Result<Vec<_>>>()?;
+        let states = discovery.sources.iter().map(state_of).collect::<Result<Vec<_>>>()?;
         let places = discovery.sources.iter().enumerate().map(|(place, source)| (source.name.clone(), place)).collect();
         let (given, digests, decoded) = (read.inputs.clone(), Arc::default(), Mutex::default());
         Ok(Inputs { given, origins, options, discovery, kept, states, places, digests, decoded })
@@ -93,10 +92,7 @@ impl Inputs {
         let mut hasher = blake3::Hasher::new();
         for (source, state) in self.discovery.sources.iter().zip(&self.states) {
             hasher.update(source.name.as_bytes()).update(&[0]);
-            hasher.update(&state.bytes.to_le_bytes()).update(&state.inode.to_le_bytes());
-            state.times.iter().for_each(|time| {
-                hasher.update(&time.to_le_bytes());
-            });
+            state.hash_into(&mut hasher);
         }
         let state = hasher.finalize().to_hex()[..16].to_owned();
         json!({ "files": self.discovery.sources.len(), "bytes": self.bytes(), "state": state })
@@ -114,7 +110,7 @@ impl Inputs {
 
     fn check_one(&self, place: usize) -> engine::Result<()> {
         let source = &self.discovery.sources[place];
-        match FileState::of(source) {
+        match state_of(source) {
             Ok(state) if state == self.states[place] => Ok(()),
             _ => Err(engine::Error::InputChanged { name: source.name.clone() }),
         }
@@ -302,21 +298,9 @@ impl Inputs {
     }
 }
 
-/// What says that a file is still the same without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FileState {
-    bytes: u64,
-    inode: u64,
-    /// Seconds and nanoseconds of the last change of the content, then of the file in any way: copies may keep the first.
-    times: [i64; 4],
-}
-
-impl FileState {
-    fn of(source: &Source) -> Result<FileState> {
-        let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
-        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
-        Ok(FileState { bytes: metadata.len(), inode: metadata.ino(), times })
-    }
+fn state_of(source: &Source) -> Result<FileState> {
+    let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
+    Ok(FileState::from(&metadata))
 }
 
 /// The output folder of `bertline ingest` stands for the reviews that it committed.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use hashbrown::HashSet;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
@@ -29,28 +30,28 @@ pub struct Verified {
 /// Where `dir` is neither; a damaged part is a finding and no error.
 pub fn verify(dir: &Path) -> Result<Verified> {
     let (mut locks, mut wrong) = (Vec::new(), Vec::new());
-    let parts = if is_store(dir) {
+    let parts: Vec<Sealed> = if is_store(dir) {
         let mut parts = Vec::new();
         for (folder, encoder) in folders(dir)? {
             let lock = lock_file(&folder)?;
             lock.file().lock_shared()?;
             locks.push(lock);
             let there = sealed(&folder)?;
-            wrong.extend(foreign(&there, &encoder));
+            wrong.extend(unusable(&there, &encoder));
             parts.extend(there);
         }
         parts
     } else {
         let manifest = Manifest::read(dir)?.ok_or_else(|| Error::NeitherStoreNorOutput { dir: dir.to_owned() })?;
-        let parts = manifest.every_part();
-        parts.map(|part| Sealed { path: dir.join(&part.path), digest: part.digest.clone() }).collect()
+        let named = manifest.every_part();
+        let parts: Vec<Sealed> =
+            named.map(|part| Sealed { path: dir.join(&part.path), digest: part.digest.clone() }).collect();
+        wrong = damaged(&parts);
+        parts
     };
     let bytes = parts.iter().filter_map(|part| Some(fs::metadata(&part.path).ok()?.len())).sum();
-    let mut damaged = damaged(&parts);
-    damaged.extend(wrong);
-    damaged.sort();
-    damaged.dedup();
-    Ok(Verified { parts: parts.len() as u64, bytes, damaged })
+    wrong.sort();
+    Ok(Verified { parts: parts.len() as u64, bytes, damaged: wrong })
 }
 
 /// The parts whose content does not have the digest that it had; hashed on all cores.
@@ -59,14 +60,21 @@ pub(super) fn damaged(parts: &[Sealed]) -> Vec<PathBuf> {
     parts.par_iter().filter(|part| !whole(part)).map(|part| part.path.clone()).collect()
 }
 
-/// Whole parts that another encoder made, as happens where two folders are put together by hand.
-pub(super) fn foreign(parts: &[Sealed], encoder: &StoreEncoder) -> Vec<PathBuf> {
+/// The parts that are damaged, and whole ones that another encoder made, as happens where two folders are put together by
+/// hand.
+pub(super) fn unusable(parts: &[Sealed], encoder: &StoreEncoder) -> HashSet<PathBuf> {
     let expected = [Some(encoder.encoder_id.clone()), Some(encoder.numerics.clone())];
-    let is_foreign = |part: &&Sealed| {
-        let whole = digest(&part.path).is_ok_and(|found| found == part.digest);
-        let file = fs::File::open(&part.path).map(fs::File::into_file).ok().filter(|_| whole);
+    let is_foreign = |part: &Sealed| {
+        let file = fs::File::open(&part.path).map(fs::File::into_file).ok();
         let metadata = file.and_then(|file| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).ok());
         metadata.is_some_and(|metadata| made_by(&metadata) != expected)
     };
-    parts.iter().filter(is_foreign).map(|part| part.path.clone()).collect()
+    let mut unusable: HashSet<PathBuf> = damaged(parts).into_iter().collect();
+    for part in parts {
+        // Footers of damaged files are not to be read.
+        if !unusable.contains(&part.path) && is_foreign(part) {
+            unusable.insert(part.path.clone());
+        }
+    }
+    unusable
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::super::part::sync_folder;
 use super::super::{Error, Key, Result};
-use super::damage::{damaged, foreign};
+use super::damage::{damaged, unusable};
 use super::{Sealed, StoreEncoder, Writer, folders, lock_exclusive, lock_file, sealed};
 
 /// Parts of so many bytes are left as they are, and small ones are put together up to it.
@@ -126,8 +126,7 @@ pub fn gc(dir: &Path, limits: Limits) -> Result<Collected> {
         }
         parts.extend(sealed(folder)?);
     }
-    let damaged = damaged(&parts);
-    let damaged: HashSet<PathBuf> = damaged.into_iter().collect();
+    let damaged: HashSet<PathBuf> = damaged(&parts).into_iter().collect();
     let mut aged = parts.into_iter().map(|part| Aged::of(part.path)).collect::<Result<Vec<_>>>()?;
     aged.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
     // The limits are for what is of use.
@@ -187,7 +186,7 @@ pub fn compact(dir: &Path) -> Result<Compacted> {
     for (folder, encoder) in &folders {
         let parts = sealed(folder)?;
         done.parts_before += parts.len() as u64;
-        let damaged: HashSet<PathBuf> = damaged(&parts).into_iter().chain(foreign(&parts, encoder)).collect();
+        let damaged = unusable(&parts, encoder);
         done.damaged += damaged.len() as u64;
         let whole = parts.into_iter().filter(|part| !damaged.contains(&part.path));
         let mut small = whole.map(|part| Aged::of(part.path)).collect::<Result<Vec<_>>>()?;
