@@ -4,7 +4,6 @@
 //! longer what was sealed is passed over, its texts are encoded again; a part of somebody's features is an error, as
 //! everywhere.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +17,7 @@ use super::index::{Entry, Index};
 use super::vectors::FeaturesPart;
 use super::{Error, Key, Manifest, Result, Store};
 use crate::schema::{self, Dataset};
+use crate::telemetry::catch_panic;
 
 /// Vectors that were found, in an order of their own.
 #[derive(Debug, Default, PartialEq)]
@@ -176,7 +176,7 @@ impl Reading {
         let known = self.entries.len();
         // Its bytes are not known to be right yet, and Parquet readers panic over some that are wrong.
         let open = || FeaturesPart::open(path, digest, self.next, &mut self.entries);
-        let opened = catch_unwind(AssertUnwindSafe(open));
+        let opened = catch_panic(open);
         let part = opened.unwrap_or_else(|_| Err(Error::PartChanged { path: path.to_owned() }))?;
         if let Some(expected) = made_by.filter(|expected| *expected != part.made_by()) {
             let text = |by: &[Option<String>; 2]| by.iter().flatten().cloned().collect::<Vec<_>>().join(", ");

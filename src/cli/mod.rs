@@ -33,6 +33,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs `bertline`.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::telemetry::print_only_uncaught_panics();
     crate::engine::handle_interrupts();
     let terminal = cli.terminal();
     exit(terminal, command(cli.command, terminal))

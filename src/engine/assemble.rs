@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float32Array,
-    RecordBatch, StringArray, StringBuilder, UInt32Builder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray,
+    Float32Array, RecordBatch, StringArray, StringBuilder, UInt32Builder,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -12,7 +12,7 @@ use datafusion_common::Result;
 
 use super::runtime::Head;
 use super::texts::{Counters, Distinct, Encoded};
-use super::{kept, scan};
+use super::{kept, salvage};
 use crate::ingest::RAW_PREFIX_BYTES;
 use crate::schema;
 
@@ -32,7 +32,7 @@ pub(super) fn embedding_rows(
     let (mut first, mut rejects) = (Vec::with_capacity(rows), RejectColumns::default());
     let mut tokens = TokenColumns::default();
     let texts = batch["text"].as_string::<i32>();
-    let broken = batch.column_by_name(scan::BROKEN).map(|broken| broken.as_binary::<i32>());
+    let unreadable = Unreadable::of(batch);
     for (row, slot) in distinct.slots.iter().enumerate() {
         let slot = slot.map(|slot| slot as usize);
         let failure = slot.and_then(|slot| encoded.failures[slot].as_deref());
@@ -40,11 +40,15 @@ pub(super) fn embedding_rows(
         match (slot, failure) {
             (None, _) => {
                 keys.append_null();
-                match broken.filter(|broken| broken.is_valid(row)) {
-                    Some(broken) => rejects.append("invalid_utf8", scan::BROKEN_DETAIL, Some(broken.value(row))),
+                match unreadable.as_ref().and_then(|unreadable| unreadable.at(row)) {
+                    Some((reason, detail, raw)) => rejects.append(reason, detail, raw),
                     None => {
-                        let reason = if texts.is_null(row) { "missing_text" } else { "empty_text" };
-                        rejects.append(reason, "the record has no text to embed", None);
+                        let (reason, detail) = match texts.is_valid(row).then(|| texts.value(row)) {
+                            None => ("missing_text", "the record has no text to embed"),
+                            Some("") => ("empty_text", "the record has no text to embed"),
+                            Some(_) => ("missing_label", "the record has no label, and --require-label asks for one"),
+                        };
+                        rejects.append(reason, detail, None);
                     }
                 }
             }
@@ -127,6 +131,7 @@ pub(super) fn predictions(
     ];
     columns.extend(true_labels.map(|_| Arc::clone(&batch["label"])));
     columns.extend(kept::columns(batch));
+    columns.extend(salvage::reject_columns(batch).into_iter().flatten().cloned());
     Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
 }
 
@@ -144,6 +149,25 @@ fn count_truth(truth: &StringArray, row: usize, head: &Head, answer: (&[f32], us
             let loss = -f64::from(probabilities[class].max(f32::EPSILON)).ln();
             counters.log_loss_nano.add((loss.max(0.0) * 1e9) as usize);
         }
+    }
+}
+
+/// What the scan says of rows that it could not read.
+struct Unreadable<'a> {
+    reason: &'a StringArray,
+    detail: &'a StringArray,
+    raw_prefix: &'a BinaryArray,
+}
+
+impl<'a> Unreadable<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Unreadable<'a>> {
+        let [reason, detail, raw_prefix] = salvage::reject_columns(batch)?;
+        Some(Unreadable { reason: reason.as_string(), detail: detail.as_string(), raw_prefix: raw_prefix.as_binary() })
+    }
+
+    fn at(&self, row: usize) -> Option<(&str, &str, Option<&[u8]>)> {
+        let raw = self.raw_prefix.is_valid(row).then(|| self.raw_prefix.value(row));
+        self.reason.is_valid(row).then(|| (self.reason.value(row), self.detail.value(row), raw))
     }
 }
 

@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
-use arrow::compute::concat_batches;
+use arrow::compute::kernels::nullif::nullif;
+use arrow::compute::{concat_batches, is_null};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result, internal_err};
@@ -26,7 +27,7 @@ use futures::{TryStreamExt, stream};
 
 use super::runtime::{EmbedRuntime, Opened};
 use super::texts::{Counters, Distinct, Encoded};
-use super::{assemble, kept};
+use super::{assemble, kept, salvage};
 use crate::cache::{self, Key, Known};
 use crate::schema;
 use crate::tokenize::Tokenized;
@@ -38,6 +39,8 @@ pub enum Mode {
     Embed {
         /// The encoder's hidden size.
         hidden: usize,
+        /// Whether a row without a label is a reject.
+        require_label: bool,
     },
     /// Predictions over `classes` classes, for the dataset `predictions`.
     Score {
@@ -77,26 +80,30 @@ impl EmbedExec {
 
 fn output_schema(input: &Schema, mode: &Mode) -> SchemaRef {
     match mode {
-        Mode::Embed { hidden } => {
+        Mode::Embed { hidden, .. } => {
             let vector = schema::features(*hidden);
             let vector = vector.field(1).data_type().clone();
-            Arc::new(Schema::new(vec![
-                Field::new("source_file", DataType::Utf8, false),
-                Field::new("row", DataType::UInt64, false),
-                Field::new("key", DataType::FixedSizeBinary(schema::KEY_BYTES), true),
-                Field::new("label", DataType::Utf8, true),
-                Field::new("embedding", vector, true),
-                Field::new("n_tokens", DataType::UInt32, true),
-                Field::new("truncated", DataType::Boolean, true),
-                Field::new("reason", DataType::Utf8, true),
-                Field::new("detail", DataType::Utf8, true),
-                Field::new("raw_prefix", DataType::Binary, true),
-            ]))
+            Arc::new(Schema::new(
+                vec![
+                    Field::new("source_file", DataType::Utf8, false),
+                    Field::new("row", DataType::UInt64, false),
+                    Field::new("key", DataType::FixedSizeBinary(schema::KEY_BYTES), true),
+                    Field::new("label", DataType::Utf8, true),
+                    Field::new("embedding", vector, true),
+                    Field::new("n_tokens", DataType::UInt32, true),
+                    Field::new("truncated", DataType::Boolean, true),
+                ]
+                .into_iter()
+                .chain(salvage::reject_fields())
+                .collect::<Vec<_>>(),
+            ))
         }
         Mode::Score { classes, true_label } => {
             let predictions = schema::predictions(*classes, *true_label);
             let kept = kept::output_fields(input, &predictions);
-            let fields: Vec<_> = predictions.fields().iter().cloned().chain(kept).collect();
+            let rejects = salvage::reject_fields().map(Arc::new);
+            let rejects = rejects.into_iter().filter(|field| input.index_of(field.name()).is_ok());
+            let fields: Vec<_> = predictions.fields().iter().cloned().chain(kept).chain(rejects).collect();
             Arc::new(Schema::new(fields))
         }
     }
@@ -106,7 +113,7 @@ impl DisplayAs for EmbedExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EmbedExec: model={}, ", self.model)?;
         match &self.mode {
-            Mode::Embed { hidden } => write!(f, "output=embedding[{hidden}]"),
+            Mode::Embed { hidden, .. } => write!(f, "output=embedding[{hidden}]"),
             Mode::Score { classes, .. } => write!(f, "output=probabilities[{classes}]"),
         }
     }
@@ -192,7 +199,7 @@ impl Unit {
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let batch = concat_batches(&schema, &batches)?;
         drop(batches);
-        let texts = batch["text"].as_string::<i32>().clone();
+        let texts = self.texts(&batch)?;
         let distinct = Distinct::of(&texts);
         let mine = match &ticket {
             Some(ticket) => ticket.claim(&distinct.keys).await.map_err(external)?,
@@ -211,13 +218,24 @@ impl Unit {
             self.obtain(&texts, &distinct, others, &mut encoded).await?;
         }
         match &self.mode {
-            Mode::Embed { hidden } => {
+            Mode::Embed { hidden, .. } => {
                 assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *hidden, &self.counters)
             }
             Mode::Score { .. } => match &self.runtime.head {
                 Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head, &self.counters),
                 None => internal_err!("scoring needs a head"),
             },
+        }
+    }
+
+    /// The texts to encode: null where the row is a reject for lack of a label.
+    fn texts(&self, batch: &RecordBatch) -> Result<StringArray> {
+        let texts = batch["text"].as_string::<i32>();
+        match self.mode {
+            Mode::Embed { require_label: true, .. } => {
+                Ok(nullif(texts, &is_null(&batch["label"])?)?.as_string::<i32>().clone())
+            }
+            _ => Ok(texts.clone()),
         }
     }
 

@@ -6,8 +6,9 @@
 //! ```text
 //! DataSourceExec (row range of one parquet file, or the reviews just parsed; order kept)
 //!   -> ProjectionExec (source_file, row, text, label, kept columns; cast to the contract's types)
-//!     -> EmbedExec (key, skip what is claimed, tokenize, micro-batches to the one encoder, head)
-//!       -> PartSinkExec (parquet parts: temp, fsync, rename; one row a part comes out)
+//!     -> SalvageExec (parquet only: rows of damaged pages become rejects)
+//!       -> EmbedExec (key, skip what is claimed, tokenize, micro-batches to the one encoder, head)
+//!         -> PartSinkExec (parquet parts: temp, fsync, rename; one row a part comes out)
 //! ```
 //! Each operator keeps the order of its input. Units run a few at a time and commit strictly in their order.
 
@@ -17,8 +18,11 @@ mod embed;
 mod error;
 mod interrupt;
 mod kept;
+mod pages;
+mod pieces;
 mod run;
 mod runtime;
+mod salvage;
 mod scan;
 mod sink;
 mod texts;

@@ -26,6 +26,7 @@ use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
 
+use super::pages::Pages;
 use super::{clean, kept};
 use crate::ingest::Clean;
 
@@ -34,8 +35,6 @@ const SOURCE_FILE: &str = "__bertline_source_file";
 const ROW: &str = "__bertline_row";
 /// The first bytes of texts that are no UTF-8, where the text column is binary and may thus hold such.
 pub(super) const BROKEN: &str = "__bertline_broken";
-/// What the rejects say of them.
-pub(super) const BROKEN_DETAIL: &str = "bytes that are no UTF-8 in the text column";
 
 /// What the scan reads of the file.
 #[derive(Clone, Debug)]
@@ -50,6 +49,15 @@ pub struct ScanColumns {
     pub clean: Clean,
 }
 
+impl ScanColumns {
+    /// The names of the file's columns that are read, those of the lineage of a `reviews` dataset included.
+    pub(super) fn names(&self, carries_lineage: bool) -> Vec<&str> {
+        let lineage = ["source_file", "row"].into_iter().filter(|_| carries_lineage);
+        let kept = self.keep.iter().map(|field| field.name().as_str());
+        [self.text.as_str()].into_iter().chain(self.label.as_deref()).chain(kept).chain(lineage).collect()
+    }
+}
+
 /// A row range of one Parquet file.
 #[derive(Clone, Debug)]
 pub struct Scan {
@@ -61,6 +69,8 @@ pub struct Scan {
     pub schema: SchemaRef,
     /// Rows of each row group.
     pub row_groups: Arc<[u64]>,
+    /// What is wrong with each row group, where that is known; such a one must not be decoded.
+    pub damaged: Arc<[Option<String>]>,
     /// The rows to read, counted over the file.
     pub range: Range<u64>,
     /// The file's name for `source_file`; `None` where the file is a `reviews` dataset, which carries its own lineage.
@@ -137,13 +147,33 @@ impl Scan {
         Ok(DataSourceExec::from_data_source(config))
     }
 
+    /// What is known to be wrong with a row group that the range reaches into.
+    pub(super) fn damage(&self) -> Option<&str> {
+        let damaged = self.groups().zip(self.damaged.iter());
+        damaged.filter(|((_, rows), _)| !rows.is_empty()).find_map(|(_, damage)| damage.as_deref())
+    }
+
+    /// The rows of the range at which pages begin, the range's first row among them.
+    pub(super) fn page_starts(&self) -> super::Result<Vec<u64>> {
+        let file = fs_err::File::open(&self.path)?.into_file();
+        let columns = self.columns.names(self.source_file.is_none());
+        Ok(Pages::new(file, open_parquet(&self.path)?, columns).starts(&self.range))
+    }
+
+    /// For each row group, its rows inside the range, both counted over the file.
+    fn groups(&self) -> impl Iterator<Item = (Range<u64>, Range<u64>)> {
+        let mut next = 0;
+        self.row_groups.iter().map(move |rows| {
+            let group = next..next + rows;
+            next = group.end;
+            let start = self.range.start.clamp(group.start, group.end);
+            let end = self.range.end.clamp(start, group.end);
+            (group, start..end)
+        })
+    }
+
     fn projection(&self, lineage: bool) -> Vec<usize> {
-        let mut names = vec![self.columns.text.as_str()];
-        names.extend(self.columns.label.as_deref());
-        names.extend(self.columns.keep.iter().map(|field| field.name().as_str()));
-        if !lineage {
-            names.extend(["source_file", "row"]);
-        }
+        let names = self.columns.names(!lineage);
         let mut indices: Vec<usize> = names.iter().filter_map(|name| self.schema.index_of(name).ok()).collect();
         indices.sort_unstable();
         indices.dedup();
@@ -175,20 +205,17 @@ impl Scan {
 
     fn access_plan(&self) -> ParquetAccessPlan {
         let mut plan = ParquetAccessPlan::new_none(self.row_groups.len());
-        let mut first = 0;
-        for (group, rows) in self.row_groups.iter().enumerate() {
-            let (start, end) = (self.range.start.max(first), self.range.end.min(first + rows));
-            if start < end {
-                plan.scan(group);
-                if end - start < *rows {
-                    let skip = usize::try_from(start - first).unwrap_or(usize::MAX);
-                    let take = usize::try_from(end - start).unwrap_or(usize::MAX);
-                    let rest = usize::try_from(first + rows - end).unwrap_or(usize::MAX);
-                    let selectors = vec![RowSelector::skip(skip), RowSelector::select(take), RowSelector::skip(rest)];
-                    plan.scan_selection(group, RowSelection::from(selectors));
-                }
+        for (index, (group, rows)) in self.groups().enumerate().filter(|(_, (_, rows))| !rows.is_empty()) {
+            plan.scan(index);
+            if rows != group {
+                let count = |from: u64, to: u64| usize::try_from(to - from).unwrap_or(usize::MAX);
+                let selectors = vec![
+                    RowSelector::skip(count(group.start, rows.start)),
+                    RowSelector::select(count(rows.start, rows.end)),
+                    RowSelector::skip(count(rows.end, group.end)),
+                ];
+                plan.scan_selection(index, RowSelection::from(selectors));
             }
-            first += rows;
         }
         plan
     }

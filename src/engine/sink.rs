@@ -25,7 +25,7 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::{Mode, kept, scan};
+use super::{Mode, kept, salvage};
 use crate::cache::{Part, PartMetadata, PartWriter};
 use crate::schema::{self, Dataset};
 
@@ -178,7 +178,7 @@ fn write(
     let mut parts = Vec::new();
     match spec.mode {
         None => parts.extend(write_part(spec, Dataset::Reviews, &reviews(&usable(&batch)?)?)?),
-        Some(Mode::Score { .. }) => parts.extend(write_part(spec, Dataset::Predictions, &batch)?),
+        Some(Mode::Score { .. }) => parts.extend(write_part(spec, Dataset::Predictions, &usable(&batch)?)?),
         Some(Mode::Embed { .. }) => {
             let rows = filter_record_batch(&batch, &is_not_null(&batch["key"])?)?;
             parts.extend(write_part(spec, Dataset::Rows, &project(&rows, &schema::rows())?)?);
@@ -215,45 +215,34 @@ fn write_part(spec: &SinkSpec, dataset: Dataset, batch: &RecordBatch) -> Result<
     writer.finish().map(Some).map_err(external)
 }
 
-/// The rejects of the parser and of this unit (texts of Parquet that are no UTF-8; in embed also rows without text, or
-/// with one that cannot be encoded), in the order of rows.
+/// The rejects of the parser and of this unit (what the scan could not read; in embed also rows without text, or with
+/// one that cannot be encoded), in the order of rows.
 fn rejects(spec: &SinkSpec, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
     let mut found: Vec<RecordBatch> = spec.rejects.iter().cloned().collect();
-    if matches!(spec.mode, Some(Mode::Embed { .. })) {
-        let rejected = filter_record_batch(batch, &is_not_null(&batch["reason"])?)?;
-        let columns: Vec<ArrayRef> = vec![
+    if let Some([reason, ..]) = salvage::reject_columns(batch) {
+        let rejected = filter_record_batch(batch, &is_not_null(reason)?)?;
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::clone(&rejected["source_file"]),
             Arc::clone(&rejected["row"]),
             new_null_array(&DataType::UInt64, rejected.num_rows()),
-            Arc::clone(&rejected["reason"]),
-            Arc::clone(&rejected["detail"]),
-            Arc::clone(&rejected["raw_prefix"]),
         ];
-        found.push(RecordBatch::try_new(schema::rejects(), columns)?);
-    }
-    if let (None, Some(broken)) = (&spec.mode, batch.column_by_name(scan::BROKEN)) {
-        let rejected = filter_record_batch(batch, &is_not_null(broken)?)?;
-        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; rejected.num_rows()])) };
-        let columns: Vec<ArrayRef> = vec![
-            Arc::clone(&rejected["source_file"]),
-            Arc::clone(&rejected["row"]),
-            new_null_array(&DataType::UInt64, rejected.num_rows()),
-            text("invalid_utf8"),
-            text(scan::BROKEN_DETAIL),
-            Arc::clone(&rejected[scan::BROKEN]),
-        ];
+        columns.extend(salvage::reject_columns(&rejected).into_iter().flatten().cloned());
         found.push(RecordBatch::try_new(schema::rejects(), columns)?);
     }
     found.retain(|batch| batch.num_rows() > 0);
     if found.is_empty() { Ok(None) } else { Ok(Some(concat_batches(&schema::rejects(), &found)?)) }
 }
 
-/// The rows whose text is UTF-8.
+/// The rows that are no rejects, without the columns that say so.
 fn usable(batch: &RecordBatch) -> Result<RecordBatch> {
-    match batch.column_by_name(scan::BROKEN) {
-        Some(broken) => Ok(filter_record_batch(batch, &is_null(broken)?)?),
-        None => Ok(batch.clone()),
-    }
+    let Some([reason, ..]) = salvage::reject_columns(batch) else { return Ok(batch.clone()) };
+    let usable = filter_record_batch(batch, &is_null(reason)?)?;
+    let schema = usable.schema();
+    let rejects = salvage::reject_fields();
+    let plain: Vec<usize> = (0..schema.fields().len())
+        .filter(|column| rejects.iter().all(|reject| reject.name() != schema.field(*column).name()))
+        .collect();
+    Ok(usable.project(&plain)?)
 }
 
 /// The plan's columns as the `reviews` dataset has them.

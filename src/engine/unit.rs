@@ -9,6 +9,8 @@ use datafusion_datasource::memory::MemorySourceConfig;
 use datafusion_physical_plan::ExecutionPlan;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
+use super::pages::Pages;
+use super::salvage::SalvageExec;
 use super::{Error, Result, Scan, ScanColumns, kept, open_parquet};
 use crate::ingest::ROW_BYTES;
 
@@ -43,10 +45,14 @@ pub enum UnitInput {
 }
 
 impl WorkUnit {
-    /// The bottom of the plan: `source_file`, `row`, `text`, `label`, then kept columns (see [`kept`]).
+    /// The bottom of the plan: `source_file`, `row`, `text`, `label`, then kept columns (see [`kept`]), then for Parquet
+    /// what is to be rejected and why.
     pub fn scan(&self) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = match &self.input {
-            UnitInput::Parquet(scan) => scan.plan(),
+            UnitInput::Parquet(scan) => scan.plan().map(|plan| {
+                let exec = SalvageExec::new(plan, Arc::new(scan.clone()));
+                Arc::new(exec) as Arc<dyn ExecutionPlan>
+            }),
             UnitInput::Reviews(batch) => kept::mark(batch).and_then(|batch| {
                 let schema = batch.schema();
                 let exec = MemorySourceConfig::try_new_exec(&[vec![batch]], schema, None)?;
@@ -72,6 +78,8 @@ pub struct ParquetSource {
     pub schema: SchemaRef,
     /// Rows of each row group.
     pub row_groups: Arc<[u64]>,
+    /// What is wrong with the pages of each row group, where that shows without decoding them.
+    pub damaged: Arc<[Option<String>]>,
     /// Uncompressed bytes of the text column over the whole file.
     pub text_bytes: u64,
     /// Whether it is a `reviews` dataset of bertline, which carries its own lineage.
@@ -89,7 +97,7 @@ pub fn carries_lineage(metadata: &ArrowReaderMetadata) -> bool {
 }
 
 impl ParquetSource {
-    /// Reads what planning needs from the footer of `path`.
+    /// Reads what planning needs from the footer and the page headers of `path`.
     pub fn open(path: &Path, name: &str, digest: String, columns: ScanColumns) -> Result<ParquetSource> {
         let metadata = open_parquet(path)?;
         let groups = metadata.metadata().row_groups();
@@ -99,6 +107,9 @@ impl ParquetSource {
             .filter(|column| column.column_path().parts().first() == Some(&columns.text))
             .map(|column| column.uncompressed_size().max(0).cast_unsigned())
             .sum();
+        let carries_lineage = carries_lineage(&metadata);
+        let file = fs_err::File::open(path)?.into_file();
+        let damaged = Pages::new(file, metadata.clone(), columns.names(carries_lineage)).damaged_groups();
         Ok(ParquetSource {
             path: path.to_owned(),
             name: name.to_owned(),
@@ -106,8 +117,9 @@ impl ParquetSource {
             digest,
             schema: Arc::clone(metadata.schema()),
             row_groups: groups.iter().map(|group| group.num_rows().max(0).cast_unsigned()).collect(),
+            damaged: damaged.into(),
             text_bytes,
-            carries_lineage: carries_lineage(&metadata),
+            carries_lineage,
             columns,
         })
     }
@@ -140,6 +152,7 @@ pub fn plan_units(source: &ParquetSource, unit_bytes: u64, limit: u64, first: u6
                     bytes: source.bytes,
                     schema: Arc::clone(&source.schema),
                     row_groups: Arc::clone(&source.row_groups),
+                    damaged: Arc::clone(&source.damaged),
                     range,
                     source_file: name,
                     columns: source.columns.clone(),
@@ -174,6 +187,7 @@ mod tests {
             digest: "d".to_owned(),
             schema: Arc::new(Schema::empty()),
             row_groups: Arc::from([rows]),
+            damaged: Arc::from([None]),
             text_bytes,
             carries_lineage: false,
             columns: ScanColumns {

@@ -13,13 +13,13 @@ use futures::StreamExt;
 use hashbrown::HashSet;
 use serde::Serialize;
 
+use super::embed;
 use super::inputs::{Inputs, Labels};
 use super::sample::texts_of;
 use super::score::{encoder_of, read_options};
 use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
-use crate::encode;
 use crate::engine::{Mode, Opened, Planner, WorkUnit};
 use crate::head::Bundle;
 use crate::telemetry::Terminal;
@@ -105,11 +105,10 @@ fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
     let clean = options.read.clean.to_string();
     let target = Target::find(&options.model, options.window(), &clean, terminal)?;
-    let mode = Mode::Embed { hidden: encode::hidden_of(&target.model.dir)? };
+    let mode = embed::mode(options, &target)?;
     let planned = Planned::of(target, &options.device, CalibrateFrom::Kept, terminal)?;
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
-    let mut resolved = Job::resolve("embed", &inputs);
-    planned.resolve_into(&mut resolved);
+    let resolved = embed::resolve(options, &inputs, &planned);
     let survey = Survey::of(&inputs, &planner, &resolved)?;
     let rate = survey.rate(&planned)?;
     survey.explained("embed", &inputs, Some(rate))

@@ -227,6 +227,9 @@ pub struct EmbedOptions {
     /// What is kept of a longer text: head, tail, or head-tail (a quarter from its beginning, the rest from its end)
     #[arg(long, default_value = "head", value_name = "WHICH")]
     pub truncation: Truncation,
+    /// Reject rows without a label (missing_label) instead of embedding them; they count for --max-reject-share
+    #[arg(long)]
+    pub require_label: bool,
     /// What is shared between runs
     #[command(flatten)]
     pub cached: CacheOptions,

@@ -3,9 +3,11 @@
 //! Useful for: anything on stderr, and figures about the process. Not for: results (stdout, `report`).
 
 mod memory;
+mod panics;
 mod progress;
 mod terminal;
 
 pub use memory::peak_rss_bytes;
+pub use panics::{catch_panic, catch_panic_in, print_only_uncaught_panics};
 pub use progress::{Done, Probe, ProgressBar};
 pub use terminal::Terminal;

@@ -170,3 +170,19 @@ fn a_head_sees_the_end_of_long_texts_where_its_features_did() {
     refused.fails(1, &["encoder.truncation is \"head\" there, \"tail\" now"]);
     place.run(&["embed", "in.csv", "--truncation", "right", "--out", "x"]).fails(2, &["head, tail, head-tail"]);
 }
+
+#[test]
+fn rows_without_a_label_are_rejected_where_one_is_asked_for_and_not_encoded() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", "text,label\nwith one,pos\nwithout,\n,neg\nspaces,  \nwith another,neg\n");
+    let embed = ["in.csv", "--max-reject-share", "1", "--out", "out"];
+    place.embed(&model, &embed);
+    assert_eq!(place.json("out/run.json")["rejected"], serde_json::json!({ "empty_text": 1 }));
+    place.run(&[&["embed", "--model", &model, "--require-label"], &embed[..]].concat()).fails(1, &["require_label"]);
+    place.embed(&model, &[&embed[..], &["--require-label", "--overwrite"]].concat());
+    let run = place.json("out/run.json");
+    assert_eq!(run["rejected"], serde_json::json!({ "empty_text": 1, "missing_label": 2 }));
+    assert_eq!((&run["texts"], &run["rows_out"]), (&2.into(), &2.into()));
+    assert_eq!(ordinals(&read(&place, "out/rejects")), [1, 2, 3]);
+}

@@ -24,8 +24,9 @@ fn scoring_parquet_is_a_scan_then_the_encoder_then_the_sink() {
         score
           PartSinkExec: datasets=[predictions, rejects]
             EmbedExec: model=[model], output=probabilities[2]
-              ProjectionExec: expr=[__bertline_source_file@1 as source_file, CAST(__bertline_row@2 AS UInt64) as row, review@0 as text, NULL as label]
-                DataSourceExec: file_groups={1 group: [[[place]/in.parquet]]}, projection=[review, __bertline_source_file, __bertline_row], file_type=parquet
+              SalvageExec
+                ProjectionExec: expr=[__bertline_source_file@1 as source_file, CAST(__bertline_row@2 AS UInt64) as row, review@0 as text, NULL as label]
+                  DataSourceExec: file_groups={1 group: [[[place]/in.parquet]]}, projection=[review, __bertline_source_file, __bertline_row], file_type=parquet
           units 1 (0 done), rows 40, input [bytes] bytes
           about 824 tokens at [rate] tokens/s: [hours] hours left to encode
         "));

@@ -37,6 +37,7 @@ mod kills;
 mod memory;
 mod native;
 mod outputs;
+mod pages;
 mod perceptron;
 mod pipelines;
 mod reference;

@@ -3,7 +3,6 @@
 //! Whatever takes parts away holds the folder alone: a run that is reading keeps it out, with a message, rather than
 //! losing a part that it has in its index.
 
-use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +17,7 @@ use super::super::part::sync_folder;
 use super::super::{Error, Key, Result};
 use super::damage::{damaged, unusable};
 use super::{Sealed, StoreEncoder, Writer, folders, lock_exclusive, lock_file, sealed};
+use crate::telemetry::catch_panic;
 
 /// Parts of so many bytes are left as they are, and small ones are put together up to it.
 const FULL_BYTES: u64 = 256 << 20;
@@ -97,7 +97,7 @@ fn listed(folder: PathBuf, encoder: StoreEncoder) -> Result<Listed> {
     for part in &parts {
         let file = fs::File::open(&part.path)?.into_file();
         bytes += file.metadata()?.len();
-        let footer = catch_unwind(|| ParquetRecordBatchReaderBuilder::try_new(file));
+        let footer = catch_panic(|| ParquetRecordBatchReaderBuilder::try_new(file));
         match footer.map_err(|_| ()).and_then(|footer| footer.map_err(|_| ())) {
             Ok(reader) => rows += reader.metadata().file_metadata().num_rows().max(0).cast_unsigned(),
             Err(()) => unreadable += 1,
