@@ -11,7 +11,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 MODEL := all-MiniLM-L6-v2
 LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
 
-.PHONY: help tools deps build model demo test bench bench-peers check-tokenizer check-kills lint install clean
+.PHONY: help tools deps build model demo test bench bench-peers check-tokenizer check-kills check-scale lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ check-tokenizer: model ## compare ids and rate with Hugging Face tokenizers on a
 
 check-kills: model ## kill the stages 100 times at random instants (KILLS=100) and compare the outcome
 	@BERTLINE_KILLS=$(or $(KILLS),100) .ci/test --test cli kills
+
+check-scale: model ## 5 million short and 200,000 long reviews through a tiny encoder: rate, memory, kills; 10 GB of disk
+	@BERTLINE_SCALE=1 .ci/test --test cli scale
 
 lint: deps ## check format and lints
 	@$(CARGO) fmt --check

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueHint};
 
-use super::amounts;
+use super::age;
 use crate::pipeline::{
     EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions,
     VerifyOptions,
@@ -119,7 +119,7 @@ pub(super) enum Command {
     Verify(VerifyOptions),
     /// Look after a store of vectors that runs share (`--cache DIR` of embed and score)
     #[command(after_help = "Examples:\n  bertline cache ls vectors/\n  bertline cache verify vectors/\n  \
-                            bertline cache gc vectors/ --older-than 90d --max-bytes 50G\n  bertline cache compact vectors/")]
+                            bertline cache gc vectors/ --older-than 90d --max-bytes 50GB\n  bertline cache compact vectors/")]
     Cache {
         #[command(subcommand)]
         action: CacheAction,
@@ -146,16 +146,16 @@ pub(super) enum CacheAction {
         dir: PathBuf,
     },
     /// Remove what was never sealed, damaged parts, and parts beyond an age or a size
-    #[command(after_help = "Examples:\n  bertline cache gc vectors/\n  bertline cache gc vectors/ --max-bytes 50G")]
+    #[command(after_help = "Examples:\n  bertline cache gc vectors/\n  bertline cache gc vectors/ --max-bytes 50GB")]
     Gc {
         /// The store
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
         /// Remove parts that were written longer ago: 90d, 12h, 30m or 45s
-        #[arg(long, value_name = "AGE", value_parser = amounts::age)]
+        #[arg(long, value_name = "AGE", value_parser = age::age)]
         older_than: Option<Duration>,
-        /// Remove the oldest parts until the store is no larger: 500M, 50G (of 1024) or plain bytes
-        #[arg(long, value_name = "SIZE", value_parser = amounts::bytes)]
+        /// Remove the oldest parts until the store is no larger: 500MiB, 50GB or plain bytes
+        #[arg(long, value_name = "SIZE", value_parser = crate::pipeline::size)]
         max_bytes: Option<u64>,
     },
     /// Put small parts together, each text once

@@ -3,7 +3,7 @@
 //! Useful for: what can be typed, exit codes (0 done, 1 data or environment, 2 usage, 130 interrupted).
 //! Not for: what a stage does with its options (`pipeline`).
 
-mod amounts;
+mod age;
 mod args;
 mod cache;
 mod doctor;

@@ -44,6 +44,8 @@ pub enum Mode {
     },
     /// Predictions over `classes` classes, for the dataset `predictions`.
     Score {
+        /// The encoder's hidden size.
+        hidden: usize,
         /// Classes of the head.
         classes: usize,
         /// Whether the input's label goes along as `true_label`.
@@ -98,7 +100,7 @@ fn output_schema(input: &Schema, mode: &Mode) -> SchemaRef {
                 .collect::<Vec<_>>(),
             ))
         }
-        Mode::Score { classes, true_label } => {
+        Mode::Score { classes, true_label, .. } => {
             let predictions = schema::predictions(*classes, *true_label);
             let kept = kept::output_fields(input, &predictions);
             let rejects = salvage::reject_fields().map(Arc::new);

@@ -13,6 +13,7 @@ use datafusion_execution::TaskContext;
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::{Stream, StreamExt};
 use hashbrown::{HashMap, HashSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::embed::{EmbedExec, Mode};
 use super::interrupt::interrupted;
@@ -103,6 +104,8 @@ pub struct Runner<'a> {
     pub output: &'a mut Output,
     /// Its encoder is asked for the time in which it had work.
     pub runtime: Option<Arc<EmbedRuntime>>,
+    /// Bytes that the units in flight may take; one alone may take more.
+    pub memory: u64,
     /// Asked before every commit.
     pub guard: Guard<'a>,
     /// Told after every commit.
@@ -115,18 +118,28 @@ impl Runner<'_> {
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
-        let Runner { planner, context, output, runtime, guard, progress } = self;
+        let Runner { planner, context, output, runtime, memory, guard, progress } = self;
+        let room = Room::of(memory);
         let done: HashMap<String, UnitStats> =
             output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;
-        let started = units.map(|unit| {
-            let unit = unit?;
-            if done.contains_key(&unit.id) {
-                return Ok(Started { unit, running: None });
+        let started = units.then(|unit| {
+            let planned = unit.and_then(|unit| {
+                let fresh = !done.contains_key(&unit.id);
+                let plan = fresh.then(|| planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))).transpose()?;
+                Ok((unit, plan))
+            });
+            let (room, context) = (room.clone(), Arc::clone(&context));
+            let mode = planner.mode.clone();
+            async move {
+                let (unit, plan) = planned?;
+                let Some(plan) = plan else { return Ok(Started { unit, running: None }) };
+                // Before anything of it runs, and in the order of units: one that waits for an earlier unit's texts must
+                // not hold the room that the earlier one needs.
+                let room = room.take(unit.memory(mode.as_ref())).await?;
+                let task = SpawnedTask::spawn(collect(Arc::clone(&plan), context));
+                Ok(Started { unit, running: Some(Running { plan, task, room }) })
             }
-            let plan = planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))?;
-            let task = SpawnedTask::spawn(collect(Arc::clone(&plan), Arc::clone(&context)));
-            Ok(Started { unit, running: Some(Running { plan, task }) })
         });
         let mut finished = std::pin::pin!(
             started.map(|started: Result<Started>| async { finish(started?).await }).buffered(UNITS_IN_FLIGHT)
@@ -183,13 +196,35 @@ struct Started {
 struct Running {
     plan: Arc<dyn ExecutionPlan>,
     task: SpawnedTask<datafusion_common::Result<Vec<RecordBatch>>>,
+    room: OwnedSemaphorePermit,
+}
+
+/// The memory that units in flight share.
+#[derive(Clone)]
+struct Room {
+    kibibytes: u32,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    fn of(bytes: u64) -> Room {
+        let kibibytes = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).max(1);
+        Room { kibibytes, free: Arc::new(Semaphore::new(kibibytes as usize)) }
+    }
+
+    /// Waits until there is room for `bytes`, or for one that takes more than all of it, until no other is there.
+    async fn take(self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(self.kibibytes);
+        self.free.acquire_many_owned(wanted).await.map_err(|_| Error::WorkerLost)
+    }
 }
 
 async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
-    let Some(Running { plan, task }) = running else { return Ok((unit, None)) };
+    let Some(Running { plan, task, room }) = running else { return Ok((unit, None)) };
     let receipts = task.join().await.map_err(|_| Error::WorkerLost)?;
     let receipts = receipts.map_err(|error| Error::unit(&unit.source, error))?;
+    drop(room);
     let record = record(&unit, &plan, &receipts)?;
     Ok((unit, Some(record)))
 }
@@ -276,4 +311,29 @@ pub fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn units_wait_for_room_and_one_that_is_too_large_goes_alone() {
+        let room = Room::of(100 << 10);
+        let first = room.clone().take(60 << 10).await.unwrap();
+        let second = room.clone().take(40 << 10).await.unwrap();
+        let mut large = std::pin::pin!(room.clone().take(500 << 10));
+        assert!(large.as_mut().now_or_never().is_none());
+        drop(first);
+        // Behind a large one even a small one waits: units start in their order.
+        let mut small = std::pin::pin!(room.clone().take(1 << 10));
+        assert!(large.as_mut().now_or_never().is_none() && small.as_mut().now_or_never().is_none());
+        drop(second);
+        let large = large.await.unwrap();
+        assert!(small.as_mut().now_or_never().is_none());
+        drop(large);
+        drop(small.await.unwrap());
+    }
 }

@@ -117,6 +117,7 @@ fn reviews_just_parsed_enter_the_same_plan() {
         sources: Vec::new(),
         rows_in: 2,
         bytes: 1,
+        held_bytes: 1,
         input: UnitInput::Reviews(batch),
         rejects: None,
     };

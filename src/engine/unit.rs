@@ -8,10 +8,11 @@ use arrow::datatypes::SchemaRef;
 use datafusion_datasource::memory::MemorySourceConfig;
 use datafusion_physical_plan::ExecutionPlan;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::pages::Pages;
 use super::salvage::SalvageExec;
-use super::{Error, Result, Scan, ScanColumns, kept, open_parquet};
+use super::{Error, Mode, Result, Scan, ScanColumns, kept, open_parquet};
 use crate::ingest::ROW_BYTES;
 
 /// One unit, ready to be planned.
@@ -29,6 +30,8 @@ pub struct WorkUnit {
     pub rows_in: u64,
     /// Bytes of input behind it, for progress.
     pub bytes: u64,
+    /// Bytes of its texts and of what is kept beside them, unpacked, as far as can be told.
+    pub held_bytes: u64,
     /// What the plan reads.
     pub input: UnitInput,
     /// Records that the parser rejected.
@@ -63,6 +66,26 @@ impl WorkUnit {
     }
 }
 
+/// Copies of a text on its way: as read, as it goes to the tokenizer, its tokens, and what is written.
+const TEXT_COPIES: u64 = 4;
+/// Copies of a vector in `embed`: as it comes from the encoder, in the order of rows, those of new texts, as written.
+const VECTOR_COPIES: u64 = 4;
+/// What a row takes beside: its key, its places, its share of the columns.
+const ROW_MEMORY: u64 = 128;
+
+impl WorkUnit {
+    /// Bytes that the unit takes while it is in flight, about; `mode` says what is made of it.
+    pub(super) fn memory(&self, mode: Option<&Mode>) -> u64 {
+        let float = size_of::<f32>() as u64;
+        let vectors = match mode {
+            None => 0,
+            Some(Mode::Embed { hidden, .. }) => *hidden as u64 * float * VECTOR_COPIES,
+            Some(Mode::Score { hidden, classes, .. }) => (*hidden as u64 + *classes as u64 * VECTOR_COPIES) * float,
+        };
+        self.held_bytes * TEXT_COPIES + self.rows_in * (vectors + ROW_MEMORY)
+    }
+}
+
 /// A Parquet file among the inputs.
 #[derive(Clone, Debug)]
 pub struct ParquetSource {
@@ -80,8 +103,10 @@ pub struct ParquetSource {
     pub row_groups: Arc<[u64]>,
     /// What is wrong with the pages of each row group, where that shows without decoding them.
     pub damaged: Arc<[Option<String>]>,
-    /// Uncompressed bytes of the text column over the whole file.
+    /// Unpacked bytes of the text column over the whole file.
     pub text_bytes: u64,
+    /// The same of all columns that are read.
+    pub held_bytes: u64,
     /// Whether it is a `reviews` dataset of bertline, which carries its own lineage.
     pub carries_lineage: bool,
     /// The columns to read.
@@ -101,13 +126,18 @@ impl ParquetSource {
     pub fn open(path: &Path, name: &str, digest: String, columns: ScanColumns) -> Result<ParquetSource> {
         let metadata = open_parquet(path)?;
         let groups = metadata.metadata().row_groups();
-        let text_bytes = groups
-            .iter()
-            .flat_map(|group| group.columns())
-            .filter(|column| column.column_path().parts().first() == Some(&columns.text))
-            .map(|column| column.uncompressed_size().max(0).cast_unsigned())
-            .sum();
         let carries_lineage = carries_lineage(&metadata);
+        let bytes_of = |names: &[&str]| {
+            let chunks = groups.iter().flat_map(|group| group.columns());
+            let named = |name: Option<&String>| name.is_some_and(|name| names.contains(&name.as_str()));
+            let chunks = chunks.filter(|chunk| named(chunk.column_path().parts().first()));
+            // Behind a dictionary a text stands once, however often it occurs; newer writers say how long all of them are.
+            let unpacked = |chunk: &ColumnChunkMetaData| {
+                chunk.unencoded_byte_array_data_bytes().unwrap_or(0).max(chunk.uncompressed_size())
+            };
+            chunks.map(|chunk| unpacked(chunk).max(0).cast_unsigned()).sum()
+        };
+        let (text_bytes, held_bytes) = (bytes_of(&[&columns.text]), bytes_of(&columns.names(carries_lineage)));
         let file = fs_err::File::open(path)?.into_file();
         let damaged = Pages::new(file, metadata.clone(), columns.names(carries_lineage)).damaged_groups();
         Ok(ParquetSource {
@@ -119,6 +149,7 @@ impl ParquetSource {
             row_groups: groups.iter().map(|group| group.num_rows().max(0).cast_unsigned()).collect(),
             damaged: damaged.into(),
             text_bytes,
+            held_bytes,
             carries_lineage,
             columns,
         })
@@ -147,6 +178,7 @@ pub fn plan_units(source: &ParquetSource, unit_bytes: u64, limit: u64, first: u6
                 sources: vec![source.name.clone()],
                 rows_in,
                 bytes: source.bytes * rows_in / source.rows().max(1),
+                held_bytes: source.held_bytes * rows_in / source.rows().max(1),
                 input: UnitInput::Parquet(Scan {
                     path: source.path.clone(),
                     bytes: source.bytes,
@@ -189,6 +221,7 @@ mod tests {
             row_groups: Arc::from([rows]),
             damaged: Arc::from([None]),
             text_bytes,
+            held_bytes: text_bytes,
             carries_lineage: false,
             columns: ScanColumns {
                 text: "text".to_owned(),

@@ -115,12 +115,13 @@ fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained
 }
 
 fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained> {
-    let (bundle, _) = Bundle::load(&options.head)?;
+    let (bundle, head) = Bundle::load(&options.head)?;
     let read = read_options(options, &bundle)?;
     let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand, options.units.unit_bytes)?);
     let planned =
         encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, CalibrateFrom::Kept, terminal)?;
-    let mode = Mode::Score { classes: bundle.labels.len(), true_label: options.read.label_column.is_some() };
+    let true_label = options.read.label_column.is_some();
+    let mode = Mode::Score { hidden: head.width(), classes: bundle.labels.len(), true_label };
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
     let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);

@@ -215,6 +215,7 @@ impl Inputs {
                 sources,
                 rows_in: unit.rows_in,
                 bytes: bytes - bytes_before,
+                held_bytes: unit.reviews.get_array_memory_size() as u64,
                 input: UnitInput::Reviews(kept::named(&unit.reviews, &self.kept)),
                 rejects: Some(unit.rejects),
             };

@@ -30,7 +30,7 @@ pub use explain::{Explained, explain};
 pub use ingest::ingest;
 pub use options::{
     CacheOptions, DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, SampleOptions,
-    ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions,
+    ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions, size,
 };
 pub use predict::{Prediction, Predictor};
 pub use rejects::summary as summary_of_rejects;

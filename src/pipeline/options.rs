@@ -49,6 +49,10 @@ pub struct UnitOptions {
     /// Text of a unit of work, which is committed in one go: with smaller ones less is lost when a run is killed
     #[arg(long, default_value = "2MiB", value_name = "SIZE", value_parser = unit_bytes)]
     pub unit_bytes: u64,
+    /// Memory for the units in flight (three of them at most), beside the encoder and 24 bytes a distinct text; one unit
+    /// alone may take more
+    #[arg(long, default_value = "512MiB", value_name = "SIZE", value_parser = size)]
+    pub memory: u64,
     /// Fail where more rows than this are rejected (rows without text do not count)
     #[arg(long, value_name = "N")]
     pub max_rejects: Option<u64>,
@@ -58,11 +62,16 @@ pub struct UnitOptions {
 }
 
 fn unit_bytes(given: &str) -> Result<u64, String> {
-    let size: ByteSize = given.parse().map_err(|_| "not a size such as 512KiB, 2MiB or 64MiB".to_owned())?;
-    match size.as_u64() {
+    match size(given)? {
         bytes if (1 << 10..=1 << 30).contains(&bytes) => Ok(bytes),
         _ => Err("not between 1KiB and 1GiB".to_owned()),
     }
+}
+
+/// A number of bytes as people type it.
+pub fn size(given: &str) -> Result<u64, String> {
+    let size: ByteSize = given.parse().map_err(|_| "not a size such as 512KiB, 2MiB or 64GB".to_owned())?;
+    Ok(size.as_u64())
 }
 
 fn share(given: &str) -> Result<f64, String> {

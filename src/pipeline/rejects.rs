@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn budget(max_rejects: Option<u64>, max_reject_share: f64) -> Budget {
-        let options = UnitOptions { unit_bytes: 1 << 20, max_rejects, max_reject_share };
+        let options = UnitOptions { unit_bytes: 1 << 20, memory: 1 << 29, max_rejects, max_reject_share };
         Budget::of(&options)
     }
 

@@ -32,7 +32,7 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
         terminal,
     )?;
     let true_label = options.read.label_column.is_some();
-    let mode = Mode::Score { classes: bundle.labels.len(), true_label };
+    let mode = Mode::Score { hidden: head.width(), classes: bundle.labels.len(), true_label };
     let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));

@@ -284,6 +284,7 @@ impl Job<'_> {
             context: task_context(runtime.clone()),
             runtime: runtime.clone(),
             output: &mut output,
+            memory: self.units.memory,
             guard: Box::new(|unit| self.inputs.check(&unit.sources)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });

@@ -99,3 +99,19 @@ fn a_torn_last_line_of_the_manifest_is_cut_off() {
     place.run(&["ingest", "in.csv", "--out", "out"]).ok();
     assert_eq!(fs_err::read_to_string(&path).unwrap(), whole);
 }
+
+#[test]
+fn a_run_may_go_on_with_other_memory_and_ends_the_same() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("in.csv", csv(300, 30));
+    let embed = |memory, out| {
+        let how = ["embed", "--model", &model, "--max-length", "16", "in.csv", "--unit-bytes", "4KiB"];
+        [&how[..], &["--memory", memory, "--out", out]].concat()
+    };
+    place.run(&embed("1KiB", "narrow")).ok();
+    place.command(&embed("1GiB", "out")).env("BERTLINE_FAULT", "kill:parts-durable@3").output().unwrap();
+    place.run(&embed("1KiB", "out")).ok().says(&["resuming: 2 units"]);
+    assert!(embedded(&place, "out") == embedded(&place, "narrow"));
+    place.run(&embed("some", "other")).fails(2, &["--memory", "not a size"]);
+}
