@@ -20,6 +20,7 @@
 //! | [`encode`] | which vector does the frozen encoder give for them? |
 //! | [`engine`] | how does a unit of work run, from scan to parts on disk? |
 //! | [`cache`] | which parts count, which texts are encoded already? |
+//! | [`evaluate`] | how good are answers whose truth is known? |
 //! | [`head`] | how is a classifier trained on cached vectors, kept, and applied? |
 //! | [`report`] | what ran, and what did it cost? |
 //! | [`telemetry`] | what are people told while it runs? |
@@ -45,6 +46,7 @@ pub mod cache;
 pub mod cli;
 pub mod encode;
 pub mod engine;
+pub mod evaluate;
 pub mod head;
 pub mod ingest;
 pub mod model;

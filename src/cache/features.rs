@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
-use arrow::datatypes::{Float32Type, UInt64Type};
+use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
 use fs_err as fs;
 use hashbrown::{HashMap, HashSet};
 use parquet::arrow::ProjectionMask;
@@ -39,15 +39,38 @@ pub struct FeatureSet {
     pub width: usize,
     /// Row-major `[texts, width]`.
     pub vectors: Vec<f32>,
+    /// The key of each vector's text; outputs that hold the same text have one each.
+    pub keys: Vec<Key>,
+    /// The tokens of each vector's text before truncation, and whether it was cut.
+    pub tokens: Vec<(u32, bool)>,
     /// Every input row, in the order of the outputs, their parts and rows.
     pub rows: Vec<Labelled>,
     /// The run that made them (of the first output).
     pub run: Resolved,
 }
 
+impl FeatureSet {
+    /// The vector of a row.
+    pub fn vector(&self, row: &Labelled) -> &[f32] {
+        &self.vectors[row.vector as usize * self.width..][..self.width]
+    }
+
+    /// The key of a row's text.
+    pub fn key(&self, row: &Labelled) -> Key {
+        self.keys[row.vector as usize]
+    }
+}
+
 /// Loads the finished embed outputs `dirs`; all must be of one encoder id and numerics.
 pub fn load_features(dirs: &[PathBuf]) -> Result<FeatureSet> {
-    let mut set = FeatureSet { width: 0, vectors: Vec::new(), rows: Vec::new(), run: Resolved::new() };
+    let mut set = FeatureSet {
+        width: 0,
+        vectors: Vec::new(),
+        keys: Vec::new(),
+        tokens: Vec::new(),
+        rows: Vec::new(),
+        run: Resolved::new(),
+    };
     for (index, dir) in dirs.iter().enumerate() {
         let manifest = finished_embed(dir)?;
         if index == 0 {
@@ -64,7 +87,7 @@ pub fn load_features(dirs: &[PathBuf]) -> Result<FeatureSet> {
 pub(crate) fn committed_keys(dir: &Path, manifest: &Manifest) -> Result<HashSet<Key>> {
     let mut keys = HashSet::new();
     for part in manifest.parts(Dataset::Features.name()) {
-        read(dir, part, &["key"], &mut |batch| {
+        read_part(dir, part, &["key"], &mut |batch| {
             keys.extend(key_column(batch).iter().flatten().filter_map(Key::from_bytes));
             Ok(())
         })?;
@@ -106,13 +129,13 @@ fn load_one(dir: &Path, manifest: &Manifest, set: &mut FeatureSet) -> Result<()>
     let mut index: HashMap<Key, u32> = HashMap::new();
     for part in manifest.parts(Dataset::Features.name()) {
         check_identity(dir, part, manifest)?;
-        read(dir, part, &["key", "embedding"], &mut |batch| {
+        read_part(dir, part, &["key", "embedding", "n_tokens", "truncated"], &mut |batch| {
             append_vectors(batch, &mut index, set);
             Ok(())
         })?;
     }
     for part in manifest.parts(Dataset::Rows.name()) {
-        read(dir, part, &["source_file", "row", "key", "label"], &mut |batch| {
+        read_part(dir, part, &["source_file", "row", "key", "label"], &mut |batch| {
             append_rows(dir, part, batch, &index, &mut set.rows)
         })?;
     }
@@ -122,11 +145,13 @@ fn load_one(dir: &Path, manifest: &Manifest, set: &mut FeatureSet) -> Result<()>
 fn append_vectors(batch: &RecordBatch, index: &mut HashMap<Key, u32>, set: &mut FeatureSet) {
     let vectors = batch["embedding"].as_fixed_size_list();
     set.width = vectors.value_length() as usize;
-    let first = set.vectors.len() / set.width;
-    for (offset, key) in key_column(batch).iter().enumerate() {
-        if let (Some(key), Ok(place)) = (key.and_then(Key::from_bytes), u32::try_from(first + offset)) {
-            index.insert(key, place);
-        }
+    let (n_tokens, truncated) = (batch["n_tokens"].as_primitive::<UInt32Type>(), batch["truncated"].as_boolean());
+    for (row, key) in key_column(batch).iter().enumerate() {
+        // A part is held against its contract, in which a key is never null.
+        let key = key.and_then(Key::from_bytes).unwrap_or(Key([0; 16]));
+        index.insert(key, set.keys.len() as u32);
+        set.keys.push(key);
+        set.tokens.push((n_tokens.value(row), truncated.value(row)));
     }
     let start = vectors.value_offset(0) as usize;
     let values = vectors.values().as_primitive::<Float32Type>().values();
@@ -163,7 +188,12 @@ fn key_column(batch: &RecordBatch) -> &FixedSizeBinaryArray {
 }
 
 /// Reads `columns` of a part, batch by batch, after holding its schema and row count against what is promised.
-fn read(dir: &Path, part: &Part, columns: &[&str], each: &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+pub(crate) fn read_part(
+    dir: &Path,
+    part: &Part,
+    columns: &[&str],
+    each: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
     let path = dir.join(&part.path);
     if digest(&path).map_or(true, |found| found != part.digest) {
         return Err(Error::PartChanged { path });

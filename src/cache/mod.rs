@@ -21,7 +21,7 @@ mod vectors;
 pub use claims::{Claims, Failure, Ticket};
 pub use error::{Error, Result};
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
-pub(crate) use features::{committed_keys, finished_embed};
+pub(crate) use features::{committed_keys, finished_embed, read_part};
 pub use file_state::FileState;
 pub use key::Key;
 pub use known::{Fetched, Known};

@@ -21,7 +21,16 @@ pub type Resolved = BTreeMap<String, Value>;
 
 const LOCK: &str = ".lock";
 /// Files that stages leave in an output folder beside the datasets.
-const FILES: [&str; 6] = ["manifest.jsonl", "run.json", LOCK, "bundle.json", "head.safetensors", "head.onnx"];
+const FILES: [&str; 8] = [
+    "manifest.jsonl",
+    "run.json",
+    LOCK,
+    "bundle.json",
+    "head.safetensors",
+    "head.onnx",
+    "evaluation.json",
+    "report.html",
+];
 
 /// What was found in the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueHint};
 
 use super::age;
 use crate::pipeline::{
-    EmbedOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions,
-    VerifyOptions,
+    EmbedOptions, EvaluateOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions,
+    TuneOptions, VerifyOptions,
 };
 use crate::telemetry::Terminal;
 
@@ -63,6 +63,10 @@ pub(super) enum Command {
                             bertline score reviews/ --head head --out scored --features features"
     )]
     Score(ScoreOptions),
+    /// Judge a head on labelled reviews, features or scored rows: figures with intervals, curves, mistakes
+    #[command(after_help = "Examples:\n  bertline evaluate test-features --head head --out judged\n  \
+                            bertline evaluate test.csv --head head --out judged --target-precision 0.95")]
+    Evaluate(EvaluateOptions),
     /// Judge a few texts at once
     #[command(after_help = "Examples:\n  bertline predict --head head \"not bad at all\"\n  \
                             cut -f2 notes.tsv | bertline predict --head head --json")]

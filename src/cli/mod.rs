@@ -63,6 +63,10 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
             let outcome = pipeline::score(&options, terminal)?;
             summary::stage(terminal, "score", &options.out.out, &outcome);
         }
+        Command::Evaluate(options) => {
+            let outcome = pipeline::evaluate(&options, terminal)?;
+            summary::evaluation(terminal, &options.out.out, &outcome);
+        }
         // Its own binary parses the options again: what was typed is handed on as it is.
         Command::Train(_) => return train::start(&train::typed()),
         Command::Predict(options) => predict::predict(&options, terminal)?,

@@ -35,8 +35,46 @@ pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Out
     if let Some(line) = metrics(&report) {
         terminal.say(&format!("{command}: {line}"));
     }
+    threshold(terminal, &report["evaluation"]["threshold"]);
     if terminal.json {
         terminal.print(&report.to_string());
+    }
+}
+
+/// Says how good a head is.
+pub(super) fn evaluation(terminal: Terminal, out: &Path, outcome: &Outcome) {
+    let report = outcome.json();
+    let found = &report["evaluation"];
+    for (name, figure) in found["metrics"].as_object().into_iter().flatten() {
+        terminal.say(&format!("{:<27} {}", name.replace('_', " "), interval(figure)));
+    }
+    let left_out = report["left_out"].as_object().into_iter().flatten();
+    for (why, rows) in left_out.filter(|(_, rows)| rows.as_u64() != Some(0)) {
+        terminal.warn(&format!("{rows} {} are left out", why.replace('_', " ")));
+    }
+    threshold(terminal, &found["threshold"]);
+    terminal.say(&format!("evaluate: {} rows -> {}", found["rows"], out.display()));
+    if terminal.json {
+        terminal.print(&report.to_string());
+    }
+}
+
+fn interval(figure: &Value) -> String {
+    match (figure["value"].as_f64(), figure["low"].as_f64(), figure["high"].as_f64()) {
+        (Some(value), Some(low), Some(high)) => format!("{value:.4}  (95 %: {low:.4} to {high:.4})"),
+        _ => "cannot be told: the rows are of one class".to_owned(),
+    }
+}
+
+fn threshold(terminal: Terminal, threshold: &Value) {
+    let Some(target) = threshold["target_precision"].as_f64() else { return };
+    match (threshold["confidence"].as_f64(), threshold["coverage"].as_f64(), threshold["precision"].as_f64()) {
+        (Some(confidence), Some(coverage), Some(precision)) => terminal.say(&format!(
+            "precision {target}: answer where the probability is at least {confidence:.4}; that covers {:.1} % of the rows, and {:.1} % of these answers are right",
+            100.0 * coverage,
+            100.0 * precision
+        )),
+        _ => terminal.warn(&format!("no confidence is high enough for a precision of {target} on these rows")),
     }
 }
 

@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::export::{from_safetensors, to_safetensors};
 use super::{Error, Head, Result, TrainingReport, onnx};
 use crate::encode::{Calibration, EncoderIdentity, Numerics};
+use crate::evaluate::Threshold;
 
-/// The version of `bundle.json` that is written and read.
-pub const BUNDLE_VERSION: u32 = 1;
+/// The version of `bundle.json` that is written.
+pub const BUNDLE_VERSION: u32 = 2;
+/// The oldest that is still read: it has no temperature, threshold, training data and program.
+const OLDEST_VERSION: u32 = 1;
 
 const DESCRIPTION: &str = "bundle.json";
 const WEIGHTS: &str = "head.safetensors";
@@ -32,10 +35,37 @@ pub struct Bundle {
     pub encoder: BundleEncoder,
     /// How the head came about and how good it was.
     pub training: TrainingReport,
+    /// What its logits are divided by before they become probabilities, fitted on the validation rows; 1 leaves them as
+    /// they are.
+    #[serde(default = "as_trained")]
+    pub temperature: f64,
+    /// Below which confidence it had better not answer, if a precision was wanted; told on the validation rows.
+    #[serde(default)]
+    pub threshold: Option<Threshold>,
+    /// What it was trained on, and validated on where that was given apart.
+    #[serde(default)]
+    pub data: Vec<TrainingData>,
+    /// The version of bertline that made it.
+    #[serde(default)]
+    pub program: String,
     /// BLAKE3 of `head.safetensors`, hexadecimal; [`Bundle::save`] fills it in.
     pub head_digest: String,
     /// When, in RFC 3339.
     pub created: String,
+}
+
+fn as_trained() -> f64 {
+    1.0
+}
+
+/// An output of `embed` that a head was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingData {
+    /// Its folder, as given.
+    pub path: String,
+    /// BLAKE3-128 over its parts' names and digests.
+    pub digest: String,
 }
 
 /// The encoder that a head belongs behind.
@@ -73,14 +103,14 @@ impl Bundle {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        for (name, bytes) in [(WEIGHTS, weights), (ONNX, onnx::encode(head, &self.labels)), (DESCRIPTION, description)]
-        {
+        let calibrated = onnx::encode(&head.clone().cooled(self.temperature), &self.labels);
+        for (name, bytes) in [(WEIGHTS, weights), (ONNX, calibrated), (DESCRIPTION, description)] {
             write_whole(dir, name, &bytes).map_err(io)?;
         }
         Ok(bundle)
     }
 
-    /// Reads a bundle and its head.
+    /// Reads a bundle and its head, which is calibrated: its temperature is in its last layer.
     ///
     /// # Errors
     /// Where `dir` is no bundle, its description has unknown keys or another version, the weights are not the ones that
@@ -96,7 +126,8 @@ impl Bundle {
         let syntax = |source| Error::BundleSyntax { path: path.clone(), source };
         // Before the fields: another version may have others, and then its number is the better answer.
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(syntax)?;
-        if let Some(found) = value["version"].as_u64().filter(|found| *found != u64::from(BUNDLE_VERSION)) {
+        let readable = u64::from(OLDEST_VERSION)..=u64::from(BUNDLE_VERSION);
+        if let Some(found) = value["version"].as_u64().filter(|found| !readable.contains(found)) {
             return Err(Error::BundleVersion { path, found, expected: BUNDLE_VERSION });
         }
         // From the text again: errors then tell line and column.
@@ -110,6 +141,10 @@ impl Bundle {
         }
         let head = from_safetensors(&weights, &weights_path)?;
         bundle.check_labels(&head, dir)?;
+        if !(bundle.temperature.is_finite() && bundle.temperature > 0.0) {
+            return Err(Error::Temperature { path: dir.join(DESCRIPTION), found: bundle.temperature });
+        }
+        let head = head.cooled(bundle.temperature);
         Ok((bundle, head))
     }
 
@@ -136,7 +171,7 @@ mod tests {
     use super::super::noise::random_head;
     use super::*;
     use crate::encode::Precision;
-    use crate::head::{EpochMetrics, Recipe, evaluate};
+    use crate::head::{EpochMetrics, Recipe, SplitBy, evaluate};
 
     fn bundle() -> Bundle {
         let text = |text: &str| text.to_owned();
@@ -180,6 +215,10 @@ mod tests {
                 best_epoch: 1,
                 validation: evaluate(&[0.5, 0.25, 0.25], &[0], 3),
             },
+            temperature: 1.0,
+            threshold: None,
+            data: vec![TrainingData { path: text("features"), digest: text("d") }],
+            program: text("0.1.0"),
             head_digest: String::new(),
             created: text("2026-01-01T00:00:00Z"),
         }
@@ -203,6 +242,29 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, [DESCRIPTION, ONNX, WEIGHTS]);
+    }
+
+    #[test]
+    fn a_head_comes_back_calibrated_and_its_weights_stay_as_they_were_trained() {
+        let dir = tempfile::tempdir().unwrap();
+        let head = random_head(&[8, 3]);
+        let written = Bundle { temperature: 2.0, ..bundle() }.save(&head, dir.path()).unwrap();
+        let (read, calibrated) = Bundle::load(dir.path()).unwrap();
+        assert_eq!(read, written);
+        let features = [0.25; 8];
+        let halved: Vec<f32> = head.logits(&features).iter().map(|logit| logit / 2.0).collect();
+        let found = calibrated.logits(&features);
+        assert!(found.iter().zip(&halved).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {halved:?}");
+        assert_eq!(from_safetensors(&fs_err::read(dir.path().join(WEIGHTS)).unwrap(), dir.path()).unwrap(), head);
+    }
+
+    #[test]
+    fn a_bundle_of_the_first_version_still_opens() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundle-1");
+        let (bundle, head) = Bundle::load(&dir).unwrap();
+        assert_eq!((bundle.version, bundle.temperature, bundle.threshold), (1, 1.0, None));
+        assert_eq!((head.width(), bundle.labels), (384, vec!["neg".to_owned(), "pos".to_owned()]));
+        assert_eq!(bundle.training.recipe.split, SplitBy::Rows);
     }
 
     #[test]
@@ -249,8 +311,10 @@ mod tests {
             assert!(matches!(error, Error::BundleSyntax { .. }), "{error:?}");
             assert!(error.to_string().contains(DESCRIPTION));
         }
-        let error = with_description("\"version\": 1", "\"version\": 2, \"more\": 3");
-        assert!(matches!(error, Error::BundleVersion { found: 2, .. }));
+        let error = with_description("\"version\": 2", "\"version\": 3, \"more\": 3");
+        assert!(matches!(error, Error::BundleVersion { found: 3, .. }));
+        let error = with_description("\"temperature\": 1.0", "\"temperature\": 0.0");
+        assert!(matches!(error, Error::Temperature { found: 0.0, .. }));
         let error = with_description("\"neutral\",", "");
         assert!(matches!(error, Error::LabelCount { labels: 2, outputs: 3, .. }));
     }

@@ -136,7 +136,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The bundle was written by another format version.
-    #[error("`{}` has format version {found}, and this bertline reads version {expected}; train the head again or use the bertline that wrote it", .path.display())]
+    #[error("`{}` has format version {found}, and this bertline reads up to version {expected}; train the head again or use the bertline that wrote it", .path.display())]
     BundleVersion {
         /// The file.
         path: PathBuf,
@@ -181,6 +181,14 @@ pub enum Error {
         labels: usize,
         /// How many outputs the head has.
         outputs: usize,
+    },
+    /// Logits cannot be divided by the temperature.
+    #[error("`{}` has the temperature {found}; it has to be above 0", .path.display())]
+    Temperature {
+        /// The bundle file.
+        path: PathBuf,
+        /// The temperature.
+        found: f64,
     },
     /// The weights cannot be written as safetensors.
     #[error("cannot write the head as safetensors")]

@@ -81,6 +81,16 @@ impl Head {
         values
     }
 
+    /// This head with its logits divided by `temperature`.
+    #[must_use]
+    pub fn cooled(mut self, temperature: f64) -> Head {
+        if let Some(last) = self.layers.last_mut().filter(|_| temperature != 1.0) {
+            let values = last.weight.iter_mut().chain(&mut last.bias);
+            values.for_each(|value| *value = (f64::from(*value) / temperature) as f32);
+        }
+        self
+    }
+
     /// The class probabilities, row-major `[rows, classes]`, of vectors `[rows, width]`; each row sums to one.
     ///
     /// # Panics

@@ -22,12 +22,12 @@ mod onnx;
 mod recipe;
 mod split;
 
-pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder};
+pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder, TrainingData};
 pub use error::{Error, Result};
 pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, Tally, TrainingReport, evaluate};
-pub use recipe::{Overrides, Recipe, RecipeName};
-pub use split::{Split, stratified_split};
+pub use recipe::{Overrides, Recipe, RecipeName, SplitBy};
+pub use split::{Split, folds, split, stratified_split};
 
 /// A trained head and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,17 @@ pub struct Trained {
     pub head: Head,
     /// Recipe, rows, epochs and the kept head's figures.
     pub report: TrainingReport,
+    /// What the head of the best epoch (before any refit) said of the rows that it was validated on.
+    pub held_out: HeldOut,
+}
+
+/// Answers on rows that were not trained on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeldOut {
+    /// Which rows, of the examples or of the validation set where one was given.
+    pub rows: Vec<usize>,
+    /// Their class probabilities, row-major `[rows, classes]`.
+    pub probabilities: Vec<f32>,
 }
 
 /// Trains a head: examples, validation set if there is one apart, recipe, and who hears of every epoch.
@@ -52,6 +63,8 @@ pub struct Examples<'a> {
     pub labels: &'a [u32],
     /// How many classes there are, whether or not all of them occur here.
     pub classes: usize,
+    /// Which text each row holds: rows of one number hold the same.
+    pub texts: &'a [u32],
 }
 
 impl Examples<'_> {
@@ -60,7 +73,10 @@ impl Examples<'_> {
     /// # Errors
     /// Where the lengths disagree, a label is not a class or a vector holds NaN or an infinity.
     pub fn check(&self) -> Result<()> {
-        if self.width == 0 || self.features.len() != self.labels.len() * self.width {
+        if self.width == 0
+            || self.features.len() != self.labels.len() * self.width
+            || self.texts.len() != self.labels.len()
+        {
             return Err(Error::FeatureShape {
                 values: self.features.len(),
                 rows: self.labels.len(),

@@ -83,6 +83,20 @@ pub struct Recipe {
     pub refit: bool,
     /// Epochs without a better validation loss after which to stop; `None` runs them all.
     pub patience: Option<usize>,
+    /// What is split into training and validation.
+    #[serde(default)]
+    pub split: SplitBy,
+}
+
+/// What falls on one side of a split as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// Rows, as scikit-learn's `train_test_split` does it: a text that occurs twice may be on both sides.
+    #[default]
+    Rows,
+    /// Distinct texts, with all rows that hold them.
+    Texts,
 }
 
 /// What flags change about a recipe; `None` leaves the recipe's own value.
@@ -94,8 +108,8 @@ pub struct Overrides {
     pub learning_rate: Option<f64>,
     /// Replaces [`Recipe::batch_size`].
     pub batch_size: Option<usize>,
-    /// Replaces [`Recipe::hidden`] by one layer of this width, or by none where it is 0.
-    pub hidden: Option<usize>,
+    /// Replaces [`Recipe::hidden`] by layers of these widths, or by none where it is 0 alone.
+    pub hidden: Option<Vec<usize>>,
     /// Replaces [`Recipe::dropout`].
     pub dropout: Option<f64>,
     /// Replaces [`Recipe::val_fraction`].
@@ -121,6 +135,7 @@ impl Recipe {
             zero_output: false,
             refit: false,
             patience: None,
+            split: SplitBy::Rows,
         }
     }
 
@@ -145,6 +160,7 @@ impl Recipe {
             zero_output: true,
             refit: true,
             patience: Some(8),
+            split: SplitBy::Texts,
         }
     }
 
@@ -159,10 +175,8 @@ impl Recipe {
         self.dropout = overrides.dropout.unwrap_or(self.dropout);
         self.val_fraction = overrides.val_fraction.unwrap_or(self.val_fraction);
         self.seed = overrides.seed.unwrap_or(self.seed);
-        match overrides.hidden {
-            None => {}
-            Some(0) => self.hidden.clear(),
-            Some(width) => self.hidden = vec![width],
+        if let Some(hidden) = overrides.hidden {
+            self.hidden = if hidden == [0] { Vec::new() } else { hidden };
         }
         self.check()?;
         Ok(self)
@@ -183,7 +197,7 @@ impl Recipe {
             return refuse("--batch-size", &self.batch_size, "between 1 and 16777216");
         }
         if let Some(width) = self.hidden.iter().find(|width| **width == 0 || **width > 65_536) {
-            return refuse("--hidden", width, "at most 65536, or 0 for a linear head");
+            return refuse("--hidden", width, "at most 65536 a layer, or 0 alone for a linear head");
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return refuse("--learning-rate", &self.learning_rate, "above 0");
@@ -224,10 +238,14 @@ mod tests {
     #[test]
     fn flags_replace_what_they_name_and_nothing_else() {
         assert_eq!(Recipe::article().with(Overrides::default()).unwrap(), Recipe::article());
-        let linear = Recipe::article().with(Overrides { hidden: Some(0), epochs: Some(7), ..Overrides::default() });
+        let linear =
+            Recipe::article().with(Overrides { hidden: Some(vec![0]), epochs: Some(7), ..Overrides::default() });
         assert_eq!(linear.unwrap(), Recipe { hidden: Vec::new(), epochs: 7, ..Recipe::article() });
-        let wide = Recipe::default_().with(Overrides { hidden: Some(64), seed: Some(1), ..Overrides::default() });
-        assert_eq!(wide.unwrap(), Recipe { hidden: vec![64], seed: 1, ..Recipe::default_() });
+        let deep = Overrides { hidden: Some(vec![64, 8]), seed: Some(1), ..Overrides::default() };
+        assert_eq!(
+            Recipe::default_().with(deep).unwrap(),
+            Recipe { hidden: vec![64, 8], seed: 1, ..Recipe::default_() }
+        );
     }
 
     #[test]
@@ -236,7 +254,8 @@ mod tests {
             (Overrides { epochs: Some(0), ..Overrides::default() }, "--epochs"),
             (Overrides { learning_rate: Some(f64::NAN), ..Overrides::default() }, "--learning-rate"),
             (Overrides { batch_size: Some(0), ..Overrides::default() }, "--batch-size"),
-            (Overrides { hidden: Some(1 << 20), ..Overrides::default() }, "--hidden"),
+            (Overrides { hidden: Some(vec![1 << 20]), ..Overrides::default() }, "--hidden"),
+            (Overrides { hidden: Some(vec![0, 8]), ..Overrides::default() }, "--hidden"),
             (Overrides { dropout: Some(1.0), ..Overrides::default() }, "--dropout"),
             (Overrides { val_fraction: Some(1.0), ..Overrides::default() }, "--val-fraction"),
             (Overrides { seed: Some(1 << 40), ..Overrides::default() }, "--seed"),

@@ -1,10 +1,13 @@
-//! The stratified split of labelled rows into training and validation.
+//! The stratified split of labelled rows into training and validation, once or in folds.
 //!
-//! It is scikit-learn's `train_test_split(rows, test_size=fraction, random_state=seed, stratify=labels)`, index for index
-//! and in its order, so that a head trained here and one trained in Python see the same rows.
+//! Of rows it is scikit-learn's `train_test_split(rows, test_size=fraction, random_state=seed, stratify=labels)`, index for index
+//! and in its order, so that a head trained here and one trained in Python see the same rows. Of texts it is
+//! the same for distinct texts, each with the label that most of its rows have: what a head is judged by, it has not seen.
+
+use std::collections::BTreeMap;
 
 use super::numpy_random::RandomState;
-use super::{Error, Result};
+use super::{Error, Examples, Recipe, Result, SplitBy};
 
 /// Row indices of the two sides; every row is on exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +30,7 @@ pub fn stratified_split(labels: &[u32], classes: usize, val_fraction: f64, seed:
         let expected = "above 0 and below 1";
         return Err(Error::RecipeValue { name: "--val-fraction", value: val_fraction.to_string(), expected });
     }
-    let seed = u32::try_from(seed).map_err(|_| Error::RecipeValue {
-        name: "--seed",
-        value: seed.to_string(),
-        expected: "at most 4294967295, as in NumPy",
-    })?;
+    let seed = seed_of(seed)?;
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); classes];
     for (row, &label) in labels.iter().enumerate() {
         members.get_mut(label as usize).ok_or(Error::LabelRange { row, label, classes })?.push(row);
@@ -59,6 +58,95 @@ pub fn stratified_split(labels: &[u32], classes: usize, val_fraction: f64, seed:
     let (mut train, validation) = draw(&members, train_rows, validation_rows, RandomState::new(seed));
     train.extend(alone_rows);
     Ok(Split { train, validation, only_in_train: alone })
+}
+
+/// Splits examples as the recipe says.
+///
+/// # Errors
+/// As [`stratified_split`], of rows or of texts.
+pub fn split(examples: &Examples<'_>, recipe: &Recipe) -> Result<Split> {
+    let (fraction, seed) = (recipe.val_fraction, recipe.seed);
+    if recipe.split == SplitBy::Rows {
+        return stratified_split(examples.labels, examples.classes, fraction, seed);
+    }
+    let texts = Texts::of(examples);
+    let split = stratified_split(&texts.labels, examples.classes, fraction, seed)?;
+    Ok(Split { train: texts.rows(&split.train), validation: texts.rows(&split.validation), ..split })
+}
+
+/// Splits examples into `count` folds of texts, each class spread evenly over them: in each of the splits another fold
+/// is validated on, and every row is validated on once.
+///
+/// # Errors
+/// Where `count` is below 2, or fewer than two classes have so many texts.
+pub fn folds(examples: &Examples<'_>, count: usize, seed: u64) -> Result<Vec<Split>> {
+    let seed = seed_of(seed)?;
+    let texts = Texts::of(examples);
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); examples.classes];
+    for (text, &label) in texts.labels.iter().enumerate() {
+        members[label as usize].push(text);
+    }
+    let common = members.iter().filter(|texts| texts.len() >= count).count();
+    if count < 2 || common < 2 {
+        let expected = "at least 2, and at most the number of texts of the second largest class";
+        return Err(Error::RecipeValue { name: "--folds", value: count.to_string(), expected });
+    }
+    let mut random = RandomState::new(seed);
+    let mut fold_of = vec![0; texts.labels.len()];
+    let mut next = 0;
+    for members in &members {
+        for place in random.permutation(members.len()) {
+            fold_of[members[place]] = next % count;
+            next += 1;
+        }
+    }
+    let side = |fold: usize, held_out: bool| -> Vec<usize> {
+        (0..fold_of.len()).filter(|text| (fold_of[*text] == fold) == held_out).collect()
+    };
+    let split = |fold| Split {
+        train: texts.rows(&side(fold, false)),
+        validation: texts.rows(&side(fold, true)),
+        only_in_train: Vec::new(),
+    };
+    Ok((0..count).map(split).collect())
+}
+
+/// The distinct texts of examples: their rows, and the label that most of these have (the first of equals).
+struct Texts {
+    members: Vec<Vec<usize>>,
+    labels: Vec<u32>,
+}
+
+impl Texts {
+    fn of(examples: &Examples<'_>) -> Texts {
+        let mut places: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut members: Vec<Vec<usize>> = Vec::new();
+        for (row, text) in examples.texts.iter().enumerate() {
+            let place = *places.entry(*text).or_insert_with(|| {
+                members.push(Vec::new());
+                members.len() - 1
+            });
+            members[place].push(row);
+        }
+        let usual = |rows: &Vec<usize>| {
+            let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+            rows.iter().for_each(|row| *counts.entry(examples.labels[*row]).or_default() += 1);
+            let most = counts.iter().max_by_key(|(label, count)| (**count, std::cmp::Reverse(**label)));
+            most.map_or(0, |(label, _)| *label)
+        };
+        let labels = members.iter().map(usual).collect();
+        Texts { members, labels }
+    }
+
+    fn rows(&self, texts: &[usize]) -> Vec<usize> {
+        texts.iter().flat_map(|text| &self.members[*text]).copied().collect()
+    }
+}
+
+fn seed_of(seed: u64) -> Result<u32> {
+    let refuse =
+        |_| Error::RecipeValue { name: "--seed", value: seed.to_string(), expected: "at most 4294967295, as in NumPy" };
+    u32::try_from(seed).map_err(refuse)
 }
 
 /// `StratifiedShuffleSplit._iter_indices`, one round of it.
@@ -111,6 +199,10 @@ fn approximate_mode(counts: &[usize], draws: usize, random: &mut RandomState) ->
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Labels by a formula, as the Python script that gave the expected sums made them.
@@ -160,6 +252,56 @@ mod tests {
         let mut all: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..9).collect::<Vec<_>>());
+    }
+
+    fn examples<'a>(labels: &'a [u32], texts: &'a [u32], features: &'a [f32]) -> Examples<'a> {
+        Examples { features, width: 1, labels, classes: 3, texts }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_on_one_side_and_every_row_on_exactly_one(
+            rows in prop::collection::vec((0u32..3, 0u32..40), 60..200),
+            seed in 0u64..1000,
+            count in 2usize..5,
+        ) {
+            let (labels, texts): (Vec<u32>, Vec<u32>) = rows.into_iter().unzip();
+            let features = vec![0.0; labels.len()];
+            let examples = examples(&labels, &texts, &features);
+            let recipe = Recipe { seed, ..Recipe::default_() };
+            let Ok(once) = split(&examples, &recipe) else { return Ok(()) };
+            let Ok(in_folds) = folds(&examples, count, seed) else { return Ok(()) };
+            let mut validated: Vec<usize> = Vec::new();
+            for found in in_folds.iter().chain([&once]) {
+                let of = |rows: &[usize]| rows.iter().map(|row| texts[*row]).collect::<BTreeSet<_>>();
+                prop_assert!(of(&found.train).is_disjoint(&of(&found.validation)));
+                let mut all: Vec<usize> = found.train.iter().chain(&found.validation).copied().collect();
+                all.sort_unstable();
+                prop_assert_eq!(all, (0..labels.len()).collect::<Vec<_>>());
+            }
+            in_folds.iter().for_each(|found| validated.extend(&found.validation));
+            validated.sort_unstable();
+            prop_assert_eq!(validated, (0..labels.len()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn distinct_texts_are_split_as_rows_are_and_folds_share_classes_evenly() {
+        let labels = labels(300, 3);
+        let texts: Vec<u32> = (0..300).collect();
+        let features = vec![0.0; 300];
+        let examples = examples(&labels, &texts, &features);
+        let by_texts = split(&examples, &Recipe::default_()).unwrap();
+        assert_eq!(by_texts, stratified_split(&labels, 3, 0.2, 42).unwrap());
+        for found in folds(&examples, 4, 42).unwrap() {
+            for class in 0..3 {
+                let share = |rows: &[usize]| rows.iter().filter(|row| labels[**row] == class).count();
+                assert!(share(&found.validation).abs_diff(share(&found.train) / 3) <= 1);
+            }
+        }
+        for count in [0, 1, 200] {
+            assert!(folds(&examples, count, 42).unwrap_err().to_string().contains("--folds"));
+        }
     }
 
     #[test]

@@ -138,6 +138,36 @@ pub enum Error {
         /// Labels of the training set.
         known: String,
     },
+    /// No row can be judged.
+    #[error(
+        "`{inputs}` has no row to judge the head on ({found}); its labels are `{known}`: name the column of the true label with --label-column"
+    )]
+    NothingToJudge {
+        /// The inputs as given.
+        inputs: String,
+        /// What its rows lack.
+        found: String,
+        /// The head's labels.
+        known: String,
+    },
+    /// Predictions are another head's.
+    #[error(
+        "`{dir}` was scored by another head (digest {found}, this one has {expected}); give that one with --head, or score again"
+    )]
+    OtherHead {
+        /// The output of `score`.
+        dir: PathBuf,
+        /// The digest of the head that scored it.
+        found: String,
+        /// The digest of the head that is to be judged.
+        expected: String,
+    },
+    /// Predictions without the truth.
+    #[error("`{dir}` has no true labels; score again with --label-column")]
+    NoTruth {
+        /// The output of `score`.
+        dir: PathBuf,
+    },
     /// An async runtime could not be made.
     #[error("cannot start the worker threads")]
     Runtime(#[source] std::io::Error),

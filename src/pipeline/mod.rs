@@ -5,12 +5,17 @@
 
 mod cached;
 mod columns;
+mod cross_validate;
 mod embed;
 mod error;
+mod evaluate;
+mod examples;
 mod explain;
 mod ingest;
 mod inputs;
+mod judged;
 mod kept;
+mod lookup;
 mod options;
 mod predict;
 mod rejects;
@@ -26,11 +31,12 @@ mod verify;
 
 pub use embed::embed;
 pub use error::{Error, Result};
+pub use evaluate::evaluate;
 pub use explain::{Explained, explain};
 pub use ingest::ingest;
 pub use options::{
-    CacheOptions, DeviceOptions, EmbedOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions, SampleOptions,
-    ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions, size,
+    CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions,
+    SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions, size,
 };
 pub use predict::{Prediction, Predictor};
 pub use rejects::summary as summary_of_rejects;

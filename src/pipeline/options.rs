@@ -278,12 +278,21 @@ pub struct TrainOptions {
     /// Rows of a training step [default: the recipe's]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Units of the hidden layer, 0 for a linear head [default: the recipe's]
-    #[arg(long, value_name = "N")]
-    pub hidden: Option<usize>,
-    /// Dropout behind the hidden layer [default: the recipe's]
+    /// Units of the hidden layers (512 or 512,128), 0 for a linear head [default: the recipe's]
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub hidden: Option<Vec<usize>>,
+    /// Dropout behind the hidden layers [default: the recipe's]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
+    /// Also train on all folds but one, and validate on that one, for each of K folds: says what to expect of new texts
+    #[arg(long, value_name = "K")]
+    pub folds: Option<usize>,
+    /// Also train with the N seeds from --seed on, and say how much the figures vary
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1000))]
+    pub repeats: Option<u64>,
+    /// Say below which confidence the head had better not answer, for this share of its answers to be right
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub target_precision: Option<f64>,
     /// Share of the rows that is kept for validation
     #[arg(long, default_value_t = 0.2, value_name = "SHARE", allow_negative_numbers = true)]
     pub val_fraction: f64,
@@ -317,6 +326,38 @@ pub struct ScoreOptions {
     #[command(flatten)]
     pub cached: CacheOptions,
     /// Finished output of `bertline embed` to take vectors from; may be given more than once
+    #[arg(long, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
+    pub features: Vec<PathBuf>,
+    /// What to run on
+    #[command(flatten)]
+    pub device: DeviceOptions,
+}
+
+/// `bertline evaluate`
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateOptions {
+    /// What to judge the head on: outputs of `embed` or `score`, or labelled reviews
+    #[command(flatten)]
+    pub read: ReadOptions,
+    /// Head bundle, as `bertline train` leaves it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub head: PathBuf,
+    /// Where to write
+    #[command(flatten)]
+    pub out: OutOptions,
+    /// Say below which confidence the head had better not answer, for this share of its answers to be right
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub target_precision: Option<f64>,
+    /// How reviews are cut, and what may be rejected
+    #[command(flatten)]
+    pub units: UnitOptions,
+    /// Encoder of reviews, if it is no longer where the head's bundle says
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// What is shared between runs
+    #[command(flatten)]
+    pub cached: CacheOptions,
+    /// Finished output of `bertline embed` to take vectors of reviews from; may be given more than once
     #[arg(long, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
     pub features: Vec<PathBuf>,
     /// What to run on

@@ -9,8 +9,8 @@ use super::cached::Cached;
 use super::inputs::{Inputs, Labels};
 use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
-use crate::cache::UnitStats;
-use crate::encode::{PrecisionChoice, ProviderChoice};
+use crate::cache::{self, Resolved, UnitStats};
+use crate::encode::{EncoderIdentity, Numerics, PrecisionChoice, ProviderChoice};
 use crate::engine::{self, Mode};
 use crate::head::Bundle;
 use crate::ingest::Clean;
@@ -19,10 +19,19 @@ use crate::telemetry::Terminal;
 
 /// Runs the stage.
 pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
+    score_with(options, Labels::OnDemand, terminal)
+}
+
+/// Runs the stage on reviews whose labels are wanted too, wherever they stand.
+pub(super) fn score_labelled(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
+    score_with(options, Labels::Found, terminal)
+}
+
+fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("score");
     let (bundle, head) = Bundle::load(&options.head)?;
     let read = read_options(options, &bundle)?;
-    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand, options.units.unit_bytes)?);
+    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, labels, options.units.unit_bytes)?);
     let planned = encoder_of(
         &bundle,
         &options.head,
@@ -31,11 +40,12 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
         CalibrateFrom::Inputs(&inputs),
         terminal,
     )?;
-    let true_label = options.read.label_column.is_some();
+    let true_label = labels == Labels::Found || options.read.label_column.is_some();
     let mode = Mode::Score { hidden: head.width(), classes: bundle.labels.len(), true_label };
     let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
+    resolved.insert("temperature".to_owned(), json!(bundle.temperature));
     let job = Job { start, command: "score", terminal, inputs, out: &options.out, units: &options.units, resolved };
     let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
     let behind = engine::Head { head, labels: bundle.labels };
@@ -48,6 +58,20 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
         }
         extra
     })
+}
+
+/// Refuses features (the run that made `dir`) that the head was not trained on the like of.
+pub(super) fn check_features(bundle: &Bundle, head: &Path, dir: &Path, run: &Resolved) -> Result<()> {
+    let field = |key: &str| run.get(key).cloned().unwrap_or(Value::Null);
+    let damaged = |source| cache::Error::Damaged { path: cache::Manifest::path(dir), line: 1, source };
+    let identity: EncoderIdentity = serde_json::from_value(field("encoder")).map_err(damaged)?;
+    let numerics: Numerics = serde_json::from_value(field("numerics_parts")).map_err(damaged)?;
+    let mut differences = identity.differences(&bundle.encoder.identity);
+    differences.extend(numerics.differences(&bundle.encoder.numerics));
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(Error::OtherEncoder { head: head.to_owned(), differences: differences.join("; ") }),
+    }
 }
 
 /// How the input is read: cleaned as the texts were that the head was trained on.

@@ -16,7 +16,7 @@ use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
     Tuned, Wanted,
 };
-use crate::engine::{self, EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, task_context};
+use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, task_context};
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
@@ -34,6 +34,8 @@ pub enum Outcome {
     Done(Box<RunReport>),
     /// The output was there already; this is its `run.json`.
     AlreadyDone(Value),
+    /// It was judged; this is its `run.json` and what was found.
+    Judged(Value),
 }
 
 impl Outcome {
@@ -41,7 +43,7 @@ impl Outcome {
     pub fn json(&self) -> Value {
         match self {
             Outcome::Done(report) => json!(report),
-            Outcome::AlreadyDone(report) => report.clone(),
+            Outcome::AlreadyDone(report) | Outcome::Judged(report) => report.clone(),
         }
     }
 }
@@ -364,13 +366,7 @@ fn on_demand(planned: Arc<Planned>, terminal: Terminal) -> OnDemand {
 
 /// The outcome of a stage whose output is finished already.
 pub(super) fn already_done(command: &str, out: &Path, terminal: Terminal) -> Result<Outcome> {
-    let path = out.join("run.json");
-    let text = fs_err::read(&path).map_err(engine::Error::from)?;
-    let report: Value = serde_json::from_slice(&text).map_err(|source| crate::cache::Error::Damaged {
-        path,
-        line: source.line(),
-        source,
-    })?;
+    let report = crate::report::read(out)?;
     let dir = out.display();
     terminal.say(&format!("{command}: `{dir}` is finished already; nothing to do (--overwrite starts over)"));
     Ok(Outcome::AlreadyDone(report))

@@ -8,10 +8,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::cross_validate::cross_validate;
+use super::examples::{Hygiene, LabelledRows};
+use super::judged::JudgedRows;
+use super::lookup::add_texts;
 use super::stage::Outcome;
 use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
-use crate::head::{self, Bundle, BundleEncoder, EpochMetrics, Examples, Overrides, Recipe, Trainer, TrainingReport};
+use crate::evaluate::Evaluation;
+use crate::head::{
+    self, Bundle, BundleEncoder, EpochMetrics, Overrides, Recipe, RecipeName, Trained, Trainer, TrainingData,
+    TrainingReport,
+};
 use crate::report::{EncoderReport, Input, Start, ThisRun};
 use crate::telemetry::Terminal;
 
@@ -36,33 +44,73 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
         let inputs = options.inputs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("`, `");
         return Err(Error::NoLabels { inputs });
     }
-    let (features, classes) = labelled(&set, &labels).map_err(|label| unknown(&options.inputs[0], label, &labels))?;
-    let validation = match &options.validation {
-        None => None,
-        Some(dir) => {
-            let held_out = load_features(std::slice::from_ref(dir))?;
-            check_same_encoder((&options.inputs[0], &set.run), (dir, &held_out.run))?;
-            Some(labelled(&held_out, &labels).map_err(|label| unknown(dir, label, &labels))?)
-        }
+    let rows = LabelledRows::of(&set, &labels).map_err(|label| unknown(&options.inputs[0], label, &labels))?;
+    let held_out = options.validation.as_deref().map(|dir| held_out(options, &set, dir)).transpose()?;
+    let validation = match (&options.validation, &held_out) {
+        (Some(dir), Some(set)) => Some(LabelledRows::of(set, &labels).map_err(|label| unknown(dir, label, &labels))?),
+        _ => None,
     };
-    let unlabelled = set.rows.len() - classes.len();
-    say_data(terminal, &labels, &classes, unlabelled);
-    let examples = examples(&features, &classes, set.width, labels.len());
-    let validation =
-        validation.as_ref().map(|(features, classes)| self::examples(features, classes, set.width, labels.len()));
-    let trained = trainer(&examples, validation.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
+    let unlabelled = set.rows.len() - rows.len();
+    say_data(terminal, &labels, rows.classes(), unlabelled);
+    let hygiene = rows.hygiene(validation.as_ref());
+    say_hygiene(terminal, hygiene);
+    let examples = rows.examples();
+    let crossed = cross_validate(&examples, &recipe, (options.folds, options.repeats), trainer, terminal)?;
+    let validation_examples = validation.as_ref().map(LabelledRows::examples);
+    let mut trained =
+        trainer(&examples, validation_examples.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
+    let judged_by = validation.as_ref().unwrap_or(&rows);
+    let (temperature, evaluation) = judge(&mut trained, judged_by, &labels, options)?;
     let bundle = Bundle {
         version: head::BUNDLE_VERSION,
         labels,
         encoder: encoder(&set)?,
         training: trained.report,
+        temperature,
+        threshold: evaluation.threshold,
+        data: training_data(options)?,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
         head_digest: String::new(),
         created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     };
     // Only now: until there is a new head, an old one that is to be overwritten stays.
     output.begin()?;
     let bundle = bundle.save(&trained.head, &options.out.out)?;
-    finish(&start, &mut output, &set, &bundle, options, unlabelled)
+    super::evaluate::save(&options.out.out, &evaluation)?;
+    let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
+    extra.insert("temperature".to_owned(), json!(bundle.temperature));
+    extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
+    extra.insert("text_hygiene".to_owned(), json!(hygiene));
+    extra.extend(crossed.map(|crossed| ("cross_validation".to_owned(), json!(crossed))));
+    finish(&start, &mut output, &set, &bundle, options, extra)
+}
+
+/// Calibrates the answers on the rows that were held out, and judges them there. The article's recipe stays as it is.
+fn judge(
+    trained: &mut Trained,
+    rows: &LabelledRows<'_>,
+    labels: &[String],
+    options: &TrainOptions,
+) -> Result<(f64, Evaluation)> {
+    let mut judged = JudgedRows::of_held_out(&mut trained.held_out, rows, labels.len());
+    let temperature = match trained.report.recipe.name {
+        RecipeName::Article => 1.0,
+        RecipeName::Default => judged.calibrate(),
+    };
+    let mut evaluation = super::evaluate::evaluation(&judged, labels, options.target_precision);
+    // Of several outputs each has inputs of its own, and rows do not say which.
+    if options.inputs.len() == 1 || options.validation.is_some() {
+        add_texts(&mut evaluation.mistakes, rows.run())?;
+    }
+    Ok((temperature, evaluation))
+}
+
+fn training_data(options: &TrainOptions) -> Result<Vec<TrainingData>> {
+    let data = |dir: &PathBuf| {
+        let manifest = crate::cache::Manifest::read(dir)?.unwrap_or_default();
+        Ok(TrainingData { path: dir.display().to_string(), digest: parts_digest(&manifest) })
+    };
+    options.inputs.iter().chain(&options.validation).map(data).collect()
 }
 
 fn recipe(options: &TrainOptions) -> Result<Recipe> {
@@ -70,7 +118,7 @@ fn recipe(options: &TrainOptions) -> Result<Recipe> {
         epochs: options.epochs,
         learning_rate: options.learning_rate,
         batch_size: options.batch_size,
-        hidden: options.hidden,
+        hidden: options.hidden.clone(),
         dropout: options.dropout,
         val_fraction: Some(options.val_fraction),
         seed: Some(options.seed),
@@ -82,6 +130,11 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
     let mut resolved = Resolved::new();
     resolved.insert("command".to_owned(), json!("train"));
     resolved.insert("recipe".to_owned(), json!(recipe));
+    resolved.insert("target_precision".to_owned(), json!(options.target_precision));
+    if options.folds.is_some() || options.repeats.is_some() {
+        let asked = json!({ "folds": options.folds, "repeats": options.repeats });
+        resolved.insert("cross_validation".to_owned(), asked);
+    }
     let inputs: Vec<Value> =
         options.inputs.iter().chain(&options.validation).map(|dir| input_state(dir)).collect::<Result<_>>()?;
     resolved.insert(
@@ -92,7 +145,7 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
 }
 
 /// A digest of the parts of an embed output: the vectors themselves need not be read to know them.
-fn input_state(dir: &Path) -> Result<Value> {
+pub(super) fn input_state(dir: &Path) -> Result<Value> {
     match crate::cache::Manifest::read(dir)? {
         Some(manifest) => Ok(json!(parts_digest(&manifest)[..16].to_owned())),
         None => Err(crate::cache::Error::NotOutput {
@@ -112,26 +165,15 @@ fn parts_digest(manifest: &crate::cache::Manifest) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// The labelled rows: their vectors, row-major, and class indices. The error is a label that is not among `labels`.
-fn labelled(set: &FeatureSet, labels: &[String]) -> std::result::Result<(Vec<f32>, Vec<u32>), String> {
-    let mut features = Vec::with_capacity(set.rows.len() * set.width);
-    let mut classes = Vec::with_capacity(set.rows.len());
-    for row in &set.rows {
-        let Some(label) = &row.label else { continue };
-        let class = labels.binary_search(label).map_err(|_| label.clone())?;
-        classes.push(class as u32);
-        let start = row.vector as usize * set.width;
-        features.extend_from_slice(&set.vectors[start..start + set.width]);
-    }
-    Ok((features, classes))
+/// The set that is validated on; its vectors must be of the same encoder.
+fn held_out(options: &TrainOptions, set: &FeatureSet, dir: &Path) -> Result<FeatureSet> {
+    let held_out = load_features(&[dir.to_owned()])?;
+    check_same_encoder((&options.inputs[0], &set.run), (dir, &held_out.run))?;
+    Ok(held_out)
 }
 
 fn unknown(dir: &Path, label: String, labels: &[String]) -> Error {
     Error::UnknownLabel { dir: dir.to_owned(), label, known: format!("`{}`", labels.join("`, `")) }
-}
-
-fn examples<'a>(features: &'a [f32], labels: &'a [u32], width: usize, classes: usize) -> Examples<'a> {
-    Examples { features, width, labels, classes }
 }
 
 fn encoder(set: &FeatureSet) -> Result<BundleEncoder> {
@@ -153,6 +195,22 @@ fn say_data(terminal: Terminal, labels: &[String], classes: &[u32], unlabelled: 
     terminal.say(&format!("data: {} labelled rows, {}{rest}", classes.len(), parts.join(", ")));
 }
 
+fn say_hygiene(terminal: Terminal, hygiene: Hygiene) {
+    let Hygiene { duplicate_rows, texts_with_several_labels, leaked_rows } = hygiene;
+    if duplicate_rows > 0 {
+        let several = match texts_with_several_labels {
+            0 => String::new(),
+            texts => format!("; {texts} texts have more than one label"),
+        };
+        terminal.say(&format!("data: {duplicate_rows} rows repeat the text of another{several}"));
+    }
+    if leaked_rows > 0 {
+        terminal.warn(&format!(
+            "{leaked_rows} rows of the validation set have a text that is trained on too: its figures are too good"
+        ));
+    }
+}
+
 fn say_epoch(terminal: Terminal, epoch: &EpochMetrics) {
     terminal.say(&format!(
         "epoch {:>3}: train loss {:.4}, validation loss {:.4}, validation accuracy {:.4}",
@@ -166,7 +224,7 @@ fn finish(
     set: &FeatureSet,
     bundle: &Bundle,
     options: &TrainOptions,
-    unlabelled: usize,
+    extra: Map<String, Value>,
 ) -> Result<Outcome> {
     let rows = set.rows.len() as u64;
     let stats = UnitStats { rows_out: rows, seconds: start.seconds(), ..UnitStats::default() };
@@ -188,7 +246,7 @@ fn finish(
     let inputs = options.inputs.iter().chain(&options.validation).map(|dir| input(dir)).collect::<Result<Vec<_>>>()?;
     let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
     let mut report = start.report(output.manifest(), this_run, encoder, inputs);
-    report.extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
+    report.extra = extra;
     output.complete(&json!(report))?;
     Ok(Outcome::Done(Box::new(report)))
 }

@@ -4,11 +4,12 @@
 //! `this_run` is of this process alone.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cache::{Manifest, UnitStats};
+use crate::cache::{self, Manifest, UnitStats};
 use crate::encode::{Chosen, EncoderIdentity, Numerics, Plan};
 use crate::telemetry::peak_rss_bytes;
 
@@ -199,4 +200,13 @@ impl Start {
             extra: Map::new(),
         }
     }
+}
+/// The `run.json` of a finished stage.
+///
+/// # Errors
+/// Where it is not there or not whole; names the file.
+pub fn read(dir: &Path) -> cache::Result<Value> {
+    let path = dir.join("run.json");
+    let text = fs_err::read(&path)?;
+    serde_json::from_slice(&text).map_err(|source| cache::Error::Damaged { path, line: source.line(), source })
 }

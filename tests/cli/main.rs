@@ -28,6 +28,7 @@ mod damage;
 mod datasets;
 mod embed;
 mod errors;
+mod evaluate;
 mod explain;
 mod faults;
 mod fixtures;

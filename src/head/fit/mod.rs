@@ -17,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use bertline::head::{
-    Dense, EpochMetrics, Error, Examples, Head, Metrics, Recipe, Result, Trained, TrainingReport, evaluate,
-    stratified_split,
+    Dense, EpochMetrics, Error, Examples, Head, HeldOut, Metrics, Recipe, Result, Trained, TrainingReport, evaluate,
+    split,
 };
 
 use run::Run;
@@ -49,20 +49,22 @@ pub(crate) fn train(
     let _generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::set_num_threads(THREADS);
     let Fitted { head, epochs, best_epoch } = fit(examples, &sides, recipe, on_epoch)?;
+    let probabilities = sides.probabilities(&head);
     let report = TrainingReport {
         recipe: recipe.clone(),
         train_rows: sides.train.len(),
         validation_rows: sides.validation.len(),
         epochs,
         best_epoch,
-        validation: sides.measure(&head),
+        validation: sides.measure(&probabilities, head.classes()),
         only_in_train: sides.only_in_train,
     };
+    let held_out = HeldOut { rows: sides.validation, probabilities };
     if !recipe.refit || validation.is_some() {
-        return Ok(Trained { head, report });
+        return Ok(Trained { head, report, held_out });
     }
     let all: Vec<usize> = (0..examples.labels.len()).collect();
-    Ok(Trained { head: refit(examples, &all, best_epoch, recipe)?, report })
+    Ok(Trained { head: refit(examples, &all, best_epoch, recipe)?, report, held_out })
 }
 
 struct Fitted {
@@ -124,7 +126,7 @@ struct Sides<'a> {
 impl<'a> Sides<'a> {
     fn new(examples: &'a Examples<'a>, validation: Option<&'a Examples<'a>>, recipe: &Recipe) -> Result<Self> {
         let Some(held_out) = validation else {
-            let split = stratified_split(examples.labels, examples.classes, recipe.val_fraction, recipe.seed)?;
+            let split = split(examples, recipe)?;
             let (train, validation, only_in_train) = (split.train, split.validation, split.only_in_train);
             return Ok(Self { train, held_out: examples, validation, only_in_train });
         };
@@ -148,7 +150,7 @@ impl<'a> Sides<'a> {
         Ok(Self { train: (0..rows).collect(), held_out, validation, only_in_train: Vec::new() })
     }
 
-    fn measure(&self, head: &Head) -> Metrics {
+    fn probabilities(&self, head: &Head) -> Vec<f32> {
         let width = self.held_out.width;
         let mut probabilities = Vec::with_capacity(self.validation.len() * head.classes());
         for rows in self.validation.chunks(256) {
@@ -156,8 +158,12 @@ impl<'a> Sides<'a> {
                 rows.iter().flat_map(|row| &self.held_out.features[row * width..][..width]).copied().collect();
             probabilities.extend(head.probabilities(&features));
         }
+        probabilities
+    }
+
+    fn measure(&self, probabilities: &[f32], classes: usize) -> Metrics {
         let labels: Vec<u32> = self.validation.iter().map(|&row| self.held_out.labels[row]).collect();
-        evaluate(&probabilities, &labels, head.classes())
+        evaluate(probabilities, &labels, classes)
     }
 }
 
@@ -168,6 +174,12 @@ mod tests {
     use bertline::head::Overrides;
 
     const WIDTH: usize = 12;
+
+    /// No text more than once.
+    fn examples<'a>(features: &'a [f32], labels: &'a [u32], classes: usize) -> Examples<'a> {
+        let texts: Vec<u32> = (0..labels.len() as u32).collect();
+        Examples { features, width: WIDTH, labels, classes, texts: texts.leak() }
+    }
 
     /// Rows around one centre a class, far enough apart to be told from one another.
     fn blobs(rows: usize, classes: usize) -> (Vec<f32>, Vec<u32>) {
@@ -183,7 +195,7 @@ mod tests {
 
     fn fit(rows: usize, classes: usize, recipe: &Recipe) -> Result<Trained> {
         let (features, labels) = blobs(rows, classes);
-        train(&Examples { features: &features, width: WIDTH, labels: &labels, classes }, None, recipe, &mut |_| {})
+        train(&examples(&features, &labels, classes), None, recipe, &mut |_| {})
     }
 
     #[test]
@@ -214,8 +226,8 @@ mod tests {
     #[test]
     fn a_validation_set_is_used_as_it_is() {
         let (features, labels) = blobs(300, 3);
-        let examples = Examples { features: &features, width: WIDTH, labels: &labels, classes: 3 };
-        let held_out = Examples { features: &features[..60 * WIDTH], labels: &labels[..60], ..examples };
+        let examples = self::examples(&features, &labels, 3);
+        let held_out = self::examples(&features[..60 * WIDTH], &labels[..60], 3);
         let mut heard = 0;
         let recipe = Recipe { epochs: 4, ..Recipe::default_() };
         let trained = train(&examples, Some(&held_out), &recipe, &mut |_| heard += 1).unwrap();
@@ -230,7 +242,7 @@ mod tests {
         let (features, _) = blobs(200, 2);
         // Labels that the features say nothing about.
         let labels: Vec<u32> = noise(200, 5).iter().map(|value| u32::from(*value > 0.0)).collect();
-        let examples = Examples { features: &features, width: WIDTH, labels: &labels, classes: 2 };
+        let examples = self::examples(&features, &labels, 2);
         let recipe = Recipe { patience: Some(2), epochs: 200, learning_rate: 0.05, ..Recipe::default_() };
         let report = train(&examples, None, &recipe, &mut |_| {}).unwrap().report;
         assert!(report.epochs.len() == report.best_epoch + 2 && report.epochs.len() < 200, "{}", report.epochs.len());
@@ -239,17 +251,17 @@ mod tests {
     #[test]
     fn what_cannot_be_trained_on_is_refused() {
         let (features, labels) = blobs(40, 2);
-        let one_class = Examples { features: &features, width: WIDTH, labels: &[0; 40], classes: 1 };
+        let one_class = examples(&features, &[0; 40], 1);
         let recipe = Recipe::default_();
         let refused =
             |examples: &Examples<'_>, validation| train(examples, validation, &recipe, &mut |_| {}).unwrap_err();
         assert!(matches!(refused(&one_class, None), Error::TooFewClasses { found: 1, .. }));
         assert!(matches!(refused(&one_class, Some(&one_class)), Error::TooFewClasses { .. }));
-        let short = Examples { features: &features[1..], width: WIDTH, labels: &labels, classes: 2 };
+        let short = examples(&features[1..], &labels, 2);
         assert!(matches!(refused(&short, None), Error::FeatureShape { .. }));
         let mut holed = features.clone();
         holed[5 * WIDTH + 3] = f32::NAN;
-        let broken = Examples { features: &holed, width: WIDTH, labels: &labels, classes: 2 };
+        let broken = examples(&holed, &labels, 2);
         assert!(matches!(refused(&broken, None), Error::NotFinite { row: 5, column: 3 }));
     }
 }

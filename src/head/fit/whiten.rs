@@ -100,7 +100,7 @@ mod tests {
 
     fn whitened(features: &[f32]) -> (Whitener, Tensor) {
         let rows = features.len() / WIDTH;
-        let examples = Examples { features, width: WIDTH, labels: &vec![0; rows], classes: 2 };
+        let examples = Examples { features, width: WIDTH, labels: &vec![0; rows], classes: 2, texts: &vec![0; rows] };
         let whitener = Whitener::of(&examples, &(0..rows).collect::<Vec<_>>()).unwrap();
         let tensor = Tensor::from_slice(features).view([rows as i64, WIDTH as i64]);
         let result = whitener.apply(&tensor).unwrap();

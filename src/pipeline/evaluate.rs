@@ -1,0 +1,199 @@
+//! The command `evaluate`: how good a head is on labelled reviews.
+//!
+//! Features and scored rows are judged as they are, with zero encoder calls. Other inputs are scored first, into the
+//! same folder, as `score` would: it can be interrupted and goes on, and its predictions stay.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::judged::JudgedRows;
+use super::lookup::{add_texts, command_of};
+use super::score::{check_features, score_labelled};
+use super::stage::Outcome;
+use super::{Error, EvaluateOptions, Result, ScoreOptions};
+use crate::cache::{self, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically};
+use crate::evaluate::{self, Evaluation};
+use crate::head::Bundle;
+use crate::report::{EncoderReport, Start, ThisRun};
+use crate::telemetry::Terminal;
+
+/// The file with all figures.
+pub(super) const EVALUATION: &str = "evaluation.json";
+/// Seeds the bootstrap: the same rows give the same intervals.
+pub(super) const SEED: u64 = 42;
+
+/// What can be judged as it is.
+enum Kind {
+    Features,
+    Predictions,
+}
+
+/// Runs the command.
+pub fn evaluate(options: &EvaluateOptions, terminal: Terminal) -> Result<Outcome> {
+    match kind(&options.read.inputs)? {
+        Some(kind) => judge(options, &kind, terminal),
+        None => score_and_judge(options, terminal),
+    }
+}
+
+/// What the inputs are: all outputs of `embed` or all of `score`, else reviews.
+fn kind(inputs: &[String]) -> Result<Option<Kind>> {
+    let mut commands = Vec::new();
+    for input in inputs {
+        let path = Path::new(input);
+        let manifest = if path.is_dir() { Manifest::read(path)? } else { None };
+        commands.push(manifest.and_then(|manifest| command_of(&manifest.run).map(str::to_owned)));
+    }
+    let all = |command: &str| commands.iter().all(|found| found.as_deref() == Some(command));
+    Ok(if all("embed") {
+        Some(Kind::Features)
+    } else if all("score") {
+        Some(Kind::Predictions)
+    } else {
+        None
+    })
+}
+
+/// Judges what a stage left, in one go.
+fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<Outcome> {
+    let start = Start::now("evaluate");
+    let (bundle, head) = Bundle::load(&options.head)?;
+    let dirs: Vec<PathBuf> = options.read.inputs.iter().map(PathBuf::from).collect();
+    let resolved = resolve(options, &bundle, &dirs)?;
+    let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &dirs)?;
+    if state == State::Complete {
+        return super::stage::already_done("evaluate", &options.out.out, terminal);
+    }
+    output.start_over(&resolved);
+    let (rows, run) = match kind {
+        Kind::Features => {
+            let set = load_features(&dirs)?;
+            check_features(&bundle, &options.head, &dirs[0], &set.run)?;
+            (JudgedRows::of_features(&set, &head, &bundle.labels), set.run)
+        }
+        Kind::Predictions => predictions(&dirs, &bundle)?,
+    };
+    rows.check(&dirs, &bundle.labels)?;
+    let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
+    if dirs.len() == 1 {
+        add_texts(&mut evaluation.mistakes, &run)?;
+    }
+    output.begin()?;
+    save(&options.out.out, &evaluation)?;
+    let count = rows.places.len() as u64;
+    let unit = blake3::hash(json!(evaluation).to_string().as_bytes()).to_hex()[..32].to_owned();
+    let stats = UnitStats { rows_out: count, seconds: start.seconds(), ..UnitStats::default() };
+    let source = options.read.inputs[0].clone();
+    output.commit(UnitRecord { unit, source, rows_in: count, parts: Vec::new(), stats })?;
+    let this_run = ThisRun { units: 1, rows: count, ..ThisRun::default() };
+    let encoder = EncoderReport {
+        model: Some(bundle.encoder.model.clone()),
+        encoder_id: Some(bundle.encoder.identity.id()),
+        numerics: Some(bundle.encoder.numerics.to_string()),
+        max_length: Some(bundle.encoder.identity.max_length),
+        ..EncoderReport::default()
+    };
+    let mut report = start.report(output.manifest(), this_run, encoder, Vec::new());
+    report.extra = extra(options, &bundle, &rows, &evaluation);
+    output.complete(&json!(report))?;
+    Ok(Outcome::Done(Box::new(report)))
+}
+
+fn resolve(options: &EvaluateOptions, bundle: &Bundle, dirs: &[PathBuf]) -> Result<Resolved> {
+    let mut resolved = Resolved::new();
+    resolved.insert("command".to_owned(), json!("evaluate"));
+    resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
+    resolved.insert("inputs".to_owned(), json!(options.read.inputs));
+    resolved.insert("target_precision".to_owned(), json!(options.target_precision));
+    let states = dirs.iter().map(|dir| super::train::input_state(dir)).collect::<Result<Vec<Value>>>()?;
+    resolved.insert("state".to_owned(), json!(states));
+    Ok(resolved)
+}
+
+/// Rows that this very head has scored.
+fn predictions(dirs: &[PathBuf], bundle: &Bundle) -> Result<(JudgedRows, Resolved)> {
+    let mut all: Option<(JudgedRows, Resolved)> = None;
+    for dir in dirs {
+        let manifest = Manifest::read(dir)?.unwrap_or_default();
+        if manifest.complete.is_none() {
+            return Err(cache::Error::Incomplete { dir: dir.clone() }.into());
+        }
+        let by = manifest.run.get("head_digest").and_then(Value::as_str).unwrap_or_default();
+        if by != bundle.head_digest {
+            return Err(Error::OtherHead {
+                dir: dir.clone(),
+                found: by.to_owned(),
+                expected: bundle.head_digest.clone(),
+            });
+        }
+        let report: Value = crate::report::read(dir)?;
+        if report.get("metrics").is_none() {
+            return Err(Error::NoTruth { dir: dir.clone() });
+        }
+        let rows = JudgedRows::of_predictions(dir, &manifest, &bundle.labels)?;
+        match &mut all {
+            Some((known, _)) => known.extend(rows),
+            None => all = Some((rows, manifest.run)),
+        }
+    }
+    Ok(all.unwrap_or_default())
+}
+
+/// Scores reviews into the output folder, then judges what is there.
+fn score_and_judge(options: &EvaluateOptions, terminal: Terminal) -> Result<Outcome> {
+    let scoring = ScoreOptions {
+        read: options.read.clone(),
+        head: options.head.clone(),
+        out: options.out.clone(),
+        units: options.units.clone(),
+        keep_columns: "none".to_owned(),
+        model: options.model.clone(),
+        cached: options.cached.clone(),
+        features: options.features.clone(),
+        device: options.device.clone(),
+    };
+    let outcome = score_labelled(&scoring, terminal)?;
+    let (bundle, _) = Bundle::load(&options.head)?;
+    let dir = options.out.out.clone();
+    let (rows, run) = predictions(std::slice::from_ref(&dir), &bundle)?;
+    rows.check(&options.read.inputs.iter().map(PathBuf::from).collect::<Vec<_>>(), &bundle.labels)?;
+    let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
+    add_texts(&mut evaluation.mistakes, &run)?;
+    save(&dir, &evaluation)?;
+    let mut report = outcome.json();
+    if let Some(report) = report.as_object_mut() {
+        report.extend(extra(options, &bundle, &rows, &evaluation));
+    }
+    Ok(Outcome::Judged(report))
+}
+
+/// Judges rows.
+pub(super) fn evaluation(rows: &JudgedRows, labels: &[String], target_precision: Option<f64>) -> Evaluation {
+    evaluate::evaluate(rows.judged(), &rows.places, labels, target_precision, SEED)
+}
+
+/// Writes the figures.
+pub(super) fn save(dir: &Path, evaluation: &Evaluation) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(evaluation).expect("an evaluation is plain data; this is a bug");
+    text.push(b'\n');
+    Ok(write_atomically(&dir.join(EVALUATION), &text)?)
+}
+
+fn extra(options: &EvaluateOptions, bundle: &Bundle, rows: &JudgedRows, evaluation: &Evaluation) -> Map<String, Value> {
+    let mut extra = Map::new();
+    extra.insert("head".to_owned(), json!({ "path": options.head, "digest": bundle.head_digest }));
+    extra.insert("left_out".to_owned(), json!(rows.left_out));
+    extra.insert("evaluation".to_owned(), brief(evaluation));
+    extra
+}
+
+/// What of an evaluation a run report repeats.
+pub(super) fn brief(evaluation: &Evaluation) -> Value {
+    json!({
+        "rows": evaluation.rows,
+        "metrics": evaluation.metrics,
+        "temperature": evaluation.temperature,
+        "threshold": evaluation.threshold,
+    })
+}

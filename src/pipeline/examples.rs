@@ -1,0 +1,147 @@
+//! Labelled rows of `embed` outputs as a trainer takes them, and what is odd about their texts.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use serde::Serialize;
+
+use crate::cache::{FeatureSet, Key, Resolved};
+use crate::evaluate::Place;
+use crate::head::{Examples, Split};
+
+/// The rows of a feature set that have a label.
+pub(super) struct LabelledRows<'a> {
+    set: &'a FeatureSet,
+    /// Where each row is among those of the set.
+    places: Vec<usize>,
+    features: Vec<f32>,
+    classes: Vec<u32>,
+    texts: Vec<u32>,
+    n_classes: usize,
+}
+
+/// What is odd about the texts of labelled rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Hygiene {
+    /// Rows whose text an earlier row has.
+    pub duplicate_rows: usize,
+    /// Texts whose rows have more than one label.
+    pub texts_with_several_labels: usize,
+    /// Rows of the validation set whose text is in the training set too.
+    pub leaked_rows: usize,
+}
+
+impl<'a> LabelledRows<'a> {
+    /// Rows without a label are left out; the error is a label that is not among `labels` (which are sorted).
+    pub(super) fn of(set: &'a FeatureSet, labels: &[String]) -> Result<LabelledRows<'a>, String> {
+        let mut found = LabelledRows {
+            set,
+            places: Vec::new(),
+            features: Vec::new(),
+            classes: Vec::new(),
+            texts: Vec::new(),
+            n_classes: labels.len(),
+        };
+        let mut numbers: HashMap<Key, u32> = HashMap::new();
+        for (place, row) in set.rows.iter().enumerate() {
+            let Some(label) = &row.label else { continue };
+            found.classes.push(labels.binary_search(label).map_err(|_| label.clone())? as u32);
+            found.places.push(place);
+            found.features.extend_from_slice(set.vector(row));
+            let next = numbers.len() as u32;
+            found.texts.push(*numbers.entry(set.key(row)).or_insert(next));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn examples(&self) -> Examples<'_> {
+        Examples {
+            features: &self.features,
+            width: self.set.width,
+            labels: &self.classes,
+            classes: self.n_classes,
+            texts: &self.texts,
+        }
+    }
+
+    /// Where a row came from.
+    pub(super) fn place(&self, row: usize) -> Place {
+        let row = &self.set.rows[self.places[row]];
+        let tokens = Some(self.set.tokens[row.vector as usize]);
+        Place { source_file: Arc::clone(&row.source_file), row: row.row, tokens }
+    }
+
+    /// The run that made the features.
+    pub(super) fn run(&self) -> &Resolved {
+        &self.set.run
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The class of each row.
+    pub(super) fn classes(&self) -> &[u32] {
+        &self.classes
+    }
+
+    /// What is odd, `validation` being the set that a head trained on these rows is to be judged by.
+    pub(super) fn hygiene(&self, validation: Option<&LabelledRows<'_>>) -> Hygiene {
+        let mut labels: HashMap<u32, u32> = HashMap::new();
+        let mut conflicting = HashSet::new();
+        for (text, class) in self.texts.iter().zip(&self.classes) {
+            if *labels.entry(*text).or_insert(*class) != *class {
+                conflicting.insert(*text);
+            }
+        }
+        let leaked = validation.map_or(0, |validation| {
+            let known: HashSet<Key> = self.keys().collect();
+            validation.keys().filter(|key| known.contains(key)).count()
+        });
+        Hygiene {
+            duplicate_rows: self.len() - labels.len(),
+            texts_with_several_labels: conflicting.len(),
+            leaked_rows: leaked,
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.places.iter().map(|place| self.set.key(&self.set.rows[*place]))
+    }
+}
+
+/// Some of the rows of examples, copied.
+pub(super) struct Subset {
+    features: Vec<f32>,
+    labels: Vec<u32>,
+    texts: Vec<u32>,
+    width: usize,
+    classes: usize,
+}
+
+impl Subset {
+    /// The two sides of a split.
+    pub(super) fn sides(examples: &Examples<'_>, split: &Split) -> [Subset; 2] {
+        [&split.train, &split.validation].map(|rows| Subset {
+            features: rows
+                .iter()
+                .flat_map(|row| &examples.features[row * examples.width..][..examples.width])
+                .copied()
+                .collect(),
+            labels: rows.iter().map(|row| examples.labels[*row]).collect(),
+            texts: rows.iter().map(|row| examples.texts[*row]).collect(),
+            width: examples.width,
+            classes: examples.classes,
+        })
+    }
+
+    pub(super) fn examples(&self) -> Examples<'_> {
+        Examples {
+            features: &self.features,
+            width: self.width,
+            labels: &self.labels,
+            classes: self.classes,
+            texts: &self.texts,
+        }
+    }
+}

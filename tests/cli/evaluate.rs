@@ -1,0 +1,149 @@
+//! `evaluate`: features, scored rows and reviews are judged alike, and what is said of a head is so.
+
+use serde_json::Value;
+
+use super::datasets::{read, strings, vectors};
+use super::support::{Place, model};
+
+/// Reviews whose mood mostly shows, some of them with the wrong label; `rows` of them from `first` on.
+fn reviews(first: usize, rows: usize) -> String {
+    let things = ["kettle", "film", "hotel", "novel", "concert", "bicycle", "soup", "museum", "phone", "garden"];
+    let review = |row: usize| {
+        let thing = things[row % things.len()];
+        let (text, label) = match row % 2 {
+            0 => (format!("I love this {thing}, wonderful and perfect, number {row}"), "glad"),
+            _ => (format!("I hate this {thing}, terrible and broken, number {row}"), "angry"),
+        };
+        let label = if row.is_multiple_of(13) { if label == "glad" { "angry" } else { "glad" } } else { label };
+        format!("\"{text}\",{label}\n")
+    };
+    "text,label\n".to_owned() + &(first..first + rows).map(review).collect::<String>()
+}
+
+/// A place with features to train on, features and reviews to judge on, and a head.
+fn prepared(model: &str) -> Place {
+    let place = Place::new();
+    place.write("train.csv", reviews(0, 160));
+    place.write("test.csv", reviews(1000, 80) + "no label here,\nodd one out,unheard\n,glad\n");
+    let enough = ["--max-reject-share", "1"];
+    place.embed(model, &[&["train.csv", "--out", "train"], &enough[..]].concat());
+    place.embed(model, &[&["test.csv", "--out", "test"], &enough[..]].concat());
+    place.run(&["train", "train", "--out", "head"]).ok();
+    place
+}
+
+fn metric(evaluation: &Value, name: &str) -> f64 {
+    evaluation["metrics"][name]["value"].as_f64().unwrap()
+}
+
+#[test]
+fn features_scored_rows_and_reviews_are_judged_alike() {
+    let Some(model) = model() else { return };
+    let place = prepared(&model);
+    place.run(&["evaluate", "test", "--head", "head", "--out", "of-features"]).ok().says(&["accuracy", "95 %"]);
+    place.run(&["score", "test.csv", "--label-column", "label", "--head", "head", "--out", "scored"]).ok();
+    place.run(&["evaluate", "scored", "--head", "head", "--out", "of-scored"]).ok();
+    place.run(&["evaluate", "test.csv", "--head", "head", "--out", "of-reviews"]).ok();
+    let of = |out: &str| place.json(&format!("{out}/evaluation.json"));
+    let evaluation = of("of-features");
+    assert_eq!(evaluation["rows"], 80);
+    for out in ["of-scored", "of-reviews"] {
+        for name in ["accuracy", "log_loss", "roc_auc", "brier"] {
+            assert!((metric(&of(out), name) - metric(&evaluation, name)).abs() < 1e-4, "{out}: {name}");
+        }
+        assert_eq!(of(out)["confusion"], evaluation["confusion"]);
+    }
+    // Against the predictions themselves.
+    let scored = read(&place, "scored/predictions");
+    let (truth, labels) = (super::datasets::texts(&scored, "true_label"), super::datasets::texts(&scored, "label"));
+    let known: Vec<usize> =
+        (0..truth.len()).filter(|row| truth[*row].as_deref().is_some_and(|l| l != "unheard")).collect();
+    let known: Vec<usize> = known.into_iter().filter(|row| labels[*row].is_some()).collect();
+    let right = known.iter().filter(|row| truth[**row] == labels[**row]).count();
+    assert_eq!((known.len(), right as f64 / 80.0), (80, metric(&evaluation, "accuracy")));
+    let left_out = &place.json("of-features/run.json")["left_out"];
+    assert_eq!((&left_out["rows_without_label"], &left_out["rows_with_unknown_label"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn mistakes_are_shown_with_their_texts_where_these_still_are() {
+    let Some(model) = model() else { return };
+    let place = prepared(&model);
+    place.run(&["evaluate", "test", "--head", "head", "--out", "judged"]).ok();
+    let mistakes = |out: &str| place.json(&format!("{out}/evaluation.json"))["mistakes"].as_array().unwrap().clone();
+    let found = mistakes("judged");
+    assert!(found.len() >= 4, "{found:?}");
+    let csv = reviews(1000, 80);
+    for mistake in &found {
+        let line = csv.lines().nth(mistake["row"].as_u64().unwrap() as usize + 1).unwrap();
+        assert_eq!(mistake["source_file"], "test.csv");
+        assert!(line.contains(mistake["text"].as_str().unwrap()), "{mistake} is not of {line}");
+        assert!(line.ends_with(mistake["label"].as_str().unwrap()));
+    }
+    place.write("test.csv", "text,label\nsomething else,glad\n");
+    place.run(&["evaluate", "test", "--head", "head", "--out", "later"]).ok();
+    assert!(mistakes("later").iter().all(|mistake| mistake["text"].is_null()));
+    assert_eq!(mistakes("later").len(), found.len());
+}
+
+#[test]
+fn training_calibrates_and_judges_on_the_rows_that_it_held_out() {
+    let Some(model) = model() else { return };
+    let place = prepared(&model);
+    let (evaluation, bundle) = (place.json("head/evaluation.json"), place.json("head/bundle.json"));
+    assert_eq!(evaluation["rows"], bundle["training"]["validation_rows"]);
+    assert!((evaluation["temperature"].as_f64().unwrap() - 1.0).abs() < 1e-3, "not calibrated: {evaluation}");
+    assert!((bundle["temperature"].as_f64().unwrap() - 1.0).abs() > 1e-3, "a temperature of 1 proves nothing");
+    assert_eq!(metric(&evaluation, "accuracy"), bundle["training"]["validation"]["accuracy"].as_f64().unwrap());
+    assert!(metric(&evaluation, "log_loss") <= bundle["training"]["validation"]["log_loss"].as_f64().unwrap());
+    // The article's recipe has no such step.
+    place.run(&["train", "train", "--recipe", "article", "--out", "article"]).ok();
+    assert_eq!(place.json("article/bundle.json")["temperature"], 1.0);
+}
+
+#[test]
+fn a_wanted_precision_gives_a_threshold_and_what_it_covers() {
+    let Some(model) = model() else { return };
+    let place = prepared(&model);
+    let judge = ["evaluate", "test", "--head", "head", "--target-precision", "0.97", "--out", "judged"];
+    place.run(&judge).ok().says(&["precision 0.97: answer where", "% of the rows"]);
+    let threshold = &place.json("judged/evaluation.json")["threshold"];
+    let (least, coverage) = (threshold["confidence"].as_f64().unwrap(), threshold["coverage"].as_f64().unwrap());
+    assert!(threshold["precision"].as_f64().unwrap() >= 0.97);
+    place.run(&["score", "test.csv", "--head", "head", "--label-column", "label", "--out", "scored"]).ok();
+    let scored = read(&place, "scored/predictions");
+    let truth = super::datasets::texts(&scored, "true_label");
+    let answered: Vec<usize> = vectors(&scored, "probabilities")
+        .iter()
+        .enumerate()
+        .filter(|(row, p)| {
+            truth[*row].as_deref().is_some_and(|label| label != "unheard")
+                && p.iter().any(|p| f64::from(*p) >= least - 1e-6)
+        })
+        .map(|(row, _)| row)
+        .collect();
+    assert_eq!(answered.len() as f64 / 80.0, coverage);
+    place.run(&judge).ok().says(&["finished already"]);
+    let bad = ["evaluate", "test", "--head", "head", "--target-precision", "95", "--out", "other"];
+    place.run(&bad).fails(2, &["--target-precision", "between 0 and 1"]);
+}
+
+#[test]
+fn what_cannot_be_judged_is_refused_with_the_way_out() {
+    let Some(model) = model() else { return };
+    let place = prepared(&model);
+    place.embed(&model, &["train.csv", "--max-length", "100", "--out", "shorter"]);
+    place.run(&["evaluate", "shorter", "--head", "head", "--out", "a"]).fails(1, &["max_length", "another encoder"]);
+    place.write("bare.csv", "text\nfine\n");
+    place.embed(&model, &["bare.csv", "--out", "bare"]);
+    place
+        .run(&["evaluate", "bare", "--head", "head", "--out", "b"])
+        .fails(1, &["`bare`", "1 without a label", "`glad`"]);
+    place.run(&["score", "test.csv", "--head", "head", "--out", "scored"]).ok();
+    place.run(&["evaluate", "scored", "--head", "head", "--out", "c"]).fails(1, &["`scored`", "--label-column"]);
+    place.run(&["train", "train", "--recipe", "article", "--out", "other"]).ok();
+    place.run(&["score", "train.csv", "--label-column", "label", "--head", "other", "--out", "by-other"]).ok();
+    place.run(&["evaluate", "by-other", "--head", "head", "--out", "d"]).fails(1, &["another head", "`by-other`"]);
+    assert!(["a", "b", "c", "d"].iter().all(|out| !place.path(out).exists()));
+    assert_eq!(strings(&read(&place, "shorter/rows"), "source_file").len(), 160);
+}
