@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::evaluate::NAMES;
 use crate::pipeline::{self, Outcome};
 use crate::telemetry::Terminal;
 
@@ -45,8 +46,8 @@ pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Out
 pub(super) fn evaluation(terminal: Terminal, out: &Path, outcome: &Outcome) {
     let report = outcome.json();
     let found = &report["evaluation"];
-    for (name, figure) in found["metrics"].as_object().into_iter().flatten() {
-        terminal.say(&format!("{:<27} {}", name.replace('_', " "), interval(figure)));
+    for name in NAMES.into_iter().filter(|name| found["metrics"].get(name).is_some()) {
+        terminal.say(&format!("{:<27} {}", name.replace('_', " "), interval(&found["metrics"][name])));
     }
     let left_out = report["left_out"].as_object().into_iter().flatten();
     for (why, rows) in left_out.filter(|(_, rows)| rows.as_u64() != Some(0)) {

@@ -25,7 +25,7 @@ pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
     let resolved = resolve(options, &inputs, &planned);
     let job = Job { start, command: "embed", terminal, inputs, out: &options.out, units: &options.units, resolved };
     let cached = Cached { store: options.cached.cache.clone(), features: Vec::new() };
-    job.run(Some(Loaded { planned, mode, head: None, cached }), |_| Map::new())
+    job.run(Some(Loaded { planned, mode, head: None, cached }), |_| Map::new(), |_, _| Ok(()))
 }
 
 /// What the operator makes.

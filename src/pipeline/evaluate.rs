@@ -5,14 +5,18 @@
 
 use std::path::{Path, PathBuf};
 
+use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::judged::JudgedRows;
 use super::lookup::{add_texts, command_of};
+use super::page;
 use super::score::{check_features, score_labelled};
 use super::stage::Outcome;
 use super::{Error, EvaluateOptions, Result, ScoreOptions};
-use crate::cache::{self, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically};
+use crate::cache::{
+    self, FeatureSet, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically,
+};
 use crate::evaluate::{self, Evaluation};
 use crate::head::Bundle;
 use crate::report::{EncoderReport, Start, ThisRun};
@@ -66,14 +70,24 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
         return super::stage::already_done("evaluate", &options.out.out, terminal);
     }
     output.start_over(&resolved);
-    let (rows, run) = match kind {
+    let (rows, run, leaked) = match kind {
         Kind::Features => {
             let set = load_features(&dirs)?;
             check_features(&bundle, &options.head, &dirs[0], &set.run)?;
-            (JudgedRows::of_features(&set, &head, &bundle.labels), set.run)
+            let leaked = leaked(&set, &bundle)?;
+            (JudgedRows::of_features(&set, &head, &bundle.labels), set.run, leaked)
         }
-        Kind::Predictions => predictions(&dirs, &bundle)?,
+        Kind::Predictions => {
+            let (rows, run) = predictions(&dirs, &bundle)?;
+            (rows, run, None)
+        }
     };
+    if leaked.is_some_and(|rows| rows > 0) {
+        terminal.warn(&format!(
+            "{} labelled rows have a text that the head was trained on: its figures are too good",
+            leaked.unwrap_or_default()
+        ));
+    }
     rows.check(&dirs, &bundle.labels)?;
     let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
     if dirs.len() == 1 {
@@ -96,7 +110,11 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
     };
     let mut report = start.report(output.manifest(), this_run, encoder, Vec::new());
     report.extra = extra(options, &bundle, &rows, &evaluation);
-    output.complete(&json!(report))?;
+    report.extra.insert("leaked_rows".to_owned(), json!(leaked));
+    let run = json!(report);
+    let lengths = page::lengths(&rows.places, bundle.encoder.identity.max_length);
+    page::write(&options.out.out, &run, output.manifest(), None, Some(&evaluation), Some(&lengths))?;
+    output.complete(&run)?;
     Ok(Outcome::Done(Box::new(report)))
 }
 
@@ -109,6 +127,21 @@ fn resolve(options: &EvaluateOptions, bundle: &Bundle, dirs: &[PathBuf]) -> Resu
     let states = dirs.iter().map(|dir| super::train::input_state(dir)).collect::<Result<Vec<Value>>>()?;
     resolved.insert("state".to_owned(), json!(states));
     Ok(resolved)
+}
+
+/// Labelled rows whose text the head was trained on; `None` where what it was trained on is no longer there as it was.
+fn leaked(set: &FeatureSet, bundle: &Bundle) -> Result<Option<u64>> {
+    let mut known = HashSet::new();
+    for data in &bundle.data {
+        let dir = Path::new(&data.path);
+        let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
+        match manifest.filter(|manifest| super::train::parts_digest(manifest) == data.digest) {
+            Some(manifest) => known.extend(cache::committed_keys(dir, &manifest)?),
+            None => return Ok(None),
+        }
+    }
+    let labelled = set.rows.iter().filter(|row| row.label.is_some());
+    Ok((!bundle.data.is_empty()).then(|| labelled.filter(|row| known.contains(&set.key(row))).count() as u64))
 }
 
 /// Rows that this very head has scored.
@@ -165,6 +198,9 @@ fn score_and_judge(options: &EvaluateOptions, terminal: Terminal) -> Result<Outc
     if let Some(report) = report.as_object_mut() {
         report.extend(extra(options, &bundle, &rows, &evaluation));
     }
+    let manifest = Manifest::read(&dir)?.unwrap_or_default();
+    let found = page::of_predictions(&dir, &manifest, bundle.encoder.identity.max_length)?;
+    page::write(&dir, &report, &manifest, None, Some(&evaluation), Some(&found))?;
     Ok(Outcome::Judged(report))
 }
 

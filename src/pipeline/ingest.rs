@@ -16,5 +16,5 @@ pub fn ingest(options: &IngestOptions, terminal: Terminal) -> Result<Outcome> {
     let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found, options.units.unit_bytes)?);
     let resolved = Job::resolve("ingest", &inputs);
     let job = Job { start, command: "ingest", terminal, inputs, out: &options.out, units: &options.units, resolved };
-    job.run(None, |_| Map::new())
+    job.run(None, |_| Map::new(), |_, _| Ok(()))
 }

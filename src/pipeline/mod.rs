@@ -17,6 +17,7 @@ mod judged;
 mod kept;
 mod lookup;
 mod options;
+mod page;
 mod predict;
 mod rejects;
 mod sample;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::cached::Cached;
 use super::inputs::{Inputs, Labels};
+use super::page;
 use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
 use crate::cache::{self, Resolved, UnitStats};
@@ -50,13 +51,18 @@ fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Res
     let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
     let behind = engine::Head { head, labels: bundle.labels };
     let cached = Cached { store: options.cached.cache.clone(), features: options.features.clone() };
-    job.run(Some(Loaded { planned, mode, head: Some(behind), cached }), |stats| {
+    let (dir, max_length) = (options.out.out.clone(), bundle.encoder.identity.max_length);
+    let extra = |stats: &UnitStats| {
         let mut extra = Map::new();
         extra.insert("head".to_owned(), head_report);
         if true_label {
             extra.insert("metrics".to_owned(), metrics(stats));
         }
         extra
+    };
+    job.run(Some(Loaded { planned, mode, head: Some(behind), cached }), extra, |run, manifest| {
+        let distributions = page::of_predictions(&dir, manifest, max_length)?;
+        page::write(&dir, run, manifest, None, None, Some(&distributions))
     })
 }
 

@@ -11,7 +11,7 @@ use super::cached::{self, Cached};
 use super::inputs::Inputs;
 use super::rejects::Budget;
 use super::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
-use crate::cache::{Claims, Key, Output, PartMetadata, Resolved, SNAPSHOT, State, UnitStats};
+use crate::cache::{Claims, Key, Manifest, Output, PartMetadata, Resolved, SNAPSHOT, State, UnitStats};
 use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
     Tuned, Wanted,
@@ -254,11 +254,13 @@ impl Job<'_> {
         resolved
     }
 
-    /// Runs the units and completes the output; `extra` adds the stage's own figures to the report.
+    /// Runs the units and completes the output; `extra` adds the stage's own figures to the report, `page` writes what
+    /// people read of it.
     pub(super) fn run(
         self,
         loaded: Option<Loaded>,
         extra: impl FnOnce(&UnitStats) -> Map<String, Value>,
+        page: impl FnOnce(&Value, &Manifest) -> Result<()>,
     ) -> Result<Outcome> {
         let mut sources = self.inputs.paths();
         sources.extend(loaded.iter().flat_map(|loaded| loaded.cached.paths()));
@@ -319,7 +321,9 @@ impl Job<'_> {
         report.extra = extra(&stats);
         report.extra.extend(self.inputs.oddities());
         self.inputs.describe_encodings(self.terminal);
-        output.complete(&json!(report))?;
+        let run = json!(report);
+        page(&run, output.manifest())?;
+        output.complete(&run)?;
         Ok(Outcome::Done(Box::new(report)))
     }
 

@@ -12,6 +12,7 @@ use super::cross_validate::cross_validate;
 use super::examples::{Hygiene, LabelledRows};
 use super::judged::JudgedRows;
 use super::lookup::add_texts;
+use super::page;
 use super::stage::Outcome;
 use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
@@ -20,6 +21,7 @@ use crate::head::{
     self, Bundle, BundleEncoder, EpochMetrics, Overrides, Recipe, RecipeName, Trained, Trainer, TrainingData,
     TrainingReport,
 };
+use crate::report::html::Distributions;
 use crate::report::{EncoderReport, Input, Start, ThisRun};
 use crate::telemetry::Terminal;
 
@@ -60,7 +62,7 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
     let mut trained =
         trainer(&examples, validation_examples.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
     let judged_by = validation.as_ref().unwrap_or(&rows);
-    let (temperature, evaluation) = judge(&mut trained, judged_by, &labels, options)?;
+    let (temperature, evaluation, lengths) = judge(&mut trained, judged_by, &labels, options)?;
     let bundle = Bundle {
         version: head::BUNDLE_VERSION,
         labels,
@@ -82,7 +84,7 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
     extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
     extra.insert("text_hygiene".to_owned(), json!(hygiene));
     extra.extend(crossed.map(|crossed| ("cross_validation".to_owned(), json!(crossed))));
-    finish(&start, &mut output, &set, &bundle, options, extra)
+    finish(&start, &mut output, &set, &bundle, options, (extra, &evaluation, &lengths))
 }
 
 /// Calibrates the answers on the rows that were held out, and judges them there. The article's recipe stays as it is.
@@ -91,7 +93,7 @@ fn judge(
     rows: &LabelledRows<'_>,
     labels: &[String],
     options: &TrainOptions,
-) -> Result<(f64, Evaluation)> {
+) -> Result<(f64, Evaluation, Distributions)> {
     let mut judged = JudgedRows::of_held_out(&mut trained.held_out, rows, labels.len());
     let temperature = match trained.report.recipe.name {
         RecipeName::Article => 1.0,
@@ -102,7 +104,8 @@ fn judge(
     if options.inputs.len() == 1 || options.validation.is_some() {
         add_texts(&mut evaluation.mistakes, rows.run())?;
     }
-    Ok((temperature, evaluation))
+    let max_length = rows.run()["encoder"]["max_length"].as_u64().unwrap_or(0) as u32;
+    Ok((temperature, evaluation, page::lengths(&judged.places, max_length)))
 }
 
 fn training_data(options: &TrainOptions) -> Result<Vec<TrainingData>> {
@@ -157,7 +160,7 @@ pub(super) fn input_state(dir: &Path) -> Result<Value> {
     }
 }
 
-fn parts_digest(manifest: &crate::cache::Manifest) -> String {
+pub(super) fn parts_digest(manifest: &crate::cache::Manifest) -> String {
     let mut hasher = blake3::Hasher::new();
     manifest.every_part().for_each(|part| {
         hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());
@@ -224,7 +227,7 @@ fn finish(
     set: &FeatureSet,
     bundle: &Bundle,
     options: &TrainOptions,
-    extra: Map<String, Value>,
+    (extra, evaluation, lengths): (Map<String, Value>, &Evaluation, &Distributions),
 ) -> Result<Outcome> {
     let rows = set.rows.len() as u64;
     let stats = UnitStats { rows_out: rows, seconds: start.seconds(), ..UnitStats::default() };
@@ -247,7 +250,10 @@ fn finish(
     let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
     let mut report = start.report(output.manifest(), this_run, encoder, inputs);
     report.extra = extra;
-    output.complete(&json!(report))?;
+    let run = json!(report);
+    let training = Some(&bundle.training);
+    page::write(&options.out.out, &run, output.manifest(), training, Some(evaluation), Some(lengths))?;
+    output.complete(&run)?;
     Ok(Outcome::Done(Box::new(report)))
 }
 

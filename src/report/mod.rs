@@ -3,6 +3,8 @@
 //! Totals are of the whole output, summed over the units that the manifest names, so that they hold across restarts;
 //! `this_run` is of this process alone.
 
+pub mod html;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -61,6 +61,9 @@ fn features_scored_rows_and_reviews_are_judged_alike() {
     let known: Vec<usize> = known.into_iter().filter(|row| labels[*row].is_some()).collect();
     let right = known.iter().filter(|row| truth[**row] == labels[**row]).count();
     assert_eq!((known.len(), right as f64 / 80.0), (80, metric(&evaluation, "accuracy")));
+    assert_eq!(place.json("of-features/run.json")["leaked_rows"], 0);
+    let seen = place.run(&["evaluate", "train", "--head", "head", "--out", "seen"]).ok();
+    seen.says(&["160 labelled rows have a text that the head was trained on"]);
     let left_out = &place.json("of-features/run.json")["left_out"];
     assert_eq!((&left_out["rows_without_label"], &left_out["rows_with_unknown_label"]), (&1.into(), &1.into()));
 }
@@ -146,4 +149,43 @@ fn what_cannot_be_judged_is_refused_with_the_way_out() {
     place.run(&["evaluate", "by-other", "--head", "head", "--out", "d"]).fails(1, &["another head", "`by-other`"]);
     assert!(["a", "b", "c", "d"].iter().all(|out| !place.path(out).exists()));
     assert_eq!(strings(&read(&place, "shorter/rows"), "source_file").len(), 160);
+}
+
+/// The page without what the template itself writes: no tag, attribute or entity of a review may be in it.
+#[test]
+fn nothing_of_a_review_becomes_markup_in_the_report() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let attack = r#"<script>alert(1)</script></svg></style><img src=x onerror=alert(2)>\" onload=\"x"#;
+    let row = |row: usize| {
+        let (text, label) = match row % 2 {
+            0 => (format!("I love this film, wonderful, number {row}"), "<b>glad</b>"),
+            _ => (format!("I hate this film, terrible, number {row}"), "angry</td><script>"),
+        };
+        // Every fifth one is an attack, half of them with the wrong label: no head can tell which, some are mistakes.
+        let wrong = if label.starts_with("<b>") { "angry</td><script>" } else { "<b>glad</b>" };
+        match (row % 5, row / 10 % 2) {
+            (3, 0) => serde_json::json!({ "text": format!("{text} {attack}"), "label": wrong }),
+            (3, _) => serde_json::json!({ "text": format!("{text} {attack}"), "label": label }),
+            _ => serde_json::json!({ "text": text, "label": label }),
+        }
+    };
+    let name = "<i>in&quot;.jsonl";
+    place.write(name, (0..120).map(|at| format!("{}\n", row(at))).collect::<String>());
+    place.embed(&model, &[name, "--out", "features"]);
+    place.run(&["train", "features", "--out", "head"]).ok();
+    place.run(&["evaluate", "features", "--head", "head", "--out", "judged"]).ok();
+    place.run(&["score", name, "--head", "head", "--label-column", "label", "--out", "scored"]).ok();
+    for (out, shows_texts) in [("head", true), ("judged", true), ("scored", false)] {
+        let page = fs_err::read_to_string(place.path(&format!("{out}/report.html"))).unwrap();
+        for raw in ["<script", "<img", "<b>glad", "<i>", "onerror=alert(2)>", "alert(1)</s"] {
+            assert!(!page.contains(raw), "{out}: {raw}");
+        }
+        assert_eq!(page.matches("</svg>").count(), page.matches("<svg").count(), "{out}");
+        assert_eq!(page.matches("</style>").count(), 1, "{out}");
+        assert_eq!(page.matches("&lt;script&gt;alert(1)").count() > 0, shows_texts, "{out}");
+        let namespace = page.matches("http://www.w3.org/2000/svg").count();
+        assert_eq!(page.matches("http://").count() + page.matches("https://").count(), namespace, "{out}");
+        assert!(page.contains("default-src 'none'"));
+    }
 }

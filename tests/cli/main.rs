@@ -4,16 +4,19 @@
 //!
 //! - [`support`], [`datasets`], [`fixtures`]: running the binary in a folder of its own, reading what it left, and the
 //!   few inputs that several tests share;
-//! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`]: the stages, one file each;
+//! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`], [`evaluate`]: the stages, one
+//!   file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`cache`]: texts that were encoded before, and the store that keeps them;
 //! - [`outputs`], [`resume`], [`kills`], [`changes`], [`budget`]: whose an output folder is, what is left of a run that
 //!   was interrupted or killed, an input that has changed since, and too many rejects;
-//! - [`errors`], [`damage`], [`faults`], [`regression`]: what is refused, an encoder that fails, what once went wrong,
+//! - [`errors`], [`damage`], [`pages`], [`faults`], [`regression`]: what is refused, damaged files, an encoder that fails,
+//!   what once went wrong,
 //!   with which words and exit code;
 //! - [`explain`], [`pipelines`], [`tokenize`], [`terminal`]: the plan, pipeline files, token ids, and who is told what
 //!   where;
-//! - [`contracts`], [`memory`]: the documented schemas, and memory that does not grow with the input.
+//! - [`contracts`], [`memory`], [`scale`]: the documented schemas, memory that does not grow with the input, and many
+//!   reviews through a [`tiny`] encoder.
 //!
 //! Tests that encode need a model folder in `BERTLINE_TEST_MODEL` (`make test` sets it), some need `../shared`; where
 //! one is missing they print a line that starts with `skipped:` and pass.

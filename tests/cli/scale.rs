@@ -138,7 +138,7 @@ fn say(shape: &Shape, stage: &str, samples: &[Sample], units: &[Value], peak: u6
     let every = samples.len().div_ceil(20);
     let memory: Vec<f64> =
         samples.iter().step_by(every).map(|(_, bytes, _)| *bytes as f64 / (1 << 20) as f64).collect();
-    println!(
+    eprintln!(
         "scale: {} {stage}: {} rows in {} units, {seconds:.1} s, {:.2} cores busy, peak {} MiB",
         shape.name,
         shape.rows,
@@ -146,8 +146,11 @@ fn say(shape: &Shape, stage: &str, samples: &[Sample], units: &[Value], peak: u6
         busy / seconds,
         peak >> 20,
     );
-    println!("scale:   thousand rows/s by tenths: {}", list(&rates(units).iter().map(|r| r / 1e3).collect::<Vec<_>>()));
-    println!("scale:   MiB resident, every {:.1} s: {}", every as f64 * EVERY.as_secs_f64(), list(&memory));
+    eprintln!(
+        "scale:   thousand rows/s by tenths: {}",
+        list(&rates(units).iter().map(|r| r / 1e3).collect::<Vec<_>>())
+    );
+    eprintln!("scale:   MiB resident, every {:.1} s: {}", every as f64 * EVERY.as_secs_f64(), list(&memory));
 }
 
 fn run(place: &Place, shape: &Shape, stage: &str, command: &[&str]) {
@@ -183,7 +186,7 @@ fn kill_halfway(place: &Place, arguments: &[&str], units: &[Value], report: &Val
     for key in ["rows_in", "rows_out", "rows_rejected", "texts", "tokens"] {
         assert_eq!(again[key], report[key], "{arguments:?}: {key}");
     }
-    println!("scale:   killed after {before} units; {} were done by the next run", units.len() - before);
+    eprintln!("scale:   killed after {before} units; {} were done by the next run", units.len() - before);
     fs_err::remove_dir_all(place.path("killed")).unwrap();
 }
 

@@ -135,3 +135,55 @@ fn what_cannot_be_trained_on_is_refused_with_the_way_out() {
     place.run(&["train", &project("pipelines"), "--out", "e"]).fails(1, &["not the output of `bertline embed`"]);
     assert_eq!(texts(&read(&place, "unlabelled/rows"), "label"), [None, None]);
 }
+
+#[test]
+fn a_text_is_never_on_both_sides_and_what_leaks_or_contradicts_is_told() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    // Every text three times, once with another label.
+    let mut rows = moods(0..60);
+    rows.extend(moods(0..60));
+    rows.extend(moods(0..3).into_iter().map(|(text, _)| (text, "asking")));
+    place.write("a.csv", csv(&rows));
+    place.write("b.csv", csv(&moods(50..80)));
+    for name in ["a", "b"] {
+        place.embed(&model, &[&format!("{name}.csv"), "--out", name]);
+    }
+    let told = place.run(&["train", "a", "--validation", "b", "--out", "head"]).ok();
+    told.says(&[
+        "63 rows repeat the text of another",
+        "2 texts have more than one label",
+        "10 rows of the validation set",
+    ]);
+    let hygiene = place.json("head/run.json")["text_hygiene"].clone();
+    let expected = serde_json::json!({ "duplicate_rows": 63, "texts_with_several_labels": 2, "leaked_rows": 10 });
+    assert_eq!(hygiene, expected);
+    // Split off: as many rows as the texts that were drawn have, an even number but for the three.
+    place.run(&["train", "a", "--out", "split"]).ok();
+    let metrics = &place.json("split/run.json")["metrics"];
+    assert_eq!(metrics["train_rows"].as_u64().unwrap() + metrics["validation_rows"].as_u64().unwrap(), 123);
+    assert_eq!(metrics["recipe"]["split"], "texts");
+}
+
+#[test]
+fn folds_and_seeds_are_run_and_told() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("a.csv", csv(&moods(0..90)));
+    place.embed(&model, &["a.csv", "--out", "a"]);
+    let train = ["train", "a", "--folds", "3", "--repeats", "2", "--hidden", "16,8", "--learning-rate", "0.01"];
+    place
+        .run(&[&train[..], &["--out", "head"]].concat())
+        .ok()
+        .says(&["cross-validation: accuracy", "3 folds, 2 seeds"]);
+    let run = place.json("head/run.json");
+    let crossed = &run["cross_validation"];
+    let runs = crossed["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6);
+    assert_eq!(runs.iter().map(|run| run["metrics"]["rows"].as_u64().unwrap()).sum::<u64>(), 180);
+    let mean: f64 = runs.iter().map(|run| run["metrics"]["log_loss"].as_f64().unwrap()).sum::<f64>() / 6.0;
+    assert!((crossed["log_loss"]["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    assert!(crossed["accuracy"]["mean"].as_f64().unwrap() > 0.8, "{crossed}");
+    assert_eq!(run["metrics"]["recipe"]["hidden"], serde_json::json!([16, 8]));
+    place.run(&["train", "a", "--folds", "40", "--out", "b"]).fails(2, &["--folds", "40"]);
+}

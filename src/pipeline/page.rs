@@ -1,0 +1,59 @@
+//! Puts `report.html` beside `run.json`.
+
+use std::path::Path;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Float32Type, UInt32Type};
+use serde_json::Value;
+
+use super::Result;
+use crate::cache::{self, Manifest, write_atomically};
+use crate::evaluate::{Evaluation, Place};
+use crate::head::TrainingReport;
+use crate::report::html::{Distributions, Page};
+use crate::schema::Dataset;
+
+const REPORT: &str = "report.html";
+
+/// Writes the page of a stage whose `run.json` is `run`.
+pub(super) fn write(
+    dir: &Path,
+    run: &Value,
+    manifest: &Manifest,
+    training: Option<&TrainingReport>,
+    evaluation: Option<&Evaluation>,
+    distributions: Option<&Distributions>,
+) -> Result<()> {
+    let page = Page {
+        command: run["command"].as_str().unwrap_or("run"),
+        out: dir.display().to_string(),
+        run,
+        units: &manifest.units,
+        training,
+        evaluation,
+        distributions,
+    };
+    Ok(write_atomically(&dir.join(REPORT), page.render().as_bytes())?)
+}
+
+/// Where the lengths of judged rows lie.
+pub(super) fn lengths(places: &[Place], max_length: u32) -> Distributions {
+    let mut found = Distributions::new(Some(max_length));
+    places.iter().filter_map(|place| place.tokens).for_each(|(tokens, _)| found.add_length(tokens));
+    found
+}
+
+/// Where lengths and scores of predictions lie; they are read once, batch by batch.
+pub(super) fn of_predictions(dir: &Path, manifest: &Manifest, max_length: u32) -> Result<Distributions> {
+    let mut found = Distributions::new(Some(max_length));
+    for part in manifest.parts(Dataset::Predictions.name()) {
+        cache::read_part(dir, part, &["probability", "n_tokens"], &mut |batch| {
+            let tokens = batch["n_tokens"].as_primitive::<UInt32Type>();
+            tokens.iter().flatten().for_each(|tokens| found.add_length(tokens));
+            let scores = batch["probability"].as_primitive::<Float32Type>();
+            (0..scores.len()).filter(|row| scores.is_valid(*row)).for_each(|row| found.add_score(scores.value(row)));
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}

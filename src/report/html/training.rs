@@ -1,0 +1,111 @@
+//! The section on how a head came about: its losses by epoch, the recipe, what cross-validation says.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::plot::{Frame, Line, lines, up_to};
+use super::{card, count, table};
+use crate::head::TrainingReport;
+
+pub(super) fn section(training: &TrainingReport, run: &Value) -> Markup {
+    html! {
+        section {
+            h2 { "Training" }
+            div.cards {
+                (card(&count(training.train_rows as u64), "rows trained on"))
+                (card(&count(training.validation_rows as u64), "rows validated on"))
+                (card(&format!("{} of {}", training.best_epoch, training.epochs.len()), "best epoch"))
+                (card(&format!("{:.3}", run["temperature"].as_f64().unwrap_or(1.0)), "temperature"))
+            }
+            @if training.recipe.refit {
+                p.note {
+                    "The figures are of the head that was trained without the validation rows; the one that is kept was
+                     then trained on all rows for as many epochs."
+                }
+            }
+            div.plots { (losses(training)) (accuracies(training)) }
+            h3 { "Recipe" }
+            (recipe(training))
+            (texts(&run["text_hygiene"]))
+            (crossed(&run["cross_validation"]))
+        }
+    }
+}
+
+fn losses(training: &TrainingReport) -> Markup {
+    let epochs = &training.epochs;
+    let points = |loss: fn(&crate::head::EpochMetrics) -> f64| -> Vec<(f64, f64)> {
+        epochs.iter().map(|epoch| (epoch.epoch as f64, loss(epoch))).collect()
+    };
+    let (train, validation) = (points(|epoch| epoch.train_loss), points(|epoch| epoch.validation_loss));
+    let all = || train.iter().chain(&validation).map(|(_, loss)| *loss);
+    let lowest = all().fold(f64::INFINITY, f64::min);
+    let frame = Frame {
+        caption: "Loss by epoch",
+        alt: format!(
+            "validation loss from {:.4} to {:.4} at epoch {}",
+            validation.first().map_or(f64::NAN, |(_, loss)| *loss),
+            validation.iter().map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min),
+            training.best_epoch
+        ),
+        x: "epoch",
+        y: "cross-entropy",
+        x_range: 0.0..epochs.len() as f64 + 1.0,
+        y_range: lowest.min(1e9) * 0.95..up_to(all()).end,
+    };
+    let series = [
+        Line { name: "training".to_owned(), points: train.clone() },
+        Line { name: "validation".to_owned(), points: validation.clone() },
+    ];
+    lines(&frame, &series, false)
+}
+
+fn accuracies(training: &TrainingReport) -> Markup {
+    let points: Vec<(f64, f64)> =
+        training.epochs.iter().map(|epoch| (epoch.epoch as f64, epoch.validation_accuracy)).collect();
+    let lowest = points.iter().map(|(_, accuracy)| *accuracy).fold(1.0, f64::min);
+    let frame = Frame {
+        caption: "Validation accuracy by epoch",
+        alt: format!("validation accuracy reaches {:.4}", training.validation.accuracy),
+        x: "epoch",
+        y: "accuracy",
+        x_range: 0.0..points.len() as f64 + 1.0,
+        y_range: (lowest - 0.05).max(0.0)..1.0,
+    };
+    lines(&frame, &[Line { name: "validation".to_owned(), points }], false)
+}
+
+fn recipe(training: &TrainingReport) -> Markup {
+    let recipe = serde_json::to_value(&training.recipe).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let settings = recipe.as_object().into_iter().flatten();
+    let rows: Vec<Vec<String>> = settings.map(|(name, value)| vec![name.replace('_', " "), text(value)]).collect();
+    table(&["setting", "value"], &rows)
+}
+
+fn texts(hygiene: &Value) -> Markup {
+    let number = |key: &str| hygiene[key].as_u64().unwrap_or(0);
+    html! {
+        @if number("duplicate_rows") + number("leaked_rows") > 0 {
+            p {
+                (count(number("duplicate_rows"))) " rows repeat the text of another; "
+                (count(number("texts_with_several_labels"))) " texts have more than one label; "
+                (count(number("leaked_rows"))) " validation rows have a text that was trained on."
+            }
+        }
+    }
+}
+
+fn crossed(crossed: &Value) -> Markup {
+    let row = |name: &str| {
+        let number = |key: &str| crossed[name][key].as_f64().unwrap_or(f64::NAN);
+        vec![name.replace('_', " "), format!("{:.4}", number("mean")), format!("{:.4}", number("deviation"))]
+    };
+    html! {
+        @if crossed.is_object() {
+            h3 { "Cross-validation: " (crossed["folds"]) " folds, " (crossed["repeats"]) " seeds" }
+            (table(&["figure", "mean", "deviation"],
+                &["accuracy", "balanced_accuracy", "macro_f1", "log_loss"].map(row)))
+        }
+    }
+}
