@@ -5,6 +5,8 @@ mod fit;
 
 use std::process::ExitCode;
 
+use bertline::head::Trainers;
+
 fn main() -> ExitCode {
-    bertline::cli::train_main(fit::train)
+    bertline::cli::train_main(Trainers { train: fit::train, sweep: fit::sweep })
 }

@@ -54,7 +54,7 @@ pub(super) enum Command {
     Embed(EmbedOptions),
     /// Train a classifier head on cached features
     #[command(after_help = "Examples:\n  bertline train features --out head\n  \
-                            bertline train features --recipe article --out head")]
+                            bertline train features --recipe article --out head\n  bertline train features --sweep --folds 5 --out head")]
     Train(TrainOptions),
     /// Score reviews in bulk: dataset `predictions`, one row an input row
     #[command(

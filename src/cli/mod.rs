@@ -22,7 +22,7 @@ use anyhow::Result;
 use arrow::util::pretty::pretty_format_batches;
 use clap::Parser;
 
-use crate::head::Trainer;
+use crate::head::Trainers;
 use crate::pipeline;
 use crate::telemetry::Terminal;
 use args::{Cli, Command, TrainCli};
@@ -40,10 +40,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs `bertline-train`, whose own part is the trainer.
-pub fn train_main(trainer: Trainer) -> ExitCode {
+pub fn train_main(trainers: Trainers) -> ExitCode {
     let cli = TrainCli::parse();
     let terminal = Terminal { quiet: cli.quiet, json: cli.json };
-    let done = pipeline::train(&cli.options, trainer, terminal)
+    let done = pipeline::train(&cli.options, trainers, terminal)
         .map_err(anyhow::Error::from)
         .map(|outcome| summary::stage(terminal, "train", &cli.options.out.out, &outcome));
     exit(terminal, done.map(|()| ExitCode::SUCCESS))

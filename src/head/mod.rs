@@ -21,6 +21,7 @@ mod numpy_random;
 mod onnx;
 mod recipe;
 mod split;
+mod swept;
 
 pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder, TrainingData};
 pub use error::{Error, Result};
@@ -28,6 +29,7 @@ pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, Tally, TrainingReport, evaluate};
 pub use recipe::{Overrides, Recipe, RecipeName, SplitBy};
 pub use split::{Split, folds, split, stratified_split};
+pub use swept::{Sweeper, Swept, sweep_grid};
 
 /// A trained head and how it came about.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +53,15 @@ pub struct HeldOut {
 
 /// Trains a head: examples, validation set if there is one apart, recipe, and who hears of every epoch.
 pub type Trainer = fn(&Examples<'_>, Option<&Examples<'_>>, &Recipe, &mut dyn FnMut(&EpochMetrics)) -> Result<Trained>;
+
+/// What of training needs libtorch.
+#[derive(Debug, Clone, Copy)]
+pub struct Trainers {
+    /// Trains one head.
+    pub train: Trainer,
+    /// Trains many at once, to find the best recipe.
+    pub sweep: Sweeper,
+}
 
 /// Labelled feature rows, as `train` takes them.
 #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,9 @@
 
 use serde::Serialize;
 
-use super::Result;
 use super::examples::Subset;
-use crate::head::{self, Examples, Metrics, Recipe, Split, Trainer};
+use super::{Result, TrainOptions};
+use crate::head::{self, Examples, Metrics, Recipe, Split, Sweeper, Swept, Trainer};
 use crate::telemetry::Terminal;
 
 /// How a recipe did on rows that it was not trained on.
@@ -79,6 +79,40 @@ pub(super) fn cross_validate(
     };
     terminal.say(&found.line());
     Ok(Some(found))
+}
+
+/// Folds of a sweep where no other number is asked for.
+const SWEEP_FOLDS: usize = 5;
+/// Recipes of a sweep that are told.
+const TOLD: usize = 5;
+
+/// Tries what is around `recipe`, all at once; returns the best, and all of them, the best first.
+pub(super) fn sweep(
+    examples: &Examples<'_>,
+    recipe: &Recipe,
+    options: &TrainOptions,
+    sweeper: Sweeper,
+    terminal: Terminal,
+) -> Result<(Recipe, Option<Vec<Swept>>)> {
+    let folds = head::folds(examples, options.folds.unwrap_or(SWEEP_FOLDS), recipe.seed)?;
+    let groups = head::sweep_grid(recipe, options.hidden.is_some());
+    let heads: usize = groups.iter().map(Vec::len).sum();
+    terminal.say(&format!("sweep: {heads} recipes on {} folds ...", folds.len()));
+    let mut all = Vec::new();
+    for (number, group) in groups.iter().enumerate() {
+        let mut progress = |epoch| {
+            terminal.status(&format!("sweep: shape {} of {}, epoch {epoch}", number + 1, groups.len()));
+        };
+        all.extend(sweeper(examples, group, &folds, &mut progress)?);
+    }
+    all.sort_by(|a, b| a.log_loss.total_cmp(&b.log_loss));
+    for Swept { recipe, best_epoch, log_loss, .. } in all.iter().take(TOLD) {
+        terminal.say(&format!(
+            "sweep: log loss {log_loss:.4} at epoch {best_epoch:>3}: hidden {:?}, learning rate {}, weight decay {}, dropout {}",
+            recipe.hidden, recipe.learning_rate, recipe.weight_decay, recipe.dropout
+        ));
+    }
+    Ok((all[0].recipe.clone(), Some(all)))
 }
 
 impl CrossValidation {

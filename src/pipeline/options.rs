@@ -284,6 +284,10 @@ pub struct TrainOptions {
     /// Dropout behind the hidden layers [default: the recipe's]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub dropout: Option<f64>,
+    /// Try many recipes at once (learning rate, weight decay, dropout, with and without a hidden layer) and train the one
+    /// with the lowest cross-validated log loss
+    #[arg(long)]
+    pub sweep: bool,
     /// Also train on all folds but one, and validate on that one, for each of K folds: says what to expect of new texts
     #[arg(long, value_name = "K")]
     pub folds: Option<usize>,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::cross_validate::cross_validate;
+use super::cross_validate::{cross_validate, sweep};
 use super::examples::{Hygiene, LabelledRows};
 use super::judged::JudgedRows;
 use super::lookup::add_texts;
@@ -18,15 +18,15 @@ use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
 use crate::evaluate::Evaluation;
 use crate::head::{
-    self, Bundle, BundleEncoder, EpochMetrics, Overrides, Recipe, RecipeName, Trained, Trainer, TrainingData,
+    self, Bundle, BundleEncoder, EpochMetrics, Overrides, Recipe, RecipeName, Trained, Trainers, TrainingData,
     TrainingReport,
 };
 use crate::report::html::Distributions;
 use crate::report::{EncoderReport, Input, Start, ThisRun};
 use crate::telemetry::Terminal;
 
-/// Runs the stage; `trainer` is the part of it that needs libtorch.
-pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Result<Outcome> {
+/// Runs the stage; `trainers` are the part of it that needs libtorch.
+pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("train");
     let recipe = recipe(options)?;
     let resolved = resolve(options, &recipe)?;
@@ -57,10 +57,14 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
     let hygiene = rows.hygiene(validation.as_ref());
     say_hygiene(terminal, hygiene);
     let examples = rows.examples();
-    let crossed = cross_validate(&examples, &recipe, (options.folds, options.repeats), trainer, terminal)?;
+    let (recipe, swept) = match options.sweep {
+        true => sweep(&examples, &recipe, options, trainers.sweep, terminal)?,
+        false => (recipe, None),
+    };
+    let crossed = cross_validate(&examples, &recipe, (options.folds, options.repeats), trainers.train, terminal)?;
     let validation_examples = validation.as_ref().map(LabelledRows::examples);
     let mut trained =
-        trainer(&examples, validation_examples.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
+        (trainers.train)(&examples, validation_examples.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
     let judged_by = validation.as_ref().unwrap_or(&rows);
     let (temperature, evaluation, lengths) = judge(&mut trained, judged_by, &labels, options)?;
     let bundle = Bundle {
@@ -83,6 +87,7 @@ pub fn train(options: &TrainOptions, trainer: Trainer, terminal: Terminal) -> Re
     extra.insert("temperature".to_owned(), json!(bundle.temperature));
     extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
     extra.insert("text_hygiene".to_owned(), json!(hygiene));
+    extra.extend(swept.map(|swept| ("sweep".to_owned(), json!(swept))));
     extra.extend(crossed.map(|crossed| ("cross_validation".to_owned(), json!(crossed))));
     finish(&start, &mut output, &set, &bundle, options, (extra, &evaluation, &lengths))
 }
@@ -134,6 +139,9 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
     resolved.insert("command".to_owned(), json!("train"));
     resolved.insert("recipe".to_owned(), json!(recipe));
     resolved.insert("target_precision".to_owned(), json!(options.target_precision));
+    if options.sweep {
+        resolved.insert("sweep".to_owned(), json!(true));
+    }
     if options.folds.is_some() || options.repeats.is_some() {
         let asked = json!({ "folds": options.folds, "repeats": options.repeats });
         resolved.insert("cross_validation".to_owned(), asked);

@@ -187,3 +187,20 @@ fn folds_and_seeds_are_run_and_told() {
     assert_eq!(run["metrics"]["recipe"]["hidden"], serde_json::json!([16, 8]));
     place.run(&["train", "a", "--folds", "40", "--out", "b"]).fails(2, &["--folds", "40"]);
 }
+
+#[test]
+fn a_sweep_ranks_its_recipes_and_trains_the_best() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("a.csv", csv(&moods(0..90)));
+    place.embed(&model, &["a.csv", "--out", "a"]);
+    let sweep = ["train", "a", "--sweep", "--hidden", "0", "--out", "head"];
+    place.run(&sweep).ok().says(&["sweep: 18 recipes on 5 folds"]);
+    let run = place.json("head/run.json");
+    let tried = run["sweep"].as_array().unwrap();
+    assert_eq!(tried.len(), 18);
+    let losses: Vec<f64> = tried.iter().map(|tried| tried["log_loss"].as_f64().unwrap()).collect();
+    assert!(losses.is_sorted() && losses[0] < 0.5 * 3f64.ln(), "{losses:?}");
+    assert_eq!(run["metrics"]["recipe"], tried[0]["recipe"]);
+    place.run(&["train", "a", "--out", "head"]).fails(1, &["sweep"]);
+}

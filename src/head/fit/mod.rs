@@ -11,7 +11,10 @@ mod network;
 #[path = "../noise.rs"]
 mod noise;
 mod run;
+mod sweep;
 mod whiten;
+
+pub(crate) use sweep::sweep;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -176,13 +179,13 @@ mod tests {
     const WIDTH: usize = 12;
 
     /// No text more than once.
-    fn examples<'a>(features: &'a [f32], labels: &'a [u32], classes: usize) -> Examples<'a> {
+    pub(super) fn examples<'a>(features: &'a [f32], labels: &'a [u32], classes: usize) -> Examples<'a> {
         let texts: Vec<u32> = (0..labels.len() as u32).collect();
         Examples { features, width: WIDTH, labels, classes, texts: texts.leak() }
     }
 
     /// Rows around one centre a class, far enough apart to be told from one another.
-    fn blobs(rows: usize, classes: usize) -> (Vec<f32>, Vec<u32>) {
+    pub(super) fn blobs(rows: usize, classes: usize) -> (Vec<f32>, Vec<u32>) {
         let centres = noise(classes * WIDTH, 77);
         let labels: Vec<u32> = (0..rows).map(|row| (row * 7 % 13 % classes) as u32).collect();
         let mut features = noise(rows * WIDTH, 3);
