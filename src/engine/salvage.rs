@@ -192,10 +192,7 @@ async fn collected(
 fn is_damage(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::ParquetError(error) => !matches!(**error, ParquetError::External(_) | ParquetError::NYI(_)),
-        DataFusionError::ArrowError(error, _) => matches!(
-            **error,
-            ArrowError::ParquetError(_) | ArrowError::InvalidArgumentError(_) | ArrowError::ParseError(_)
-        ),
+        DataFusionError::ArrowError(error, _) => matches!(**error, ArrowError::ParquetError(_)),
         _ => false,
     }
 }

@@ -114,6 +114,31 @@ pub struct Evaluation {
     pub mistakes: Vec<Mistake>,
 }
 
+/// The bare figures of predictions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures {
+    /// Those of [`NAMES`], in their order; `None` where one cannot be told.
+    pub values: [Option<f64>; NAMES.len()],
+    /// Row counts `[true class][predicted class]`.
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// Measures predictions, without intervals.
+///
+/// # Panics
+/// Where probabilities and labels differ in rows.
+pub fn figures(judged: Judged<'_>) -> Figures {
+    let rows = judged.labels.len();
+    assert_eq!(
+        judged.probabilities.len(),
+        rows * judged.classes,
+        "probabilities and labels differ in rows, this is a bug"
+    );
+    let (prepared, once) = (Prepared::new(judged), vec![1; rows]);
+    let values = prepared.figures(&once).map(|value| Some(value).filter(|value| value.is_finite()));
+    Figures { values, confusion: prepared.confusion(&once) }
+}
+
 /// Judges predictions; `places` are those of the rows, `seed` that of the bootstrap.
 ///
 /// # Panics

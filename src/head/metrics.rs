@@ -1,11 +1,11 @@
 //! How good a head is: what is measured after each epoch and on labelled rows.
 //!
-//! [`Tally`] adds up batch by batch, so that a dataset of any size can be measured while it is scored; [`evaluate`] holds
-//! all probabilities at once and adds what only the whole can tell (the ROC area). Definitions are scikit-learn's.
+//! A few of the figures of [`crate::evaluate`], in the form that a bundle keeps.
 
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
+use crate::evaluate::{Figures, Judged, NAMES, figures};
 
 /// One epoch of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,105 +64,22 @@ pub struct Metrics {
     pub confusion: Vec<Vec<u64>>,
 }
 
-/// Adds up what [`Metrics`] needs, in as many parts as there are.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tally {
-    confusion: Vec<Vec<u64>>,
-    loss: f64,
-}
-
-impl Tally {
-    /// Nothing measured yet.
-    pub fn new(classes: usize) -> Self {
-        Self { confusion: vec![vec![0; classes]; classes], loss: 0.0 }
-    }
-
-    /// Adds one row: its class probabilities and its true class. The first of equal probabilities is the prediction.
-    ///
-    /// # Panics
-    /// Where `probabilities` has another length than there are classes, or `label` is no class.
-    pub fn add(&mut self, probabilities: &[f32], label: u32) {
-        assert_eq!(probabilities.len(), self.confusion.len(), "a row of another head was measured, this is a bug");
-        let mut predicted = 0;
-        for (class, probability) in probabilities.iter().enumerate() {
-            if *probability > probabilities[predicted] {
-                predicted = class;
-            }
-        }
-        self.confusion[label as usize][predicted] += 1;
-        // A probability that f32 rounds to 0 must not make the whole loss infinite.
-        let probability = probabilities[label as usize].clamp(f32::EPSILON, 1.0 - f32::EPSILON);
-        self.loss -= f64::from(probability).ln();
-    }
-
-    /// Adds what another tally of the same classes measured.
-    pub fn merge(&mut self, other: &Self) {
-        self.loss += other.loss;
-        for (row, others) in self.confusion.iter_mut().zip(&other.confusion) {
-            row.iter_mut().zip(others).for_each(|(count, more)| *count += more);
-        }
-    }
-
-    /// The figures so far, without the ROC area.
-    pub fn metrics(&self) -> Metrics {
-        let classes = self.confusion.len();
-        let truly: Vec<u64> = self.confusion.iter().map(|row| row.iter().sum()).collect();
-        let predicted: Vec<u64> = (0..classes).map(|class| self.confusion.iter().map(|row| row[class]).sum()).collect();
-        let rows: u64 = truly.iter().sum();
-        let right = |class: usize| self.confusion[class][class] as f64;
-        let recalls: Vec<f64> =
-            (0..classes).filter(|&class| truly[class] > 0).map(|class| right(class) / truly[class] as f64).collect();
-        let f1s: Vec<f64> = (0..classes)
-            .filter(|&class| truly[class] + predicted[class] > 0)
-            .map(|class| 2.0 * right(class) / (truly[class] + predicted[class]) as f64)
-            .collect();
-        Metrics {
-            rows,
-            accuracy: (0..classes).map(right).sum::<f64>() / rows.max(1) as f64,
-            balanced_accuracy: mean(&recalls),
-            macro_f1: mean(&f1s),
-            log_loss: self.loss / rows.max(1) as f64,
-            roc_auc: None,
-            confusion: self.confusion.clone(),
-        }
-    }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
 /// Measures probabilities, row-major `[rows, classes]`, against the rows' true classes.
 ///
 /// # Panics
 /// Where there are not `classes` probabilities a label.
 pub fn evaluate(probabilities: &[f32], labels: &[u32], classes: usize) -> Metrics {
-    assert_eq!(probabilities.len(), labels.len() * classes, "probabilities and labels differ in rows, this is a bug");
-    let mut tally = Tally::new(classes);
-    for (row, &label) in probabilities.chunks_exact(classes).zip(labels) {
-        tally.add(row, label);
+    let Figures { values, confusion } = figures(Judged { probabilities, labels, classes });
+    let value = |name: &str| NAMES.iter().zip(values).find(|(known, _)| **known == name).and_then(|(_, value)| value);
+    Metrics {
+        rows: labels.len() as u64,
+        accuracy: value("accuracy").unwrap_or(0.0),
+        balanced_accuracy: value("balanced_accuracy").unwrap_or(0.0),
+        macro_f1: value("macro_f1").unwrap_or(0.0),
+        log_loss: value("log_loss").unwrap_or(0.0),
+        roc_auc: value("roc_auc").filter(|_| classes == 2),
+        confusion,
     }
-    let roc_auc = if classes == 2 {
-        roc_auc(probabilities.chunks_exact(2).map(|row| row[1]).zip(labels.iter().map(|&label| label == 1)).collect())
-    } else {
-        None
-    };
-    Metrics { roc_auc, ..tally.metrics() }
-}
-
-/// The share of pairs of a positive and a negative whose scores are in order, ties counting half.
-fn roc_auc(mut scored: Vec<(f32, bool)>) -> Option<f64> {
-    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let positives = scored.iter().filter(|row| row.1).count() as f64;
-    let negatives = scored.len() as f64 - positives;
-    let (mut below, mut ordered) = (0.0, 0.0);
-    for tied in scored.chunk_by(|a, b| a.0 == b.0) {
-        let here = tied.iter().filter(|row| row.1).count() as f64;
-        let others = tied.len() as f64 - here;
-        ordered += here * (below + others / 2.0);
-        below += others;
-    }
-    (positives > 0.0 && negatives > 0.0).then(|| ordered / (positives * negatives))
 }
 
 #[cfg(test)]
@@ -208,17 +125,5 @@ mod tests {
         near(evaluate(&[1.0, 0.0], &[1], 2).log_loss, -f64::from(f32::EPSILON).ln());
         let nothing = evaluate(&[], &[], 2);
         assert_eq!((nothing.rows, nothing.accuracy, nothing.log_loss, nothing.roc_auc), (0, 0.0, 0.0, None));
-    }
-
-    #[test]
-    fn parts_add_up_to_the_whole() {
-        let probabilities = [0.9, 0.1, 0.2, 0.8, 0.4, 0.6];
-        let (mut first, mut second) = (Tally::new(2), Tally::new(2));
-        first.add(&probabilities[..2], 0);
-        second.add(&probabilities[2..4], 0);
-        second.add(&probabilities[4..], 1);
-        first.merge(&second);
-        let whole = evaluate(&probabilities, &[0, 0, 1], 2);
-        assert_eq!(Metrics { roc_auc: whole.roc_auc, ..first.metrics() }, whole);
     }
 }

@@ -26,7 +26,7 @@ mod swept;
 pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder, TrainingData};
 pub use error::{Error, Result};
 pub use forward::{Dense, Head};
-pub use metrics::{EpochMetrics, Metrics, Tally, TrainingReport, evaluate};
+pub use metrics::{EpochMetrics, Metrics, TrainingReport, evaluate};
 pub use recipe::{Overrides, Recipe, RecipeName, SplitBy};
 pub use split::{Split, folds, split, stratified_split};
 pub use swept::{Sweeper, Swept, sweep_grid};

@@ -82,10 +82,9 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
             (rows, run, None)
         }
     };
-    if leaked.is_some_and(|rows| rows > 0) {
+    if let Some(leaked) = leaked.filter(|rows| *rows > 0) {
         terminal.warn(&format!(
-            "{} labelled rows have a text that the head was trained on: its figures are too good",
-            leaked.unwrap_or_default()
+            "{leaked} labelled rows have a text that the head was trained on: its figures are too good"
         ));
     }
     rows.check(&dirs, &bundle.labels)?;
@@ -101,13 +100,7 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
     let source = options.read.inputs[0].clone();
     output.commit(UnitRecord { unit, source, rows_in: count, parts: Vec::new(), stats })?;
     let this_run = ThisRun { units: 1, rows: count, ..ThisRun::default() };
-    let encoder = EncoderReport {
-        model: Some(bundle.encoder.model.clone()),
-        encoder_id: Some(bundle.encoder.identity.id()),
-        numerics: Some(bundle.encoder.numerics.to_string()),
-        max_length: Some(bundle.encoder.identity.max_length),
-        ..EncoderReport::default()
-    };
+    let encoder = EncoderReport::behind(&bundle.encoder);
     let mut report = start.report(output.manifest(), this_run, encoder, Vec::new());
     report.extra = extra(options, &bundle, &rows, &evaluation);
     report.extra.insert("leaked_rows".to_owned(), json!(leaked));

@@ -46,7 +46,10 @@ fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Res
     let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
-    resolved.insert("temperature".to_owned(), json!(bundle.temperature));
+    // Heads of the first format have none, and what they scored stays theirs.
+    if bundle.temperature != 1.0 {
+        resolved.insert("temperature".to_owned(), json!(bundle.temperature));
+    }
     let job = Job { start, command: "score", terminal, inputs, out: &options.out, units: &options.units, resolved };
     let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
     let behind = engine::Head { head, labels: bundle.labels };

@@ -247,13 +247,7 @@ fn finish(
         parts: Vec::new(),
         stats,
     })?;
-    let encoder = EncoderReport {
-        model: Some(bundle.encoder.model.clone()),
-        encoder_id: Some(bundle.encoder.identity.id()),
-        numerics: Some(bundle.encoder.numerics.to_string()),
-        max_length: Some(bundle.encoder.identity.max_length),
-        ..EncoderReport::default()
-    };
+    let encoder = EncoderReport::behind(&bundle.encoder);
     let inputs = options.inputs.iter().chain(&options.validation).map(|dir| input(dir)).collect::<Result<Vec<_>>>()?;
     let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
     let mut report = start.report(output.manifest(), this_run, encoder, inputs);

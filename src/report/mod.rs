@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::cache::{self, Manifest, UnitStats};
 use crate::encode::{Chosen, EncoderIdentity, Numerics, Plan};
+use crate::head::BundleEncoder;
 use crate::telemetry::peak_rss_bytes;
 
 /// One input argument.
@@ -69,6 +70,17 @@ pub struct EncoderReport {
 }
 
 impl EncoderReport {
+    /// Describes the encoder behind a head that was not needed.
+    pub fn behind(encoder: &BundleEncoder) -> EncoderReport {
+        EncoderReport {
+            model: Some(encoder.model.clone()),
+            encoder_id: Some(encoder.identity.id()),
+            numerics: Some(encoder.numerics.to_string()),
+            max_length: Some(encoder.identity.max_length),
+            ..EncoderReport::default()
+        }
+    }
+
     /// Describes an encoder that is going to run, or would if there were anything to encode.
     pub fn of(model: &str, identity: &EncoderIdentity, numerics: &Numerics, chosen: &Chosen) -> EncoderReport {
         EncoderReport {
