@@ -36,6 +36,7 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
         model_dir,
         graph_cache: graphs.path().to_owned(),
         window: (MAX_LENGTH as usize).into(),
+        readout: encode::Readout::default(),
         many_texts: true,
         chosen: encode::choose(&Wanted { precision, ..Wanted::default() }, None).unwrap(),
         calibration: None,

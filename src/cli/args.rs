@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueHint};
 
 use super::age;
 use crate::pipeline::{
-    EmbedOptions, EvaluateOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions, TrainOptions,
-    TuneOptions, VerifyOptions,
+    EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions,
+    TrainOptions, TuneOptions, VerifyOptions,
 };
 use crate::telemetry::Terminal;
 
@@ -47,9 +47,10 @@ pub(super) enum Command {
     /// Read reviews from any folder into Parquet: datasets `reviews` and `rejects`
     #[command(after_help = "Example:\n  bertline ingest reviews/ more.csv.gz --out ingested")]
     Ingest(IngestOptions),
-    /// Embed reviews: datasets `rows`, `features` (CLS vectors, one a distinct text) and `rejects`
+    /// Embed reviews: datasets `rows`, `features` (vectors, one a distinct text) and `rejects`
     #[command(after_help = "Examples:\n  bertline embed aclImdb/train --out features\n  \
                             bertline embed tweets.csv --label-column airline_sentiment --out features\n  \
+                            bertline embed reviews/ --out features --pooling cls-mean --layers last4\n  \
                             bertline embed reviews/ --out features-today --cache vectors/")]
     Embed(EmbedOptions),
     /// Train a classifier head on cached features
@@ -71,6 +72,9 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  bertline predict --head head \"not bad at all\"\n  \
                             cut -f2 notes.tsv | bertline predict --head head --json")]
     Predict(PredictOptions),
+    /// Write a head and its encoder as one ONNX file for other programs, the tokenizer beside it
+    #[command(after_help = "Example:\n  bertline export --head head --out served/model.onnx")]
+    Export(ExportOptions),
     /// Print the token ids that the encoder would see, one JSON line a text, and the rate
     #[command(after_help = "Examples:\n  bertline tokenize reviews/ > ids.jsonl\n  \
                             bertline tokenize tweets.csv --max-length 64 --threads 1 | head")]

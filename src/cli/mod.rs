@@ -7,6 +7,7 @@ mod age;
 mod args;
 mod cache;
 mod doctor;
+mod export;
 mod models;
 mod predict;
 mod run;
@@ -70,6 +71,7 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
         // Its own binary parses the options again: what was typed is handed on as it is.
         Command::Train(_) => return train::start(&train::typed()),
         Command::Predict(options) => predict::predict(&options, terminal)?,
+        Command::Export(options) => export::export(&options, terminal)?,
         Command::Tokenize(options) => tokenize::tokenize(&options, terminal)?,
         Command::Run { file, set } => return run::run(&file, &set, terminal),
         Command::Explain { what } => run::explain(&what, terminal)?,

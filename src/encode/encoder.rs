@@ -6,15 +6,14 @@ use std::sync::Arc;
 use super::fault::Fault;
 use super::identity::{assemble, graph_digest, load_tokenizer};
 use super::int8::{self, Calibrator};
-use super::interface::Interface;
 use super::library::Library;
 use super::model::{Description, Model, WeightsFile};
 use super::saved::{self, Key};
 use super::service::Service;
 use super::session::{Graph, Session, Settings};
 use super::{
-    BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, Plan, Precision, Provider, Result,
-    Usage, library, plan_micro_batches, proof,
+    BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, Plan, Precision, Provider, Readout,
+    Result, Usage, library, plan_micro_batches, proof,
 };
 use crate::tokenize::{Pool, Tokenizer, Window};
 
@@ -27,6 +26,8 @@ pub struct EncoderOptions {
     pub graph_cache: PathBuf,
     /// The tokens of a text that are read.
     pub window: Window,
+    /// What of the hidden states becomes its vector.
+    pub readout: Readout,
     /// Precision, provider and plan.
     pub chosen: Chosen,
     /// Whether so many texts are to come that a second graph, for micro-batches without padding, pays for its opening.
@@ -46,6 +47,7 @@ pub struct Encoder {
 struct Inner {
     service: Service,
     model: Model,
+    width: usize,
     tokenizer: Tokenizer,
     identity: EncoderIdentity,
     numerics: Numerics,
@@ -59,14 +61,14 @@ impl Encoder {
     /// A usage error where the precision or length is not to be had; else the file, library or provider at fault is
     /// named.
     pub fn open(options: &EncoderOptions) -> Result<Encoder> {
-        let EncoderOptions { chosen, calibration, .. } = options;
+        let EncoderOptions { chosen, calibration, readout, .. } = options;
         let fault = Fault::from_environment()?;
         let model = Model::load(&options.model_dir)?;
         let calibration = calibration.as_deref().filter(|_| chosen.precision == Precision::Int8);
         let tokenizer = load_tokenizer(&options.model_dir, options.window)?;
-        let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
+        let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean, *readout)?;
         if chosen.precision == Precision::Int8 {
-            model.check_int8(&options.model_dir)?;
+            model.check_int8(&options.model_dir, *readout)?;
             // Products that it does not know would stay in floats under int8's name.
             let fits = calibration.ok_or(Error::NotCalibrated)?.fits(&graph_digest(&identity));
             fits.then_some(()).ok_or(Error::OtherCalibration { model_dir: options.model_dir.clone() })?;
@@ -77,15 +79,15 @@ impl Encoder {
         let two = options.many_texts && chosen.provider.masks_cost() && matches!(model, Model::Built(_));
         let unmasked = two.then(|| graph_file(options, &model, &identity, calibration, false)).transpose()?;
         let open = |_| {
-            let session = Session::open(library, Graph::File(&graph), model.interface(), settings)?;
+            let session = Session::open(library, Graph::File(&graph), model.interface(*readout, true), settings)?;
             let Some(unmasked) = &unmasked else { return Ok(session) };
-            let interface = Interface::built(model.hidden(), false);
-            session.with_unmasked(library, Graph::File(unmasked), interface, settings)
+            session.with_unmasked(library, Graph::File(unmasked), model.interface(*readout, false), settings)
         };
         let sessions = (0..chosen.plan.sessions.max(1)).map(open).collect::<Result<Vec<_>>>()?;
-        let service = Service::start(sessions, model.hidden(), fault)?;
+        let service = Service::start(sessions, fault)?;
         let numerics = chosen.numerics(calibration.map(Calibration::digest));
-        let inner = Inner { service, model, tokenizer, identity, numerics, chosen: chosen.clone() };
+        let width = model.width(*readout);
+        let inner = Inner { service, model, width, tokenizer, identity, numerics, chosen: chosen.clone() };
         Ok(Encoder { inner: Arc::new(inner) })
     }
 
@@ -110,8 +112,8 @@ impl Encoder {
     }
 
     /// The length of a vector.
-    pub fn hidden(&self) -> usize {
-        self.inner.model.hidden()
+    pub fn width(&self) -> usize {
+        self.inner.width
     }
 
     /// The tokenizer that belongs to the encoder.
@@ -139,7 +141,7 @@ impl Encoder {
         plan_micro_batches(lengths, token_budget, self.inner.identity.max_length as usize)
     }
 
-    /// The CLS rows of the last hidden state, row-major [rows, hidden], in the batch's order.
+    /// The vectors of a micro-batch, row-major [rows, width], in the batch's order.
     ///
     /// # Errors
     /// Where the batch is malformed, the provider fails, or a vector holds something that is not a number.
@@ -182,6 +184,7 @@ fn graph_file(
                 architecture: identity.architecture.clone(),
                 lowering: options.chosen.provider.lowering(),
                 masked,
+                readout: options.readout,
                 calibration: calibration.map(Calibration::digest),
             };
             saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, calibration)
@@ -193,8 +196,8 @@ fn graph_file(
 ///
 /// # Errors
 /// Where the model's description cannot be read or is not supported.
-pub fn hidden_of(model_dir: &Path) -> Result<usize> {
-    Ok(Model::load(model_dir)?.hidden())
+pub fn width_of(model_dir: &Path, readout: Readout) -> Result<usize> {
+    Ok(Model::load(model_dir)?.width(readout))
 }
 
 /// Whether the model's graph is built here, and can thus run on every provider and in int8.
@@ -223,10 +226,10 @@ pub fn kept_calibration(
 /// A usage error where the model's graph is not built here; else where there are too few texts or a session fails.
 pub fn calibrate(options: &EncoderOptions, texts: &[String], progress: &mut dyn FnMut(f64)) -> Result<Calibration> {
     let model = Model::load(&options.model_dir)?;
-    model.check_int8(&options.model_dir)?;
+    model.check_int8(&options.model_dir, options.readout)?;
     let Model::Built(architecture) = &model else { return Err(Error::NotCalibrated) };
     let tokenizer = load_tokenizer(&options.model_dir, options.window)?;
-    let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean)?;
+    let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean, options.readout)?;
     let file = WeightsFile::read(&options.model_dir)?;
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);

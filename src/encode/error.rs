@@ -16,6 +16,14 @@ pub enum Error {
     UnknownDevice { given: String },
     #[error("device `{given}` is not built yet; built: auto, cpu")]
     DeviceNotBuilt { given: String },
+    #[error("unknown pooling `{given}`; the choices are cls, mean and cls-mean")]
+    UnknownPooling { given: String },
+    #[error("unknown layers `{given}`; the choices are last and last4")]
+    UnknownLayers { given: String },
+    #[error("`{model_dir}` cannot give {readout}: {reason}")]
+    Readout { model_dir: PathBuf, readout: super::Readout, reason: String },
+    #[error("int8 is calibrated for CLS vectors of the last layer, not for {readout}; use fp32 or bf16")]
+    ReadoutInt8 { readout: super::Readout },
     #[error("unknown provider `{given}`; the choices are auto, openvino and mlas")]
     UnknownProvider { given: String },
     #[error(
@@ -59,6 +67,11 @@ pub enum Error {
         "int8 needs a model whose graph bertline builds (config.json and model.safetensors), and `{model_dir}` has a ready-made one"
     )]
     ReadyMadeInt8 { model_dir: PathBuf },
+    #[error(
+        "`{model_dir}` has a ready-made graph, which is not written anew: put the bundle's head.onnx behind it (it takes \
+         `embedding`, the CLS row of the last hidden state)"
+    )]
+    ReadyMadeExport { model_dir: PathBuf },
     #[error("the int8 calibration is another model's or another version's, not that of `{model_dir}`")]
     OtherCalibration { model_dir: PathBuf },
     #[error("no product of this model bears 8 bits within the cosine that int8 promises; use fp32 or bf16")]
@@ -170,9 +183,14 @@ impl Error {
             | Self::DeviceNotBuilt { .. }
             | Self::UnknownFault { .. }
             | Self::UnknownProvider { .. }
+            | Self::UnknownPooling { .. }
+            | Self::UnknownLayers { .. }
+            | Self::Readout { .. }
+            | Self::ReadoutInt8 { .. }
             | Self::PrecisionOfProvider { .. }
             | Self::NotCalibrated
             | Self::ReadyMadeInt8 { .. }
+            | Self::ReadyMadeExport { .. }
             | Self::Sessions { .. }
             | Self::MaxLength { .. } => true,
             Self::Tokenizer { source, .. } => source.is_usage(),

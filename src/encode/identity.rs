@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::model::Model;
-use super::{Error, Result};
+use super::{Error, Readout, Result};
 use crate::tokenize::{Tokenizer, Window};
 
 /// The version of this list of fields and of their meaning.
@@ -28,9 +28,9 @@ pub struct EncoderIdentity {
     pub architecture: String,
     /// Digest of the canonical tokenizer.
     pub tokenizer: String,
-    /// Which token rows are taken: `cls`.
+    /// Which token rows are taken: `cls`, `mean` or `cls-mean`.
     pub pooling: String,
-    /// Which layers are taken: `last`.
+    /// Which layers are taken: `last` or `last4`.
     pub layers: String,
     /// The most tokens of a text that are read, specials included.
     pub max_length: u32,
@@ -53,6 +53,14 @@ impl EncoderIdentity {
     /// Where the truncation is none that this bertline knows.
     pub fn window(&self) -> Result<Window> {
         Ok(Window { max_length: self.max_length as usize, truncation: self.truncation.parse().map_err(Error::Window)? })
+    }
+
+    /// What of the hidden states is taken.
+    ///
+    /// # Errors
+    /// Where the pooling or the layers are none that this bertline knows.
+    pub fn readout(&self) -> Result<Readout> {
+        Ok(Readout { pooling: self.pooling.parse()?, layers: self.layers.parse()? })
     }
 
     /// One line for each field that differs, such as `max_length: 250 here, 128 there`.
@@ -79,23 +87,31 @@ impl EncoderIdentity {
 /// The identity of a model folder's encoder, read from its files without opening a session.
 ///
 /// # Errors
-/// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` does not fit the model.
-pub fn identity_of(model_dir: &Path, window: Window, clean: &str) -> Result<EncoderIdentity> {
+/// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` or the readout does not fit the
+/// model.
+pub fn identity_of(model_dir: &Path, window: Window, clean: &str, readout: Readout) -> Result<EncoderIdentity> {
     let tokenizer = load_tokenizer(model_dir, window)?;
-    assemble(model_dir, &Model::load(model_dir)?, &tokenizer, clean)
+    assemble(model_dir, &Model::load(model_dir)?, &tokenizer, clean, readout)
 }
 
 /// The identity of parts that are loaded already.
-pub(super) fn assemble(model_dir: &Path, model: &Model, tokenizer: &Tokenizer, clean: &str) -> Result<EncoderIdentity> {
+pub(super) fn assemble(
+    model_dir: &Path,
+    model: &Model,
+    tokenizer: &Tokenizer,
+    clean: &str,
+    readout: Readout,
+) -> Result<EncoderIdentity> {
     model.check_tokenizer(model_dir, tokenizer)?;
+    model.check_readout(model_dir, readout)?;
     let window = tokenizer.window();
     Ok(EncoderIdentity {
         format: FORMAT,
         weights: sha256(&model.weights(model_dir))?,
         architecture: model.digest(),
         tokenizer: tokenizer.digest().to_owned(),
-        pooling: "cls".to_owned(),
-        layers: "last".to_owned(),
+        pooling: readout.pooling.to_string(),
+        layers: readout.layers.to_string(),
         max_length: window.max_length as u32,
         truncation: window.truncation.to_string(),
         clean: clean.to_owned(),

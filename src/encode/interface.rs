@@ -1,8 +1,9 @@
 //! What a graph takes and gives.
 //!
-//! Our own graphs take ids and lengths and give CLS rows; exporters' graphs take masks and segments, in 32 or 64 bits,
+//! Our own graphs take ids and lengths and give vectors; exporters' graphs take masks and segments, in 32 or 64 bits,
 //! and give the rows of all tokens. A session feeds either by this description.
 
+use super::{Pooling, Readout};
 use crate::onnx::{FLOAT, INT32, INT64, ValueInfoProto};
 
 /// The output of a graph that gives the CLS row alone.
@@ -51,17 +52,18 @@ pub(super) struct Interface {
     pub inputs: Vec<Input>,
     /// The name of the output that is taken.
     pub output: String,
-    /// The output has a row for each token, [rows, width, hidden], of which the first is CLS; else it is CLS alone.
-    pub all_tokens: bool,
-    pub hidden: usize,
+    /// What is to be done to the output where it has a row for each token, [rows, width, row]; else it is the vectors.
+    pub pooling: Option<Pooling>,
+    /// The values of a row of the output.
+    pub row: usize,
 }
 
 impl Interface {
     /// The interface of a graph that is built here; without `masked` all rows are as long as the batch is wide.
-    pub(super) fn built(hidden: usize, masked: bool) -> Interface {
+    pub(super) fn built(readout: Readout, hidden: usize, masked: bool) -> Interface {
         let feeds = if masked { &[Feed::Ids, Feed::Lengths][..] } else { &[Feed::Ids] };
         let inputs = feeds.iter().map(|&feed| Input { feed, wide: false }).collect();
-        Interface { inputs, output: CLS.to_owned(), all_tokens: false, hidden }
+        Interface { inputs, output: readout.output().to_owned(), pooling: None, row: readout.width(hidden) }
     }
 
     /// Recognises a graph; `hidden` is the length of a vector, if something else than the graph says so.
@@ -104,7 +106,8 @@ impl Interface {
         let hidden = length.or(hidden).ok_or_else(|| {
             format!("its output {} does not say how long a vector is, nor does config.json", described(output))
         })?;
-        Ok(Interface { inputs, output: output.name().to_owned(), all_tokens, hidden })
+        let pooling = all_tokens.then(Pooling::default);
+        Ok(Interface { inputs, output: output.name().to_owned(), pooling, row: hidden })
     }
 
     fn input(input: &ValueInfoProto) -> Result<Input, String> {
@@ -169,10 +172,10 @@ mod tests {
         let found = of(&inputs, &[pooled.clone(), floats("token_embeddings", &ALL)]).unwrap();
         let input = |feed, wide| Input { feed, wide };
         assert_eq!(found.inputs, [input(Feed::Mask, true), input(Feed::Ids, false), input(Feed::Segments, true)]);
-        assert_eq!((found.output.as_str(), found.all_tokens, found.hidden), ("token_embeddings", true, 5));
-        assert!(of(&inputs, &[floats("x", &ALL), pooled]).unwrap().all_tokens);
+        assert_eq!((found.output.as_str(), found.pooling.is_some(), found.row), ("token_embeddings", true, 5));
+        assert!(of(&inputs, &[floats("x", &ALL), pooled]).unwrap().pooling.is_some());
         let cls = of(&inputs, &[floats("cls", &[Dim::Named("rows"), Dim::Fixed(7)])]).unwrap();
-        assert_eq!((cls.all_tokens, cls.hidden), (false, 7));
+        assert_eq!((cls.pooling.is_some(), cls.row), (false, 7));
     }
 
     #[test]
@@ -190,6 +193,6 @@ mod tests {
         assert!(of(&[fixed], &states).unwrap_err().contains("dynamic axes"));
         let open = floats("last_hidden_state", &[Dim::Named("rows"), Dim::Named("width"), Dim::Named("hidden")]);
         assert!(of(&inputs, std::slice::from_ref(&open)).unwrap_err().contains("how long a vector is"));
-        assert_eq!(Interface::of(&inputs.iter().collect::<Vec<_>>(), &[open], Some(9)).unwrap().hidden, 9);
+        assert_eq!(Interface::of(&inputs.iter().collect::<Vec<_>>(), &[open], Some(9)).unwrap().row, 9);
     }
 }

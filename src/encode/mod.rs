@@ -1,20 +1,23 @@
-//! Token ids to CLS vectors with a frozen BERT encoder.
+//! Token ids to vectors with a frozen BERT encoder.
 //!
 //! The encoder is a graph that is built here from `config.json` and `model.safetensors`, kept as ONNX in a folder and
-//! run by ONNX Runtime; a ready-made graph serves where we cannot build one. Only the CLS row leaves it, so the last layer computes one row after its keys and values: a
-//! fifth of the work of a six-layer model that no exported graph saves.
+//! run by ONNX Runtime; a ready-made graph serves where we cannot build one. Where only the CLS row leaves it, the last
+//! layer computes one row after its keys and values: a fifth of the work of a six-layer model that no exported graph
+//! saves.
 //!
 //! | question | file |
 //! |---|---|
 //! | which vectors may meet, and how were they computed? | `identity.rs`, `numerics.rs` |
 //! | which models are supported, and is this one whole? | `model/`: a folder becomes a `Description`, plain data |
 //! | what is computed? | `graph/`: a description is lowered to the messages of [`crate::onnx`], kept by `saved.rs` |
+//! | which rows and layers make a vector? | `readout.rs` |
 //! | what does a graph take and give? | `interface.rs` |
 //! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
 //! | which products bear 8 bits, and in which ranges? | `int8/` |
 //! | what runs, out of flags, tuning and this CPU? how is the machine used? | `choose.rs`, `plan.rs` |
 //! | how are texts packed? | `batch.rs` |
 //! | what if a micro-batch fails? | `retry.rs`; for tests, `fault.rs` makes it fail |
+//! | how does it look to other programs? | `export.rs` |
 //! | how do others reach it? | `encoder.rs`, over the channel of `service.rs` |
 //!
 //! **Invariants.** Nothing outside this room names `ort`, and within it only `library.rs`, `session.rs` and the error
@@ -25,6 +28,7 @@ mod batch;
 mod choose;
 mod encoder;
 mod error;
+mod export;
 mod fault;
 mod fidelity;
 mod graph;
@@ -36,6 +40,7 @@ mod model;
 mod numerics;
 mod plan;
 mod proof;
+mod readout;
 mod retry;
 mod saved;
 mod service;
@@ -48,13 +53,15 @@ mod usage;
 
 pub use batch::{BatchPlan, MicroBatch, plan_micro_batches};
 pub use choose::{AUTO_COSINE, Chosen, Wanted, choose};
-pub use encoder::{Encoder, EncoderOptions, calibrate, hidden_of, is_built, kept_calibration};
+pub use encoder::{Encoder, EncoderOptions, calibrate, is_built, kept_calibration, width_of};
 pub use error::{Error, Result};
+pub(crate) use export::exported;
 pub use fidelity::Fidelity;
 pub use identity::{EncoderIdentity, identity_of};
 pub use int8::{Calibration, SAMPLE_TEXTS};
 pub use library::{LibraryReport, cpu_has_bf16, probe};
 pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
 pub use plan::{Host, Measured, Plan, Tuned};
+pub use readout::{Layers, Pooling, Readout};
 pub use retry::{Failed, Vectors};
 pub use usage::Usage;

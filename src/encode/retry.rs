@@ -19,7 +19,7 @@ const REASON: [usize; 2] = [80, 200];
 /// What became of the texts of a few micro-batches.
 #[derive(Debug, Default)]
 pub struct Vectors {
-    /// Row-major [texts, hidden]; zeros where a text was in no micro-batch, or failed.
+    /// Row-major [texts, width]; zeros where a text was in no micro-batch, or failed.
     pub values: Vec<f32>,
     /// The texts that cannot be encoded.
     pub failed: Vec<Failed>,
@@ -50,7 +50,7 @@ impl Encoder {
             texts,
             lengths: texts.lengths(),
             pad: self.tokenizer().pad_id(),
-            hidden: self.hidden(),
+            width: self.width(),
             in_flight: self.in_flight(),
         };
         texts.encode(plans, |batch| self.encode(batch)).await
@@ -61,7 +61,7 @@ struct Texts<'a> {
     texts: &'a Tokenized,
     lengths: Vec<u32>,
     pad: u32,
-    hidden: usize,
+    width: usize,
     in_flight: usize,
 }
 
@@ -73,7 +73,7 @@ impl Texts<'_> {
     {
         // A stack, so that halves are tried before anything new.
         waiting.reverse();
-        let mut vectors = Vectors { values: vec![0.0; self.lengths.len() * self.hidden], ..Vectors::default() };
+        let mut vectors = Vectors { values: vec![0.0; self.lengths.len() * self.width], ..Vectors::default() };
         let mut running = FuturesUnordered::new();
         let mut failures_in_a_row = 0;
         let mut last = None;
@@ -116,8 +116,8 @@ impl Texts<'_> {
     fn put(&self, vectors: &mut Vectors, plan: &BatchPlan, rows: &[f32]) {
         vectors.tokens += plan.rows.iter().map(|&row| u64::from(self.lengths[row])).sum::<u64>();
         vectors.padded_tokens += (plan.rows.len() * plan.width) as u64;
-        for (row, vector) in plan.rows.iter().zip(rows.chunks_exact(self.hidden)) {
-            vectors.values[row * self.hidden..(row + 1) * self.hidden].copy_from_slice(vector);
+        for (row, vector) in plan.rows.iter().zip(rows.chunks_exact(self.width)) {
+            vectors.values[row * self.width..(row + 1) * self.width].copy_from_slice(vector);
         }
     }
 

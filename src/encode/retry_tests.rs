@@ -33,7 +33,7 @@ fn encode(texts: &Tokenized, fails: impl Fn(&MicroBatch) -> Option<Error>) -> (R
         std::future::ready(fails(&batch).map_or(Ok(firsts), Err))
     };
     let plans = plan_micro_batches(&texts.lengths(), 2048, 512);
-    let texts = Texts { texts, lengths: texts.lengths(), pad: PAD, hidden: 1, in_flight: 2 };
+    let texts = Texts { texts, lengths: texts.lengths(), pad: PAD, width: 1, in_flight: 2 };
     let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
     (threads.block_on(texts.encode(plans, provider)), asked.get())
 }

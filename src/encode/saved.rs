@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::graph::{self, Lowering};
 use super::identity::short_digest;
 use super::model::{Architecture, Description, WeightsFile};
+use super::readout::Readout;
 use super::{Calibration, Error, Result};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(super) struct Key {
     pub architecture: String,
     pub lowering: Lowering,
     pub masked: bool,
+    /// Which rows and layers it gives.
+    pub readout: Readout,
     /// The digest of what is quantised, for int8 alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<String>,
@@ -78,7 +81,8 @@ fn build(
     let file = WeightsFile::read(model_dir)?;
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);
-    let model = graph::lower(&description, key.lowering, key.masked, calibration.map_or(&[], Calibration::sites));
+    let sites = calibration.map_or(&[][..], Calibration::sites);
+    let model = graph::lower(&description, key.readout, key.lowering, key.masked, sites);
     drop(description);
     Ok(model.encode_to_vec())
 }

@@ -28,8 +28,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Starts a thread for each session. `hidden` is the length of a vector.
-    pub(super) fn start(sessions: Vec<Session>, hidden: usize, fault: Option<Fault>) -> Result<Service> {
+    /// Starts a thread for each session.
+    pub(super) fn start(sessions: Vec<Session>, fault: Option<Fault>) -> Result<Service> {
         // One micro-batch waits for each session, so that none starves.
         let (jobs, waiting) = mpsc::channel(sessions.len());
         let waiting = Arc::new(Mutex::new(waiting));
@@ -39,7 +39,7 @@ impl Service {
             let (waiting, meter) = (Arc::clone(&waiting), Arc::clone(&service.meter));
             let thread = std::thread::Builder::new()
                 .name(format!("encode-{index}"))
-                .spawn(move || serve(session, hidden, fault, &waiting, &meter))
+                .spawn(move || serve(session, fault, &waiting, &meter))
                 .map_err(|source| Error::Thread { source })?;
             service.threads.push(thread);
         }
@@ -77,13 +77,7 @@ impl Drop for Service {
     }
 }
 
-fn serve(
-    mut session: Session,
-    hidden: usize,
-    fault: Option<Fault>,
-    waiting: &Mutex<mpsc::Receiver<Job>>,
-    meter: &Meter,
-) {
+fn serve(mut session: Session, fault: Option<Fault>, waiting: &Mutex<mpsc::Receiver<Job>>, meter: &Meter) {
     // Whoever holds the lock waits for the next job, the others for the lock.
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
     while let Some(Job { batch, handed_in, reply }) = next() {
@@ -93,7 +87,7 @@ fn serve(
         }
         let start = Instant::now();
         let struck = fault.map_or(Ok(()), |fault| fault.strike(&batch));
-        let vectors = struck.and_then(|()| session.encode(&batch, hidden));
+        let vectors = struck.and_then(|()| session.encode(&batch));
         if vectors.is_ok() {
             meter.finished(&batch, start - handed_in, start.elapsed());
         }

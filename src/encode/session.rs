@@ -77,19 +77,21 @@ impl Session {
         Ok(self)
     }
 
-    /// The CLS vectors of a micro-batch, row-major [rows, hidden].
+    /// The vectors of a micro-batch, row-major [rows, width].
     ///
     /// # Errors
-    /// Where the provider fails, or gives something else than `hidden` numbers a row.
-    pub(super) fn encode(&mut self, batch: &MicroBatch, hidden: usize) -> Result<Vec<f32>> {
+    /// Where the provider fails, or gives something else than its interface says.
+    pub(super) fn encode(&mut self, batch: &MicroBatch) -> Result<Vec<f32>> {
         let (rows, width) = (batch.rows(), batch.width);
         let mut values = self.run(batch).map_err(|source| Error::Run { rows, width, source })?;
-        let (stride, found) = (hidden * if self.interface.all_tokens { width } else { 1 }, values.len());
-        if found != rows * stride {
-            return Err(Error::OutputShape { found, rows, width, expected: rows * stride });
+        let Interface { row, pooling, .. } = self.interface;
+        let (found, expected) = (values.len(), rows * row * if pooling.is_some() { width } else { 1 });
+        if found != expected {
+            return Err(Error::OutputShape { found, rows, width, expected });
         }
-        if stride != hidden {
-            values = values.chunks_exact(stride).flat_map(|tokens| &tokens[..hidden]).copied().collect();
+        if let Some(pooling) = pooling {
+            let texts = values.chunks_exact(width * row).zip(&batch.lengths);
+            values = texts.flat_map(|(tokens, &length)| pooling.of(&tokens[..length as usize * row], row)).collect();
         }
         match values.iter().all(|value| value.is_finite()) {
             true => Ok(values),

@@ -39,6 +39,7 @@ fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
         model_dir: model_dir.to_owned(),
         graph_cache: std::env::temp_dir().join("bertline-test-graphs"),
         window: 250.into(),
+        readout: Readout::default(),
         chosen: chosen(precision, ProviderChoice::Auto),
         many_texts: true,
         calibration: None,
@@ -66,7 +67,7 @@ fn encode(encoder: &Encoder, ids: &[Vec<u32>], plans: &[BatchPlan]) -> Vec<Vec<f
     for plan in plans {
         let batch = MicroBatch::gather(plan, encoder.tokenizer().pad_id(), |row| &ids[row]);
         let rows = block_on(encoder.encode(batch)).unwrap();
-        for (&row, vector) in plan.rows.iter().zip(rows.chunks_exact(encoder.hidden())) {
+        for (&row, vector) in plan.rows.iter().zip(rows.chunks_exact(encoder.width())) {
             vectors[row] = vector.to_vec();
         }
     }
@@ -165,7 +166,7 @@ fn int8_vectors_keep_the_cosine_that_is_promised() {
     let encoder = Encoder::open(&EncoderOptions { calibration: Some(Arc::new(made)), ..options }).unwrap();
     assert!(encoder.numerics().to_string().ends_with(&digest));
     let (vectors, due) = (planned(&encoder, &reference.ids), planned(&exact, &reference.ids));
-    let fidelity = Fidelity::of(&vectors.concat(), &due.concat(), encoder.hidden());
+    let fidelity = Fidelity::of(&vectors.concat(), &due.concat(), encoder.width());
     assert!(fidelity.mean_cosine >= 0.998 && fidelity.worst_cosine >= 0.99, "{fidelity:?}");
     // Rounding must show: equal vectors would mean that nothing was quantised.
     assert!(fidelity.mean_cosine < 0.99999, "{fidelity:?}");
@@ -198,7 +199,7 @@ fn several_sessions_give_the_vectors_of_one() {
         let plans = encoder.micro_batches(&texts.lengths());
         block_on(encoder.encode_texts(&texts, plans)).unwrap().values
     };
-    let fidelity = Fidelity::of(&vectors(&two), &vectors(&one), one.hidden());
+    let fidelity = Fidelity::of(&vectors(&two), &vectors(&one), one.width());
     assert!(fidelity.max_difference <= 1e-4, "{fidelity:?}");
     let usage = two.usage();
     assert!(usage.busy_seconds <= usage.wall_seconds + 1e-6, "{usage:?}");
@@ -210,7 +211,7 @@ fn a_malformed_batch_is_an_error_and_the_encoder_lives_on() {
     let good = MicroBatch { width: 8, lengths: vec![3], ids: vec![101, 2023, 102, 0, 0, 0, 0, 0] };
     let bad = MicroBatch { ids: vec![1_000_000; 8], ..good.clone() };
     assert!(block_on(encoder.encode(bad)).unwrap_err().to_string().contains("unknown id 1000000"));
-    assert_eq!(block_on(encoder.encode(good)).unwrap().len(), encoder.hidden());
+    assert_eq!(block_on(encoder.encode(good)).unwrap().len(), encoder.width());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use safetensors::tensor::{TensorView, serialize};
 use serde_json::json;
 
 use super::model::{Activation, Architecture, Description, Family, WeightsFile};
-use super::{MicroBatch, Result};
+use super::{MicroBatch, Pooling, Readout, Result};
 
 /// The length of a vector.
 pub(super) const HIDDEN: usize = 12;
@@ -117,8 +117,23 @@ impl Tiny {
         }
     }
 
-    /// The first row of the last hidden state, all rows of all layers computed.
-    pub(super) fn cls(&self, ids: &[u32]) -> Vec<f64> {
+    /// A text's vector, all rows of all layers computed.
+    fn vector(&self, ids: &[u32], readout: Readout) -> Vec<f64> {
+        let states = self.states(ids);
+        let parts = states.iter().rev().take(readout.layers.count()).flat_map(|rows| {
+            let mean = |channel| rows.iter().map(|row: &Vec<f64>| row[channel]).sum::<f64>() / rows.len() as f64;
+            let mean = (0..HIDDEN).map(mean).collect();
+            match readout.pooling {
+                Pooling::Cls => vec![rows[0].clone()],
+                Pooling::Mean => vec![mean],
+                Pooling::ClsMean => vec![rows[0].clone(), mean],
+            }
+        });
+        parts.flatten().collect()
+    }
+
+    /// The rows of all tokens behind each layer.
+    fn states(&self, ids: &[u32]) -> Vec<Matrix> {
         let words = self.rows("embeddings.word_embeddings.weight");
         let places = self.rows("embeddings.position_embeddings.weight");
         let segments = self.rows("embeddings.token_type_embeddings.weight");
@@ -126,6 +141,7 @@ impl Tiny {
         let summed =
             ids.iter().zip(&places).map(|(&id, place)| add(&add(&words[id as usize], place), &segment)).collect();
         let mut rows = self.norm("embeddings.LayerNorm", &summed);
+        let mut states = Vec::new();
         for layer in 0..self.architecture.layers {
             let prefix = format!("encoder.layer.{layer}");
             let attended = self.linear(&format!("{prefix}.attention.output.dense"), &self.attention(&prefix, &rows));
@@ -134,8 +150,9 @@ impl Tiny {
             wide.iter_mut().flatten().for_each(|value| *value = self.activate(*value));
             let narrow = self.linear(&format!("{prefix}.output.dense"), &wide);
             rows = self.norm(&format!("{prefix}.output.LayerNorm"), &add_rows(&narrow, &middle));
+            states.push(rows.clone());
         }
-        rows.swap_remove(0)
+        states
     }
 
     fn attention(&self, prefix: &str, rows: &Matrix) -> Matrix {
@@ -253,11 +270,17 @@ impl Tiny {
         fs_err::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
     }
 
-    /// Holds vectors against the plain loops' ones.
+    /// Holds CLS vectors against the plain loops' ones.
     pub(super) fn assert_computed(&self, case: &str, texts: &[&[u32]], vectors: &[f32]) {
-        assert_eq!(vectors.len(), texts.len() * HIDDEN, "{case}");
-        for (vector, text) in vectors.chunks_exact(HIDDEN).zip(texts) {
-            for (&found, due) in vector.iter().zip(self.cls(text)) {
+        self.assert_read_out(case, Readout::default(), texts, vectors);
+    }
+
+    /// The same with vectors of any readout.
+    pub(super) fn assert_read_out(&self, case: &str, readout: Readout, texts: &[&[u32]], vectors: &[f32]) {
+        let width = readout.width(HIDDEN);
+        assert_eq!(vectors.len(), texts.len() * width, "{case}");
+        for (vector, text) in vectors.chunks_exact(width).zip(texts) {
+            for (&found, due) in vector.iter().zip(self.vector(text, readout)) {
                 assert!((f64::from(found) - due).abs() < 1e-4, "{case}: {found} where {due} is due");
             }
         }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-use super::graph::{Lowering, lower, lower_all_tokens};
+use super::graph::{Lowering, lower, lower_all_tokens, taking_a_mask};
 use super::model::{Activation, Family};
 use super::tiny::{HIDDEN, TEXTS, Tiny, batch, has_runtime};
 use super::{
-    DeviceChoice, Encoder, EncoderOptions, Error, PrecisionChoice, ProviderChoice, Result, Wanted, choose, hidden_of,
+    DeviceChoice, Encoder, EncoderOptions, Error, Layers, Pooling, PrecisionChoice, ProviderChoice, Readout, Result,
+    Wanted, choose, width_of,
 };
-use crate::onnx::{AttributeProto, Dim, INT32, INT64, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::{Dim, INT64, ModelProto, ValueInfoProto};
 
 const WANTED: Wanted = Wanted {
     precision: PrecisionChoice::Fp32,
@@ -29,6 +30,7 @@ fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> En
         model_dir: model_dir.to_owned(),
         graph_cache: graph_cache.to_owned(),
         window: 13.into(),
+        readout: Readout::default(),
         chosen: choose(&Wanted { provider, ..WANTED }, None).unwrap(),
         many_texts: false,
         calibration: None,
@@ -48,19 +50,9 @@ fn graphs(cache: &Path) -> Vec<PathBuf> {
 
 /// The tiny encoder as exporters write one: 64-bit ids, a mask and segments in, the rows of all tokens out.
 fn exported(tiny: &Tiny) -> ModelProto {
-    let mut model = lower_all_tokens(&tiny.description("").unwrap());
-    let graph = model.graph.as_mut().unwrap();
-    graph.initializer.push(TensorProto::int64s("mask_axis", &[1]));
-    let sum = vec![AttributeProto::int("keepdims", 0)];
-    let to_int32 = vec![AttributeProto::int("to", INT32.into())];
-    let lengths = [
-        NodeProto::new("ReduceSum", &["attention_mask", "mask_axis"], "ones", sum),
-        NodeProto::new("Cast", &["ones"], "lengths", to_int32),
-    ];
-    graph.node.splice(0..0, lengths);
-    let dims = [Dim::Named("batch"), Dim::Named("sequence")];
-    graph.input =
-        ["input_ids", "attention_mask", "token_type_ids"].map(|name| ValueInfoProto::new(name, INT64, &dims)).to_vec();
+    let mut model = taking_a_mask(lower_all_tokens(&tiny.description("").unwrap()));
+    let inputs = &mut model.graph.as_mut().unwrap().input;
+    inputs.push(ValueInfoProto::new("token_type_ids", INT64, &[Dim::Named("rows"), Dim::Named("width")]));
     model
 }
 
@@ -110,11 +102,11 @@ fn a_ready_made_graph_encodes_like_the_one_that_is_built() {
         return;
     }
     let tiny = Tiny::new(Family::Bert, 2, Activation::Gelu);
-    let cls_alone = lower(&tiny.description("").unwrap(), Lowering::Standard, true, &[]);
+    let cls_alone = lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Standard, true, &[]);
     let cache = tempfile::tempdir().unwrap();
     for (place, model) in [("model.onnx", exported(&tiny)), ("onnx/model.onnx", cls_alone)] {
         let folder = ready_made(place, &model);
-        assert_eq!(hidden_of(folder.path()).unwrap(), HIDDEN);
+        assert_eq!(width_of(folder.path(), Readout::default()).unwrap(), HIDDEN);
         let identities = PROVIDERS.map(|provider| {
             let encoder = Encoder::open(&options(folder.path(), cache.path(), provider)).unwrap();
             tiny.assert_computed(&format!("{place} on {provider}"), &TEXTS, &encode(&encoder));
@@ -123,6 +115,51 @@ fn a_ready_made_graph_encodes_like_the_one_that_is_built() {
         assert_eq!(identities[0], identities[1]);
     }
     assert!(graphs(cache.path()).is_empty());
+}
+
+#[test]
+fn a_ready_made_graph_is_pooled_like_the_one_that_is_built() {
+    if !has_runtime() {
+        return;
+    }
+    let tiny = Tiny::new(Family::Bert, 2, Activation::Gelu);
+    let cache = tempfile::tempdir().unwrap();
+    let built = tempfile::tempdir().unwrap();
+    tiny.write(built.path());
+    let ready = ready_made("model.onnx", &exported(&tiny));
+    let open = |folder: &Path, readout| {
+        Encoder::open(&EncoderOptions { readout, ..options(folder, cache.path(), ProviderChoice::Mlas) })
+    };
+    let default = open(built.path(), Readout::default()).unwrap().identity().id();
+    for pooling in [Pooling::Cls, Pooling::Mean, Pooling::ClsMean] {
+        let readout = Readout { pooling, layers: Layers::Last };
+        for folder in [built.path(), ready.path()] {
+            let encoder = open(folder, readout).unwrap();
+            assert_eq!(encoder.width(), width_of(folder, readout).unwrap());
+            tiny.assert_read_out(&readout.to_string(), readout, &TEXTS, &encode(&encoder));
+        }
+        let id = open(built.path(), readout).unwrap().identity().id();
+        assert_eq!(id == default, pooling == Pooling::Cls);
+    }
+}
+
+#[test]
+fn a_readout_that_the_model_does_not_give_is_a_usage_error() {
+    let tiny = Tiny::new(Family::Bert, 2, Activation::Gelu);
+    let (cache, built) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    tiny.write(built.path());
+    let cls = lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Standard, true, &[]);
+    let (all, cls) = (ready_made("model.onnx", &exported(&tiny)), ready_made("model.onnx", &cls));
+    let told = |folder: &Path, pooling, layers| {
+        let readout = Readout { pooling, layers };
+        let options = EncoderOptions { readout, ..options(folder, cache.path(), ProviderChoice::Mlas) };
+        let error = Encoder::open(&options).err().unwrap();
+        assert!(error.is_usage(), "{error}");
+        error.to_string()
+    };
+    assert!(told(built.path(), Pooling::Mean, Layers::Last4).contains("it has 2 layers"));
+    assert!(told(all.path(), Pooling::Cls, Layers::Last4).contains("the last layer alone"));
+    assert!(told(cls.path(), Pooling::Mean, Layers::Last).contains("gives `cls`, not the rows of all tokens"));
 }
 
 #[test]
@@ -155,7 +192,7 @@ fn a_ready_made_graph_that_cannot_be_used_is_refused_by_name() {
     let tiny = Tiny::new(Family::Bert, 1, Activation::Gelu);
     let refused = |model: &ModelProto| {
         let folder = ready_made("model.onnx", model);
-        let error: Result<usize> = hidden_of(folder.path());
+        let error: Result<usize> = width_of(folder.path(), Readout::default());
         let message = error.unwrap_err().to_string();
         assert!(message.contains("model.onnx"), "{message}");
         message
@@ -170,7 +207,7 @@ fn a_ready_made_graph_that_cannot_be_used_is_refused_by_name() {
     let path = folder.path().join("model.onnx");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(hidden_of(folder.path()).unwrap_err().to_string().contains("corrupt or cut short"));
+    assert!(width_of(folder.path(), Readout::default()).unwrap_err().to_string().contains("corrupt or cut short"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) fn embedding_rows(
     batch: &RecordBatch,
     distinct: &Distinct,
     encoded: &Encoded,
-    hidden: usize,
+    width: usize,
     counters: &Counters,
 ) -> Result<RecordBatch> {
     let rows = batch.num_rows();
@@ -64,12 +64,12 @@ pub(super) fn embedding_rows(
                 counters.rows_deduplicated.add(usize::from(place.is_none()));
             }
         }
-        push_vector(&mut values, place.map(|place| vector(encoded, place, hidden)), hidden);
+        push_vector(&mut values, place.map(|place| vector(encoded, place, width)), width);
         first.push(place.is_some());
         tokens.append(encoded, place);
     }
     let (n_tokens, truncated) = tokens.finish();
-    let embedding = vectors(values, hidden, first)?;
+    let embedding = vectors(values, width, first)?;
     let [reason, detail, raw_prefix] = rejects.finish();
     let columns: Vec<ArrayRef> = vec![
         Arc::clone(&batch["source_file"]),
@@ -214,8 +214,8 @@ impl TokenColumns {
     }
 }
 
-fn vector(encoded: &Encoded, place: u32, hidden: usize) -> &[f32] {
-    vector_of(&encoded.vectors, place, hidden)
+fn vector(encoded: &Encoded, place: u32, width: usize) -> &[f32] {
+    vector_of(&encoded.vectors, place, width)
 }
 
 fn vector_of(values: &[f32], place: u32, width: usize) -> &[f32] {

@@ -35,17 +35,17 @@ use crate::tokenize::Tokenized;
 /// What comes out of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Embeddings of `hidden` values, for the datasets `rows`, `features` and `rejects`.
+    /// Embeddings of `width` values, for the datasets `rows`, `features` and `rejects`.
     Embed {
-        /// The encoder's hidden size.
-        hidden: usize,
+        /// The length of a vector.
+        width: usize,
         /// Whether a row without a label is a reject.
         require_label: bool,
     },
     /// Predictions over `classes` classes, for the dataset `predictions`.
     Score {
-        /// The encoder's hidden size.
-        hidden: usize,
+        /// The length of a vector.
+        width: usize,
         /// Classes of the head.
         classes: usize,
         /// Whether the input's label goes along as `true_label`.
@@ -82,8 +82,8 @@ impl EmbedExec {
 
 fn output_schema(input: &Schema, mode: &Mode) -> SchemaRef {
     match mode {
-        Mode::Embed { hidden, .. } => {
-            let vector = schema::features(*hidden);
+        Mode::Embed { width, .. } => {
+            let vector = schema::features(*width);
             let vector = vector.field(1).data_type().clone();
             Arc::new(Schema::new(
                 vec![
@@ -115,7 +115,7 @@ impl DisplayAs for EmbedExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EmbedExec: model={}, ", self.model)?;
         match &self.mode {
-            Mode::Embed { hidden, .. } => write!(f, "output=embedding[{hidden}]"),
+            Mode::Embed { width, .. } => write!(f, "output=embedding[{width}]"),
             Mode::Score { classes, .. } => write!(f, "output=probabilities[{classes}]"),
         }
     }
@@ -220,8 +220,8 @@ impl Unit {
             self.obtain(&texts, &distinct, others, &mut encoded).await?;
         }
         match &self.mode {
-            Mode::Embed { hidden, .. } => {
-                assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *hidden, &self.counters)
+            Mode::Embed { width, .. } => {
+                assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width, &self.counters)
             }
             Mode::Score { .. } => match &self.runtime.head {
                 Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head, &self.counters),
@@ -287,7 +287,7 @@ impl Unit {
         self.counters.texts_truncated.add((0..tokenized.len()).filter(|text| tokenized.truncated(*text)).count());
         let first = encoded.tokens.len();
         encoded.take_encoded(slots, &tokenized, vectors);
-        self.keep(distinct, slots, encoded, first, encoder.hidden()).await
+        self.keep(distinct, slots, encoded, first, encoder.width()).await
     }
 
     /// Adds what was just encoded, from the place `first` on, to the store, if there is one.
@@ -297,7 +297,7 @@ impl Unit {
         slots: &[usize],
         encoded: &Encoded,
         first: usize,
-        hidden: usize,
+        width: usize,
     ) -> Result<()> {
         if self.runtime.known.as_ref().is_none_or(|known| known.store().is_none()) {
             return Ok(());
@@ -306,7 +306,7 @@ impl Unit {
         let well = slots.iter().zip(first..).filter(|(slot, _)| encoded.failures[**slot].is_none());
         for (slot, place) in well {
             keys.push(distinct.keys[*slot]);
-            vectors.extend_from_slice(&encoded.vectors[place * hidden..(place + 1) * hidden]);
+            vectors.extend_from_slice(&encoded.vectors[place * width..(place + 1) * width]);
             tokens.push(encoded.tokens[place]);
         }
         self.with_known(move |known| known.add(&keys, &vectors, &tokens)).await.map(drop)

@@ -79,8 +79,8 @@ impl WorkUnit {
         let float = size_of::<f32>() as u64;
         let vectors = match mode {
             None => 0,
-            Some(Mode::Embed { hidden, .. }) => *hidden as u64 * float * VECTOR_COPIES,
-            Some(Mode::Score { hidden, classes, .. }) => (*hidden as u64 + *classes as u64 * VECTOR_COPIES) * float,
+            Some(Mode::Embed { width, .. }) => *width as u64 * float * VECTOR_COPIES,
+            Some(Mode::Score { width, classes, .. }) => (*width as u64 + *classes as u64 * VECTOR_COPIES) * float,
         };
         self.held_bytes * TEXT_COPIES + self.rows_in * (vectors + ROW_MEMORY)
     }

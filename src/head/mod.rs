@@ -27,6 +27,7 @@ pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder, TrainingData};
 pub use error::{Error, Result};
 pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, TrainingReport, evaluate};
+pub(crate) use onnx::put_behind;
 pub use recipe::{Overrides, Recipe, RecipeName, SplitBy};
 pub use split::{Split, folds, split, stratified_split};
 pub use swept::{Sweeper, Swept, sweep_grid};

@@ -1,11 +1,14 @@
-//! A head as an ONNX model, for programs other than this one.
+//! A head as an ONNX model, for programs other than this one: alone, or behind an encoder.
 //!
-//! Takes `embedding` (float, `[rows, width]`) and gives `logits` and `probabilities` (float, `[rows, classes]`).
+//! Takes `embedding` (float, `[rows, width]`), or what the encoder gives, and gives `logits` and `probabilities` (float,
+//! `[rows, classes]`).
 
 use prost::Message;
 
 use super::Head;
-use crate::onnx::{AttributeProto, Dim, FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::{
+    AttributeProto, Dim, FLOAT, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto,
+};
 
 /// The least operator set and file version that any runtime of the last years reads.
 const OPSET: i64 = 13;
@@ -13,14 +16,25 @@ const IR_VERSION: i64 = 7;
 
 /// The head as the bytes of an ONNX file; `labels` go along as JSON under the metadata key `labels`.
 pub(super) fn encode(head: &Head, labels: &[String]) -> Vec<u8> {
-    let labels = serde_json::Value::from(labels.to_vec()).to_string();
-    ModelProto::new(graph(head), IR_VERSION, OPSET).with_metadata("labels", labels).encode_to_vec()
+    let graph = GraphProto {
+        name: Some("head".to_owned()),
+        input: vec![value("embedding", head.width())],
+        output: vec![value("embedding", head.width())],
+        ..GraphProto::default()
+    };
+    let mut model = ModelProto::new(graph, IR_VERSION, OPSET);
+    put_behind(&mut model, head, labels);
+    model.encode_to_vec()
 }
 
-fn graph(head: &Head) -> GraphProto {
-    let mut nodes = Vec::new();
-    let mut initializers = Vec::new();
-    let mut current = "embedding".to_owned();
+/// Puts the head behind a model whose first output is the vectors; its own outputs take that one's place.
+///
+/// # Panics
+/// Where the model has no graph or no output.
+pub(crate) fn put_behind(model: &mut ModelProto, head: &Head, labels: &[String]) {
+    let graph = model.graph.as_mut().expect("a model without a graph reached the head, this is a bug");
+    let mut current = graph.output[0].name().to_owned();
+    let (nodes, initializers) = (&mut graph.node, &mut graph.initializer);
     for (number, layer) in head.layers.iter().enumerate() {
         let (weight, bias) = (format!("layers.{number}.weight"), format!("layers.{number}.bias"));
         initializers.push(TensorProto::floats(&weight, &[layer.outputs, layer.inputs], &layer.weight));
@@ -37,13 +51,9 @@ fn graph(head: &Head) -> GraphProto {
         }
     }
     nodes.push(NodeProto::new("Softmax", &["logits"], "probabilities", vec![AttributeProto::int("axis", -1)]));
-    GraphProto {
-        node: nodes,
-        name: Some("head".to_owned()),
-        initializer: initializers,
-        input: vec![value("embedding", head.width())],
-        output: vec![value("logits", head.classes()), value("probabilities", head.classes())],
-    }
+    graph.output = vec![value("logits", head.classes()), value("probabilities", head.classes())];
+    let labels = serde_json::Value::from(labels.to_vec()).to_string();
+    model.metadata_props.push(StringStringEntryProto { key: Some("labels".to_owned()), value: Some(labels) });
 }
 
 fn value(name: &str, width: usize) -> ValueInfoProto {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::stage::Planned;
 use super::{Error, Result};
 use crate::cache::{self, Known, Manifest, Store, StoreEncoder};
-use crate::encode::{self, EncoderIdentity, Numerics};
+use crate::encode::{EncoderIdentity, Numerics};
 use crate::telemetry::Terminal;
 
 /// Where to look.
@@ -32,7 +32,7 @@ impl Cached {
             return Ok(None);
         }
         let outputs = self.features.iter().map(|dir| output(dir, planned)).collect::<Result<Vec<_>>>()?;
-        let width = encode::hidden_of(&planned.target.model.dir)?;
+        let width = planned.target.width()?;
         let store = self.store.as_ref().map(|dir| open_store(dir, planned, width)).transpose()?;
         let folder = store.as_ref().map(|store| store.folder().display().to_string());
         let known = Known::open(width, &outputs, store)?;

@@ -1,4 +1,4 @@
-//! The stage `embed`: reviews become CLS embeddings, one line a distinct text, and rows that point at them.
+//! The stage `embed`: reviews become embeddings, one line a distinct text, and rows that point at them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use super::inputs::{Inputs, Labels};
 use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use super::{EmbedOptions, Result};
 use crate::cache::Resolved;
-use crate::encode;
 use crate::engine::Mode;
 use crate::report::Start;
 use crate::telemetry::Terminal;
@@ -19,7 +18,7 @@ pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("embed");
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
     let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.window(), &clean, terminal)?;
+    let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
     let mode = mode(options, &target)?;
     let planned = Planned::of(target, &options.device, CalibrateFrom::Inputs(&inputs), terminal)?;
     let resolved = resolve(options, &inputs, &planned);
@@ -30,7 +29,7 @@ pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
 
 /// What the operator makes.
 pub(super) fn mode(options: &EmbedOptions, target: &Target) -> Result<Mode> {
-    Ok(Mode::Embed { hidden: encode::hidden_of(&target.model.dir)?, require_label: options.require_label })
+    Ok(Mode::Embed { width: target.width()?, require_label: options.require_label })
 }
 
 /// What determines the output.

@@ -90,6 +90,34 @@ pub enum Error {
         /// Each difference.
         differences: String,
     },
+    /// The file to export to is a folder.
+    #[error("`{out}` is a folder; name the ONNX file to write, such as `{out}/model.onnx`")]
+    ExportToFolder {
+        /// The path.
+        out: PathBuf,
+    },
+    /// A file to export to is there.
+    #[error("`{path}` is there already; name another place with --out, or replace it with --overwrite")]
+    ExportExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An exported model has more bytes than a protobuf message may have.
+    #[error("`{model}` makes an ONNX file of {bytes} bytes, and one may have 2 GiB at most")]
+    TooLargeForOnnx {
+        /// The encoder.
+        model: String,
+        /// The size.
+        bytes: usize,
+    },
+    /// A file cannot be exported.
+    #[error("cannot write `{path}`")]
+    WriteExport {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// `score --clean` contradicts the head.
     #[error(
         "--clean {asked} contradicts the head, which was trained on texts with --clean {trained}; leave the flag out"
@@ -209,7 +237,12 @@ impl Error {
             Error::Head(error) => error.is_usage(),
             Error::Engine(error) => error.is_usage(),
             Error::Cache(error) => error.is_usage(),
-            Error::Spec { .. } | Error::OtherCleaning { .. } | Error::NotText { .. } | Error::NoSuchKept { .. } => true,
+            Error::Spec { .. }
+            | Error::OtherCleaning { .. }
+            | Error::NotText { .. }
+            | Error::NoSuchKept { .. }
+            | Error::ExportToFolder { .. }
+            | Error::ExportExists { .. } => true,
             _ => false,
         }
     }

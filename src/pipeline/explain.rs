@@ -104,7 +104,7 @@ fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
 fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
     let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.window(), &clean, terminal)?;
+    let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
     let mode = embed::mode(options, &target)?;
     let planned = Planned::of(target, &options.device, CalibrateFrom::Kept, terminal)?;
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
@@ -121,7 +121,7 @@ fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained
     let planned =
         encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, CalibrateFrom::Kept, terminal)?;
     let true_label = options.read.label_column.is_some();
-    let mode = Mode::Score { hidden: head.width(), classes: bundle.labels.len(), true_label };
+    let mode = Mode::Score { width: head.width(), classes: bundle.labels.len(), true_label };
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
     let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);

@@ -11,6 +11,7 @@ mod error;
 mod evaluate;
 mod examples;
 mod explain;
+mod export;
 mod ingest;
 mod inputs;
 mod judged;
@@ -34,10 +35,12 @@ pub use embed::embed;
 pub use error::{Error, Result};
 pub use evaluate::evaluate;
 pub use explain::{Explained, explain};
+pub use export::{Exported, export};
 pub use ingest::ingest;
 pub use options::{
-    CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, IngestOptions, OutOptions, PredictOptions, ReadOptions,
-    SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions, size,
+    CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions,
+    PredictOptions, ReadOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
+    VerifyOptions, size,
 };
 pub use predict::{Prediction, Predictor};
 pub use rejects::summary as summary_of_rejects;

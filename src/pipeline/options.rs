@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::{Args, ValueHint};
 
-use crate::encode::{DeviceChoice, Precision, PrecisionChoice, ProviderChoice, Wanted};
+use crate::encode::{DeviceChoice, Layers, Pooling, Precision, PrecisionChoice, ProviderChoice, Readout, Wanted};
 use crate::head::RecipeName;
 use crate::ingest::{Clean, Encoding, Format};
 use crate::tokenize::{Truncation, Window};
@@ -236,6 +236,12 @@ pub struct EmbedOptions {
     /// What is kept of a longer text: head, tail, or head-tail (a quarter from its beginning, the rest from its end)
     #[arg(long, default_value = "head", value_name = "WHICH")]
     pub truncation: Truncation,
+    /// Which token rows make a text's vector: cls, mean (of all tokens) or cls-mean (both, twice as long)
+    #[arg(long, default_value = "cls", value_name = "WHICH")]
+    pub pooling: Pooling,
+    /// Of which layers: last, or last4 (the last four, four times as long)
+    #[arg(long, default_value = "last", value_name = "WHICH")]
+    pub layers: Layers,
     /// Reject rows without a label (missing_label) instead of embedding them; they count for --max-reject-share
     #[arg(long)]
     pub require_label: bool,
@@ -251,6 +257,11 @@ impl EmbedOptions {
     /// The tokens of a text that are read.
     pub(super) fn window(&self) -> Window {
         Window { max_length: self.max_length as usize, truncation: self.truncation }
+    }
+
+    /// What becomes its vector.
+    pub(super) fn readout(&self) -> Readout {
+        Readout { pooling: self.pooling, layers: self.layers }
     }
 }
 
@@ -384,6 +395,23 @@ pub struct PredictOptions {
     /// What to run on
     #[command(flatten)]
     pub device: DeviceOptions,
+}
+
+/// `bertline export`
+#[derive(Args, Clone, Debug)]
+pub struct ExportOptions {
+    /// Head bundle, as `bertline train` leaves it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub head: PathBuf,
+    /// ONNX file to write; tokenizer.json goes beside it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// Encoder, if it is no longer where the head's bundle says: a name or a folder; it must be the same encoder
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// Replace the files if they are there
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// `bertline tokenize`

@@ -42,7 +42,7 @@ fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Res
         terminal,
     )?;
     let true_label = labels == Labels::Found || options.read.label_column.is_some();
-    let mode = Mode::Score { hidden: head.width(), classes: bundle.labels.len(), true_label };
+    let mode = Mode::Score { width: head.width(), classes: bundle.labels.len(), true_label };
     let mut resolved = Job::resolve("score", &inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
@@ -112,12 +112,7 @@ pub(super) fn encoder_of(
         given => given,
     };
     let device = DeviceOptions { precision: Some(precision), provider, ..device.clone() };
-    let name = model.unwrap_or(&trained.model);
-    let target = Target::find(name, trained.identity.window()?, &trained.identity.clean, terminal)?;
-    let differences = target.identity.differences(&trained.identity);
-    if !differences.is_empty() {
-        return Err(Error::OtherEncoder { head: dir.to_owned(), differences: differences.join("; ") });
-    }
+    let target = target_of(bundle, dir, model, terminal)?;
     let calibrate = trained.calibration.as_ref().map_or(calibrate, CalibrateFrom::Head);
     let mut planned = Planned::of(target, &device, calibrate, terminal)?;
     if asked.is_none() {
@@ -130,6 +125,19 @@ pub(super) fn encoder_of(
         ));
     }
     Ok(planned)
+}
+
+/// The encoder that a bundle's head was trained on, by its name or as `model`.
+pub(super) fn target_of(bundle: &Bundle, dir: &Path, model: Option<&str>, terminal: Terminal) -> Result<Target> {
+    let trained = &bundle.encoder;
+    let (window, readout) = (trained.identity.window()?, trained.identity.readout()?);
+    let name = model.unwrap_or(&trained.model);
+    let target = Target::find(name, window, &trained.identity.clean, readout, terminal)?;
+    let differences = target.identity.differences(&trained.identity);
+    match differences.is_empty() {
+        true => Ok(target),
+        false => Err(Error::OtherEncoder { head: dir.to_owned(), differences: differences.join("; ") }),
+    }
 }
 
 fn metrics(stats: &UnitStats) -> Value {

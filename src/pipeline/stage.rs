@@ -14,7 +14,7 @@ use super::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
 use crate::cache::{Claims, Key, Manifest, Output, PartMetadata, Resolved, SNAPSHOT, State, UnitStats};
 use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
-    Tuned, Wanted,
+    Readout, Tuned, Wanted,
 };
 use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, task_context};
 use crate::model::{self, Event, ModelFiles};
@@ -54,19 +54,31 @@ pub(super) struct Target {
     pub(super) identity: EncoderIdentity,
     pub(super) graph_cache: PathBuf,
     window: Window,
+    readout: Readout,
     built: bool,
     large: bool,
 }
 
 impl Target {
     /// Finds the model, pulling it if need be.
-    pub(super) fn find(name: &str, window: Window, clean: &str, terminal: Terminal) -> Result<Target> {
+    pub(super) fn find(
+        name: &str,
+        window: Window,
+        clean: &str,
+        readout: Readout,
+        terminal: Terminal,
+    ) -> Result<Target> {
         let model = model::resolve(name, &mut |event| say_event(terminal, &event))?;
-        let identity = encode::identity_of(&model.dir, window, clean)?;
+        let identity = encode::identity_of(&model.dir, window, clean, readout)?;
         let built = encode::is_built(&model.dir)?;
         let bytes = |name: &str| fs_err::metadata(model.dir.join(name)).map_or(0, |metadata| metadata.len());
         let large = bytes("model.safetensors") > LARGE_BYTES;
-        Ok(Target { window, graph_cache: model::graph_cache()?, model, identity, built, large })
+        Ok(Target { window, readout, graph_cache: model::graph_cache()?, model, identity, built, large })
+    }
+
+    /// The length of a vector.
+    pub(super) fn width(&self) -> Result<usize> {
+        Ok(encode::width_of(&self.model.dir, self.readout)?)
     }
 
     /// Whether the model's graph is built here, and can thus run on every provider and in int8.
@@ -109,6 +121,7 @@ impl Target {
             model_dir: self.model.dir.clone(),
             graph_cache: self.graph_cache.clone(),
             window: self.window,
+            readout: self.readout,
             chosen: chosen.clone(),
             many_texts: false,
             calibration: None,

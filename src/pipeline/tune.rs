@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::stage::Target;
 use super::{Error, Result, TuneOptions, sample};
 use crate::encode::{
-    self, Calibration, Chosen, Encoder, Fidelity, Host, Measured, Plan, Precision, Provider, Tuned, cpu_has_bf16,
+    self, Calibration, Chosen, Encoder, Fidelity, Host, Measured, Plan, Precision, Provider, Readout, Tuned,
+    cpu_has_bf16,
 };
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -43,7 +44,8 @@ pub struct Tuning {
 
 /// Measures and keeps.
 pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
-    let target = Target::find(&options.model, (options.max_length as usize).into(), "none", terminal)?;
+    let target =
+        Target::find(&options.model, (options.max_length as usize).into(), "none", Readout::default(), terminal)?;
     let threads =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let texts = sample::texts(&options.sample, Clean::None, TEXTS)?;
@@ -161,7 +163,7 @@ impl Bench<'_> {
             best = best.max(tokens as f64 / seconds);
         }
         let reference = self.reference.get_or_insert_with(|| vectors.clone());
-        let worst_cosine = Fidelity::of(&vectors, reference, encoder.hidden()).worst_cosine;
+        let worst_cosine = Fidelity::of(&vectors, reference, encoder.width()).worst_cosine;
         self.terminal.say(&format!(
             "{precision:<5} {provider:<13} {plan:<48} {best:>8.0} tokens/s, worst cosine {worst_cosine:.5}",
             plan = plan.to_string()

@@ -3,18 +3,19 @@
 //! What a careful user runs before trusting a precision: precision x provider x micro-batch x threads, on texts of their
 //! own, with the bounds that the run promises. With a head it also counts the texts whose label would change.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::score::target_of;
 use super::stage::Target;
 use super::tune::{chosen, combinations, encode_all};
 use super::{Error, Result, VerifyOptions, sample};
-use crate::encode::{BatchPlan, Calibration, Encoder, Fidelity, Precision, Provider};
+use crate::encode::{BatchPlan, Calibration, Encoder, Fidelity, Precision, Provider, Readout};
 use crate::head::{Bundle, Head};
+use crate::ingest::Clean;
 use crate::telemetry::Terminal;
-use crate::tokenize::{Pool, Tokenized, Window};
+use crate::tokenize::{Pool, Tokenized};
 
 /// Token budgets of micro-batches; none is one text at a time.
 const SHAPES: [Option<usize>; 4] = [None, Some(1024), Some(2048), Some(8192)];
@@ -64,12 +65,11 @@ impl Verification {
 /// Compares.
 pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verification> {
     let bundle = options.head.as_deref().map(Bundle::load).transpose()?;
-    let (name, window, clean) = encoder_of(options, bundle.as_ref())?;
-    let target = Target::find(&name, window, &clean, terminal)?;
+    let (target, clean) = encoder_of(options, bundle.as_ref(), terminal)?;
     let cores =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let texts = sample::texts(&options.sample, clean.parse()?, options.limit as usize)?;
-    let mut table = Table::start(&target, &texts, cores, (options.head.as_deref(), bundle))?;
+    let texts = sample::texts(&options.sample, clean, options.limit as usize)?;
+    let mut table = Table::start(&target, &texts, cores, bundle)?;
     let mut rows = Vec::new();
     let calibration = table.calibration();
     let combinations = combinations(&target, cores, calibration.as_deref())?;
@@ -93,18 +93,14 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
     Ok(Verification { texts: texts.len(), reference: table.reference_name(), rows })
 }
 
-/// The encoder to open: a head's own, where one is given.
-fn encoder_of(options: &VerifyOptions, bundle: Option<&(Bundle, Head)>) -> Result<(String, Window, String)> {
-    match bundle {
-        Some((bundle, _)) => {
-            let model = options.model.clone().unwrap_or_else(|| bundle.encoder.model.clone());
-            Ok((model, bundle.encoder.identity.window()?, bundle.encoder.identity.clean.clone()))
-        }
-        None => {
-            let model = options.model.clone().unwrap_or_else(|| crate::model::DEFAULT_MODEL.to_owned());
-            Ok((model, (options.max_length as usize).into(), "none".to_owned()))
-        }
+/// The encoder to open, a head's own where one is given, and how its texts are cleaned.
+fn encoder_of(options: &VerifyOptions, bundle: Option<&(Bundle, Head)>, terminal: Terminal) -> Result<(Target, Clean)> {
+    let model = options.model.as_deref();
+    if let (Some(dir), Some((bundle, _))) = (&options.head, bundle) {
+        return Ok((target_of(bundle, dir, model, terminal)?, bundle.encoder.identity.clean.parse()?));
     }
+    let (model, window) = (model.unwrap_or(crate::model::DEFAULT_MODEL), (options.max_length as usize).into());
+    Ok((Target::find(model, window, "none", Readout::default(), terminal)?, Clean::None))
 }
 
 struct Table<'a> {
@@ -117,19 +113,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn start(
-        target: &'a Target,
-        texts: &[String],
-        cores: usize,
-        (head, bundle): (Option<&Path>, Option<(Bundle, Head)>),
-    ) -> Result<Table<'a>> {
-        if let Some((bundle, _)) = &bundle {
-            let differences = target.identity.differences(&bundle.encoder.identity);
-            if !differences.is_empty() {
-                let (head, differences) = (head.unwrap_or(Path::new("")).to_owned(), differences.join("; "));
-                return Err(Error::OtherEncoder { head, differences });
-            }
-        }
+    fn start(target: &'a Target, texts: &[String], cores: usize, bundle: Option<(Bundle, Head)>) -> Result<Table<'a>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
         let encoder = target.open(&chosen(target, Precision::Fp32, Provider::OpenVino, cores), None, true)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -175,7 +159,7 @@ impl<'a> Table<'a> {
                 None => self.alone(&encoder)?,
                 Some(budget) => encode_all(&encoder, &self.runtime, &self.tokenized, budget)?.2,
             };
-            let fidelity = Fidelity::of(&vectors, &self.reference, encoder.hidden());
+            let fidelity = Fidelity::of(&vectors, &self.reference, encoder.width());
             let holds = fidelity.worst_cosine >= bound_worst && fidelity.mean_cosine >= bound_mean;
             let label_flips = self.bundle.as_ref().map(|(_, head)| flips(head, &vectors, &self.reference));
             Ok(Verified {

@@ -82,9 +82,9 @@ pub fn rows() -> SchemaRef {
     Dataset::Rows.contract().arrow(None, false)
 }
 
-/// The `features` schema for embeddings of `hidden` values.
-pub fn features(hidden: usize) -> SchemaRef {
-    Dataset::Features.contract().arrow(Some(hidden), false)
+/// The `features` schema for embeddings of `width` values.
+pub fn features(width: usize) -> SchemaRef {
+    Dataset::Features.contract().arrow(Some(width), false)
 }
 
 /// The `predictions` schema for `classes` classes, without or with `true_label`; kept columns are the caller's.

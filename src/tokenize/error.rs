@@ -62,6 +62,20 @@ pub enum Error {
         /// What was given.
         given: String,
     },
+    /// A truncation that Hugging Face's tokenizers do not have.
+    #[error(
+        "a tokenizer.json cannot say --truncation {truncation}, only head and tail: export a head that was trained on these"
+    )]
+    NoSuchCut {
+        /// The truncation.
+        truncation: super::Truncation,
+    },
+    /// Nothing that rows can be filled up with.
+    #[error("`{path}` has no token for padding ([PAD] or <pad>)")]
+    NoPadding {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system refused the worker threads.
     #[error("cannot start {threads} tokenizer threads")]
     Threads {
@@ -76,7 +90,7 @@ pub enum Error {
 impl Error {
     /// Whether the user asked for something impossible (exit code 2), rather than the data or the machine failing.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::MaxLength { .. } | Self::UnknownTruncation { .. })
+        matches!(self, Self::MaxLength { .. } | Self::UnknownTruncation { .. } | Self::NoSuchCut { .. })
     }
 }
 

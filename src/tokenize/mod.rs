@@ -7,6 +7,7 @@
 //! `tokenizers` is a release candidate and its API will move: only `tokenizer.rs` and `normal.rs` name it.
 
 mod error;
+mod export;
 mod normal;
 mod pool;
 mod tokenized;
@@ -14,6 +15,7 @@ mod tokenizer;
 mod window;
 
 pub use error::{Error, Result};
+pub use export::exported;
 pub use pool::Pool;
 pub use tokenized::Tokenized;
 pub use tokenizer::Tokenizer;

@@ -66,7 +66,7 @@ impl Tokenizer {
         if max_length <= specials {
             return Err(Error::MaxLength { max_length, specials, least: specials + 1 });
         }
-        let pad = pad_id(&json).unwrap_or(prefix[0]);
+        let pad = pad_token(&json).map_or(prefix[0], |(_, id)| id);
         let (vocabulary, whole) = (vocabulary(&json), OnceLock::new());
         let inner = Inner { pipeline, normal, whole, json: text, window, prefix, suffix, pad, vocabulary, digest };
         Ok(Tokenizer { inner: Arc::new(inner) })
@@ -192,12 +192,14 @@ fn specials(pipeline: &PipelineTokenizer) -> std::result::Result<Option<Frame>, 
         .filter(|(prefix, suffix)| !prefix.is_empty() && !suffix.is_empty()))
 }
 
-/// The id of the token whose name says padding.
-fn pad_id(json: &Value) -> Option<u32> {
-    let added = json["added_tokens"].as_array().into_iter().flatten();
-    let named = added.filter(|token| matches!(token["content"].as_str(), Some("[PAD]" | "<pad>")));
-    let id = named.filter_map(|token| token["id"].as_u64()).next().or_else(|| json["model"]["vocab"]["[PAD]"].as_u64());
-    id.and_then(|id| u32::try_from(id).ok())
+/// The token whose name says padding, and its id.
+pub(super) fn pad_token(json: &Value) -> Option<(&'static str, u32)> {
+    let added = || json["added_tokens"].as_array().into_iter().flatten();
+    let id_of = |name: &str| added().find(|token| token["content"] == name).and_then(|token| token["id"].as_u64());
+    let in_vocabulary = || Some(("[PAD]", json["model"]["vocab"]["[PAD]"].as_u64()?));
+    let named = ["[PAD]", "<pad>"].into_iter().find_map(|name| Some((name, id_of(name)?)));
+    let (name, id) = named.or_else(in_vocabulary)?;
+    Some((name, u32::try_from(id).ok()?))
 }
 
 fn vocabulary(json: &Value) -> usize {

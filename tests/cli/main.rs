@@ -4,8 +4,8 @@
 //!
 //! - [`support`], [`datasets`], [`fixtures`]: running the binary in a folder of its own, reading what it left, and the
 //!   few inputs that several tests share;
-//! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`], [`evaluate`]: the stages, one
-//!   file each;
+//! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`], [`evaluate`], [`export`]: the
+//!   stages, one file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`cache`]: texts that were encoded before, and the store that keeps them;
 //! - [`outputs`], [`resume`], [`kills`], [`changes`], [`budget`]: whose an output folder is, what is left of a run that
@@ -33,6 +33,7 @@ mod embed;
 mod errors;
 mod evaluate;
 mod explain;
+mod export;
 mod faults;
 mod fixtures;
 mod folder;

@@ -2,8 +2,8 @@
 //!
 //! What differs from an exporter's graph, without changing the result beyond rounding, stands here or in the
 //! description, once for both lowerings:
-//! - the last layer computes query, attention output, feed-forward part and norms for the CLS row alone, once its keys
-//!   and values are there;
+//! - where CLS alone is wanted of the last layer, it computes query, attention output, feed-forward part and norms for
+//!   that row alone, once its keys and values are there;
 //! - padding is masked by row lengths, which the graph turns into whatever its operators want, and not at all in
 //!   an unmasked graph, for rows as long as the batch is wide.
 //!
@@ -11,21 +11,26 @@
 
 mod fused;
 mod nodes;
+mod pool;
 mod product;
+mod standalone;
 mod standard;
 
 use serde::Serialize;
 
 use super::int8::Site;
-use super::interface::{CLS, Feed};
+use super::interface::Feed;
 use super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
+use super::readout::{Pooling, Readout};
 use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
 use fused::Fused;
 use nodes::Nodes;
+use pool::State;
+pub(super) use standalone::taking_a_mask;
 use standard::Standard;
 
 /// Changes whenever the graph of the same files would differ: graphs of another version are built again.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// The operator set that has Gelu as one operator, and the file version that goes with it.
 pub(super) const OPSET: i64 = 20;
 pub(super) const IR_VERSION: i64 = 10;
@@ -74,16 +79,22 @@ trait Operators<'a> {
 /// The graph of an encoder; without `masked` it takes no lengths, and all rows must be as long as the batch is wide.
 ///
 /// What `sites` name is quantised.
-pub(super) fn lower(description: &Description, lowering: Lowering, masked: bool, sites: &[Site]) -> ModelProto {
+pub(super) fn lower(
+    description: &Description,
+    readout: Readout,
+    lowering: Lowering,
+    masked: bool,
+    sites: &[Site],
+) -> ModelProto {
     match lowering {
-        Lowering::Standard => encoder(Standard::new(masked, sites), description, masked),
-        Lowering::Fused => encoder(Fused::new(masked, sites), description, masked),
+        Lowering::Standard => encoder(Standard::new(masked, sites), description, readout, masked),
+        Lowering::Fused => encoder(Fused::new(masked, sites), description, readout, masked),
     }
 }
 
-/// The graph with what goes into these products as further outputs, whose names come with it.
+/// The graph of CLS vectors with what goes into these products as further outputs, whose names come with it.
 pub(super) fn tapped(description: &Description, lowering: Lowering, products: &[&str]) -> (ModelProto, Vec<String>) {
-    let mut model = lower(description, lowering, true, &[]);
+    let mut model = lower(description, Readout::default(), lowering, true, &[]);
     let graph = model.graph.as_mut().expect("a lowered model has a graph; this is a bug");
     let taps: Vec<String> = products
         .iter()
@@ -105,11 +116,19 @@ pub(super) fn tapped(description: &Description, lowering: Lowering, products: &[
     (model, taps)
 }
 
-fn encoder<'a>(mut operators: impl Operators<'a>, description: &Description, masked: bool) -> ModelProto {
-    let rows = walk(&mut operators, description, true);
-    operators.nodes().int64s("token_axis", &[1]);
-    operators.nodes().add("Squeeze", &[&rows, "token_axis"], CLS, vec![]);
-    let output = ValueInfoProto::new(CLS, FLOAT, &[Dim::Named("rows"), Dim::Fixed(description.hidden)]);
+fn encoder<'a>(
+    mut operators: impl Operators<'a>,
+    description: &Description,
+    readout: Readout,
+    masked: bool,
+) -> ModelProto {
+    let cut = readout.pooling == Pooling::Cls;
+    let mut states = walk(&mut operators, description, cut);
+    states.reverse();
+    states.truncate(readout.layers.count());
+    pool::vectors(operators.nodes(), description, readout, masked, &states);
+    let width = readout.width(description.hidden);
+    let output = ValueInfoProto::new(readout.output(), FLOAT, &[Dim::Named("rows"), Dim::Fixed(width)]);
     operators.finish(inputs(masked), output)
 }
 
@@ -119,16 +138,14 @@ fn inputs(masked: bool) -> Vec<ValueInfoProto> {
     if masked { vec![ids, lengths] } else { vec![ids] }
 }
 
-/// The last hidden state: of the CLS row alone where it is `cut`, [rows, 1, hidden], else of all tokens.
-fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> String {
+/// The hidden states, layer by layer; of the last one the CLS row alone where it is `cut`.
+fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> Vec<State> {
     let mut rows = operators.embeddings(&description.embeddings, description.hidden);
+    let mut states = Vec::new();
     for (number, layer) in description.layers.iter().enumerate() {
+        let cut = cut && number + 1 == description.layers.len();
         // The rows that ask are fewer than those asked where only one is wanted of the answer.
-        let asking = if cut && number + 1 == description.layers.len() {
-            cls_row(operators.nodes(), layer, &rows)
-        } else {
-            rows.clone()
-        };
+        let asking = if cut { pool::cls_row(operators.nodes(), &rows) } else { rows.clone() };
         let query = operators.linear(&layer.query, &asking);
         let key = operators.linear(&layer.key, &rows);
         let value = operators.linear(&layer.value, &rows);
@@ -139,25 +156,21 @@ fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: 
         let active = operators.activate(&layer.up, &wide, description.activation);
         let narrow = operators.linear(&layer.down, &active);
         rows = operators.add_norm(&layer.down, &narrow, &middle, &layer.output_norm);
+        states.push(State { rows: rows.clone(), cut });
     }
-    rows
+    states
 }
 
 /// A graph that gives the rows of all tokens, as an exporter's does.
 #[cfg(test)]
 pub(super) fn lower_all_tokens(description: &Description) -> ModelProto {
     let mut operators = Standard::new(true, &[]);
-    let rows = walk(&mut operators, description, false);
+    let states = walk(&mut operators, description, false);
     let name = "last_hidden_state";
-    operators.nodes().add("Identity", &[&rows], name, vec![]);
+    let last = states.last().expect("an encoder has layers; this is a bug");
+    operators.nodes().add("Identity", &[&last.rows], name, vec![]);
     let dims = [Dim::Named("rows"), Dim::Named("width"), Dim::Fixed(description.hidden)];
     operators.finish(inputs(true), ValueInfoProto::new(name, FLOAT, &dims))
-}
-
-fn cls_row(nodes: &mut Nodes<'_>, layer: &Layer, rows: &str) -> String {
-    nodes.int64s("zero", &[0]);
-    nodes.int64s("one", &[1]);
-    nodes.add("Slice", &[rows, "zero", "one", "one"], &format!("{}/cls_row", layer.name), vec![])
 }
 
 #[cfg(test)]

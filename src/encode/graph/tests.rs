@@ -9,7 +9,7 @@ use super::super::interface::Interface;
 use super::super::model::Family;
 use super::super::session::{Graph, Session, Settings};
 use super::super::tiny::{HIDDEN, TEXTS, Tiny, batch, has_runtime};
-use super::super::{Precision, Provider, library};
+use super::super::{Layers, Precision, Provider, library};
 use super::*;
 
 /// Who runs which lowering; the standard one is anyone's.
@@ -18,20 +18,21 @@ const RUNS: [(Lowering, Provider); 3] =
 
 fn vectors(description: &Description, run: (Lowering, Provider), texts: &[&[u32]], masked: bool) -> Vec<f32> {
     let (lowering, provider) = run;
-    self::run(&lower(description, lowering, masked, &[]), provider, texts, masked)
+    let model = lower(description, Readout::default(), lowering, masked, &[]);
+    self::run(&model, Readout::default(), provider, texts, masked)
 }
 
 fn settings(provider: Provider) -> Settings {
     Settings { precision: Precision::Fp32, floats: Precision::Fp32, provider, threads: 1, shared: false }
 }
 
-fn run(model: &ModelProto, provider: Provider, texts: &[&[u32]], masked: bool) -> Vec<f32> {
+fn run(model: &ModelProto, readout: Readout, provider: Provider, texts: &[&[u32]], masked: bool) -> Vec<f32> {
     let bytes = model.encode_to_vec();
     let graph = Graph::Memory { name: "tiny", bytes: &bytes };
-    let interface = Interface::built(HIDDEN, masked);
+    let interface = Interface::built(readout, HIDDEN, masked);
     let mut session = Session::open(library::load().unwrap(), graph, interface, settings(provider)).unwrap();
     let width = if masked { 16 } else { texts[0].len() };
-    session.encode(&batch(texts, width), HIDDEN).unwrap()
+    session.encode(&batch(texts, width)).unwrap()
 }
 
 #[test]
@@ -55,6 +56,28 @@ fn both_lowerings_compute_bert_padded_and_not() {
 }
 
 #[test]
+fn every_readout_is_computed_padded_and_not() {
+    if !has_runtime() {
+        return;
+    }
+    let same_length: [&[u32]; 2] = [&[1, 7, 7, 39, 2, 5, 5], &[1, 30, 20, 10, 0, 9, 2]];
+    let tiny = Tiny::new(Family::Bert, 5, Activation::Gelu);
+    let description = tiny.description("").unwrap();
+    for pooling in [Pooling::Cls, Pooling::Mean, Pooling::ClsMean] {
+        for layers in [Layers::Last, Layers::Last4] {
+            let readout = Readout { pooling, layers };
+            for (lowering, provider) in RUNS {
+                let case = format!("{readout}, {lowering:?} on {provider}");
+                for (texts, masked) in [(&TEXTS[..], true), (&TEXTS[2..], true), (&same_length, false)] {
+                    let model = lower(&description, readout, lowering, masked, &[]);
+                    tiny.assert_read_out(&case, readout, texts, &run(&model, readout, provider, texts, masked));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn micro_batches_without_padding_go_to_the_graph_without_a_mask() {
     if !has_runtime() {
         return;
@@ -62,17 +85,20 @@ fn micro_batches_without_padding_go_to_the_graph_without_a_mask() {
     // Two encoders, so that it shows which of the two graphs ran.
     let [padded, full] = [1, 2].map(|layers| Tiny::new(Family::Bert, layers, Activation::Gelu));
     let (library, settings) = (library::load().unwrap(), settings(Provider::Mlas));
-    let bytes =
-        |tiny: &Tiny, masked| lower(&tiny.description("").unwrap(), Lowering::Fused, masked, &[]).encode_to_vec();
+    let bytes = |tiny: &Tiny, masked| {
+        lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Fused, masked, &[]).encode_to_vec()
+    };
     let (masked, unmasked) = (bytes(&padded, true), bytes(&full, false));
     let graph = |bytes| Graph::Memory { name: "tiny", bytes };
-    let session = Session::open(library, graph(&masked), Interface::built(HIDDEN, true), settings).unwrap();
-    let unmasked = session.with_unmasked(library, graph(&unmasked), Interface::built(HIDDEN, false), settings);
+    let session =
+        Session::open(library, graph(&masked), Interface::built(Readout::default(), HIDDEN, true), settings).unwrap();
+    let unmasked =
+        session.with_unmasked(library, graph(&unmasked), Interface::built(Readout::default(), HIDDEN, false), settings);
     let mut session = unmasked.unwrap();
     let same_length: [&[u32]; 2] = [&[1, 7, 7, 39, 2, 5, 5], &[1, 30, 20, 10, 0, 9, 2]];
-    full.assert_computed("full", &same_length, &session.encode(&batch(&same_length, 7), HIDDEN).unwrap());
-    padded.assert_computed("padded", &same_length, &session.encode(&batch(&same_length, 8), HIDDEN).unwrap());
-    padded.assert_computed("of two lengths", &TEXTS, &session.encode(&batch(&TEXTS, 16), HIDDEN).unwrap());
+    full.assert_computed("full", &same_length, &session.encode(&batch(&same_length, 7)).unwrap());
+    padded.assert_computed("padded", &same_length, &session.encode(&batch(&same_length, 8)).unwrap());
+    padded.assert_computed("of two lengths", &TEXTS, &session.encode(&batch(&TEXTS, 16)).unwrap());
 }
 
 #[test]
@@ -97,7 +123,7 @@ fn each_lowering_names_only_its_operator_sets() {
     for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
         let description = Tiny::new(Family::Bert, 2, activation).description("").unwrap();
         for (lowering, allowed) in [(Lowering::Standard, &[""][..]), (Lowering::Fused, &["", fused::DOMAIN])] {
-            let bytes = lower(&description, lowering, true, &[]).encode_to_vec();
+            let bytes = lower(&description, Readout::default(), lowering, true, &[]).encode_to_vec();
             let model = ModelProto::decode(bytes.as_slice()).unwrap();
             let imported: Vec<&str> = model.opset_import.iter().map(|opset| opset.domain()).collect();
             assert_eq!(imported, allowed);
@@ -122,12 +148,12 @@ fn a_site_is_rounded_once_and_every_provider_rounds_alike() {
     let site = Site { products, low: -9.0, high: 9.0, smoothing };
     let exact = vectors(&description, RUNS[0], &TEXTS, true);
     let found = RUNS.map(|(lowering, provider)| {
-        let model = lower(&description, lowering, true, std::slice::from_ref(&site));
+        let model = lower(&description, Readout::default(), lowering, true, std::slice::from_ref(&site));
         let nodes = &model.graph.as_ref().unwrap().node;
         let count = |op: &str| nodes.iter().filter(|node| node.op_type() == op).count();
         // The rows are shared by three products, each with a weight of its own.
         assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (1, 4));
-        run(&model, provider, &TEXTS, true)
+        run(&model, Readout::default(), provider, &TEXTS, true)
     });
     for other in &found[1..] {
         let fidelity = super::super::Fidelity::of(other, &found[0], HIDDEN);
@@ -146,7 +172,7 @@ fn taps_are_what_goes_into_the_products() {
         assert_eq!(taps[0], taps[1]);
         assert!(taps[2].ends_with("/active"), "{}", taps[2]);
         let outputs: Vec<&str> = model.graph.as_ref().unwrap().output.iter().map(|output| output.name()).collect();
-        assert_eq!(outputs, [CLS, &taps[0], &taps[2]]);
+        assert_eq!(outputs, ["cls", &taps[0], &taps[2]]);
     }
 }
 
@@ -155,11 +181,11 @@ fn only_a_masked_graph_takes_lengths_and_only_the_last_layer_is_cut() {
     let description = Tiny::new(Family::Bert, 3, Activation::Gelu).description("").unwrap();
     for lowering in [Lowering::Standard, Lowering::Fused] {
         for (masked, inputs) in [(true, &["input_ids", "lengths"][..]), (false, &["input_ids"])] {
-            let graph = lower(&description, lowering, masked, &[]).graph.unwrap();
+            let graph = lower(&description, Readout::default(), lowering, masked, &[]).graph.unwrap();
             assert_eq!(graph.input.iter().map(|input| input.name()).collect::<Vec<_>>(), inputs);
             let cuts: Vec<&str> =
                 graph.node.iter().map(|node| node.name()).filter(|name| name.ends_with("cls_row")).collect();
-            assert_eq!(cuts, ["encoder.layer.2/cls_row"]);
+            assert_eq!(cuts, ["encoder.layer.1.output.LayerNorm/normed/cls_row"]);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::encode::interface::Interface;
 use crate::encode::library::Library;
 use crate::encode::model::{Description, Linear};
 use crate::encode::session::{Graph, Session, Settings};
-use crate::encode::{BatchPlan, Error, Fidelity, MicroBatch, Precision, Result, plan_micro_batches};
+use crate::encode::{BatchPlan, Error, Fidelity, MicroBatch, Precision, Readout, Result, plan_micro_batches};
 
 /// Texts that a calibration is made from, and judged by, in equal parts.
 pub const SAMPLE_TEXTS: usize = 96;
@@ -126,7 +126,7 @@ impl<'a> Calibrator<'a> {
     }
 
     fn session(&self, graph: &[u8], floats: Precision) -> Result<Session> {
-        let interface = Interface::built(self.description.hidden, true);
+        let interface = Interface::built(Readout::default(), self.description.hidden, true);
         let settings = Settings { floats, ..self.settings };
         Session::open(self.library, Graph::Memory { name: "calibration", bytes: graph }, interface, settings)
     }
@@ -151,7 +151,7 @@ impl<'a> Calibrator<'a> {
     /// The vectors of texts with these products quantised, row-major, in the texts' order.
     fn vectors(&self, sites: &[Site], texts: &[Vec<u32>]) -> Result<Vec<f32>> {
         let hidden = self.description.hidden;
-        let model = graph::lower(self.description, self.settings.provider.lowering(), true, sites);
+        let model = graph::lower(self.description, Readout::default(), self.settings.provider.lowering(), true, sites);
         // The exact ones are fp32's, whatever the floats are beside the products in 8 bits.
         let floats = if sites.is_empty() { Precision::Fp32 } else { self.settings.floats };
         let mut session = self.session(&model.encode_to_vec(), floats)?;
@@ -159,7 +159,7 @@ impl<'a> Calibrator<'a> {
         let mut vectors = vec![0.0; texts.len() * hidden];
         for plan in plan_micro_batches(&lengths, 1024, 512) {
             let batch = MicroBatch::gather(&plan, self.pad, |row| &texts[row]);
-            let rows = session.encode(&batch, hidden)?;
+            let rows = session.encode(&batch)?;
             for (&row, vector) in plan.rows.iter().zip(rows.chunks_exact(hidden)) {
                 vectors[row * hidden..(row + 1) * hidden].copy_from_slice(vector);
             }

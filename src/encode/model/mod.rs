@@ -23,6 +23,7 @@ pub(super) use ready::Ready;
 pub(super) use weights::WeightsFile;
 
 use super::interface::Interface;
+use super::readout::{Layers, Pooling, Readout};
 use super::{Error, Result};
 use crate::tokenize::Tokenizer;
 
@@ -57,24 +58,44 @@ impl Model {
     }
 
     /// The length of a vector.
-    pub(super) fn hidden(&self) -> usize {
-        match self {
+    pub(super) fn width(&self, readout: Readout) -> usize {
+        readout.width(match self {
             Model::Built(architecture) => architecture.hidden,
-            Model::Ready(ready) => ready.interface.hidden,
+            Model::Ready(ready) => ready.interface.row,
+        })
+    }
+
+    /// What its graph takes and gives; `masked` matters to one that is built here alone.
+    pub(super) fn interface(&self, readout: Readout, masked: bool) -> Interface {
+        match self {
+            Model::Built(architecture) => Interface::built(readout, architecture.hidden, masked),
+            Model::Ready(Ready { interface, .. }) => {
+                Interface { pooling: interface.pooling.map(|_| readout.pooling), ..interface.clone() }
+            }
         }
     }
 
-    /// What its graph takes and gives.
-    pub(super) fn interface(&self) -> Interface {
-        match self {
-            Model::Built(architecture) => Interface::built(architecture.hidden, true),
-            Model::Ready(ready) => ready.interface.clone(),
-        }
+    /// Refuses a readout of rows or layers that the model does not give.
+    pub(super) fn check_readout(&self, model_dir: &Path, readout: Readout) -> Result<()> {
+        let reason = match self {
+            Model::Built(architecture) if architecture.layers < readout.layers.count() => {
+                format!("it has {} layers", architecture.layers)
+            }
+            Model::Ready(_) if readout.layers != Layers::Last => {
+                "its graph is a ready-made one, which gives the last layer alone".to_owned()
+            }
+            Model::Ready(ready) if ready.interface.pooling.is_none() && readout.pooling != Pooling::Cls => {
+                format!("its ready-made graph gives `{}`, not the rows of all tokens", ready.interface.output)
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Readout { model_dir: model_dir.to_owned(), readout, reason })
     }
 
-    /// Refuses int8 where there is no graph to be quantised.
-    pub(super) fn check_int8(&self, model_dir: &Path) -> Result<()> {
+    /// Refuses int8 where there is no graph to be quantised, and for vectors that it was not calibrated for.
+    pub(super) fn check_int8(&self, model_dir: &Path, readout: Readout) -> Result<()> {
         match self {
+            Model::Built(_) if !readout.is_default() => Err(Error::ReadoutInt8 { readout }),
             Model::Built(_) => Ok(()),
             Model::Ready(_) => Err(Error::ReadyMadeInt8 { model_dir: model_dir.to_owned() }),
         }

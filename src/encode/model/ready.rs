@@ -59,7 +59,7 @@ impl Ready {
 
     /// 32 hex digits that stand for what is taken from the graph; the graph itself is its weights.
     pub(in crate::encode) fn digest(&self) -> String {
-        short_digest(format!("onnx {} {}", self.interface.output, self.interface.hidden).as_bytes())
+        short_digest(format!("onnx {} {}", self.interface.output, self.interface.row).as_bytes())
     }
 }
 

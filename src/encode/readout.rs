@@ -1,0 +1,187 @@
+//! What of the hidden states becomes a text's vector.
+//!
+//! The CLS row of the last layer is what the article takes and what costs least: the last layer then computes one row.
+//! Other rows and layers make longer vectors, which a frozen encoder's head learns more from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::Error;
+use super::interface::CLS;
+
+/// Which token rows of a layer are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooling {
+    /// The first row.
+    #[default]
+    Cls,
+    /// The mean over all tokens, specials included (as sentence-transformers' mean pooling, without normalising).
+    Mean,
+    /// Both, one after the other.
+    ClsMean,
+}
+
+/// Which layers are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layers {
+    /// The last one.
+    #[default]
+    Last,
+    /// The last four, one after the other from the last one back (Devlin et al. 2019, "BERT", section 5.3, found this
+    /// the best of a frozen encoder's features).
+    Last4,
+}
+
+/// What of the hidden states becomes a text's vector: for each layer, each pooling of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Readout {
+    /// Which token rows.
+    pub pooling: Pooling,
+    /// Of which layers.
+    pub layers: Layers,
+}
+
+impl Pooling {
+    const ALL: [Pooling; 3] = [Pooling::Cls, Pooling::Mean, Pooling::ClsMean];
+
+    /// The parts of a vector that come from one layer, in their order.
+    pub(super) fn parts(self) -> &'static [Part] {
+        match self {
+            Pooling::Cls => &[Part::Cls],
+            Pooling::Mean => &[Part::Mean],
+            Pooling::ClsMean => &[Part::Cls, Part::Mean],
+        }
+    }
+
+    /// What is made of the rows of a text's tokens, each of `row` values.
+    pub(super) fn of(self, tokens: &[f32], row: usize) -> Vec<f32> {
+        let count = (tokens.len() / row) as f64;
+        let mean = |place| {
+            let sum: f64 = tokens[place..].iter().step_by(row).map(|&value| f64::from(value)).sum();
+            (sum / count) as f32
+        };
+        let parts = self.parts().iter().map(|part| match part {
+            Part::Cls => tokens[..row].to_vec(),
+            Part::Mean => (0..row).map(mean).collect(),
+        });
+        parts.flatten().collect()
+    }
+}
+
+/// One row made of a layer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Cls,
+    Mean,
+}
+
+impl Layers {
+    const ALL: [Layers; 2] = [Layers::Last, Layers::Last4];
+
+    /// How many layers are taken.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Layers::Last => 1,
+            Layers::Last4 => 4,
+        }
+    }
+}
+
+impl Readout {
+    /// The length of a vector, for hidden states of `hidden` values.
+    pub(super) fn width(self, hidden: usize) -> usize {
+        hidden * self.pooling.parts().len() * self.layers.count()
+    }
+
+    /// Whether a vector is the CLS row of the last layer and nothing else.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Readout::default()
+    }
+
+    /// The name of the output of a graph that is built here.
+    pub(super) fn output(self) -> &'static str {
+        if self.is_default() { CLS } else { "embedding" }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Pooling::Cls => "cls",
+            Pooling::Mean => "mean",
+            Pooling::ClsMean => "cls-mean",
+        })
+    }
+}
+
+impl fmt::Display for Layers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Layers::Last => "last",
+            Layers::Last4 => "last4",
+        })
+    }
+}
+
+impl fmt::Display for Readout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "pooling {}, layers {}", self.pooling, self.layers)
+    }
+}
+
+impl FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        let found = Self::ALL.into_iter().find(|pooling| pooling.to_string() == given);
+        found.ok_or_else(|| Error::UnknownPooling { given: given.to_owned() })
+    }
+}
+
+impl FromStr for Layers {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        let found = Self::ALL.into_iter().find(|layers| layers.to_string() == given);
+        found.ok_or_else(|| Error::UnknownLayers { given: given.to_owned() })
+    }
+}
+
+impl Serialize for Pooling {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Layers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_and_others_are_refused_with_the_choice() {
+        for pooling in Pooling::ALL {
+            assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
+        }
+        for layers in Layers::ALL {
+            assert_eq!(layers.to_string().parse::<Layers>().unwrap(), layers);
+        }
+        let told = "max".parse::<Pooling>().unwrap_err();
+        assert!(told.is_usage() && told.to_string().contains("cls, mean and cls-mean"), "{told}");
+        let told = "last2".parse::<Layers>().unwrap_err();
+        assert!(told.is_usage() && told.to_string().contains("last and last4"), "{told}");
+    }
+
+    #[test]
+    fn a_vector_has_a_part_for_each_layer_and_pooling() {
+        let widths = |pooling| Layers::ALL.map(|layers| Readout { pooling, layers }.width(384));
+        assert_eq!(Pooling::ALL.map(widths), [[384, 1536], [384, 1536], [768, 3072]]);
+    }
+}
