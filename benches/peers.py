@@ -20,7 +20,7 @@ import numpy as np
 
 from systems import Binary, CannotRun, Machine, OwnGraph, base_model, vectors_of, versions
 
-SECTIONS = ["fp32", "bf16", "int8", "base", "tokenizing", "whole", "start", "memory"]
+SECTIONS = ["fp32", "bf16", "int8", "base", "tokenizing", "whole", "start", "memory", "train"]
 ST, REFERENCE = "sentence-transformers fp32", "torch fp32 sorted"
 NO_BF16 = "the CPU has neither AVX512-BF16 nor AMX"
 
@@ -323,6 +323,33 @@ class Bench:
         what = "start: `predict` of one text, warm model cache"
         self.table.add(what, "at most 1.5 s", f"{middle:.2f} s", middle <= 1.5)
 
+    def train(self):
+        """The article's recipe beside its loop in PyTorch, and the default recipe, on the same features."""
+        import training
+
+        say("train: 25,000 texts of 12 words")
+        features, loops, ours, wholes, apart = f"{self.tmp}/train-features", [], [], [], []
+        labelled = training.short_texts(self.asked.texts, f"{self.tmp}/short.jsonl")
+        what = "article recipe, 5 epochs of 20,000 x 384, batch 32"
+        try:
+            self.binary.run(["embed", labelled, "--out", features, "--model", self.asked.model])
+            vectors, labels = training.features_of(features)
+            for at in range(self.asked.rounds):
+                seconds, losses = training.pytorch_loop(vectors, labels, self.asked.threads)
+                loops.append(seconds)
+                _, epochs = training.ours(self.binary, features, "article", self.tmp)
+                ours.append(sum(epoch["seconds"] for epoch in epochs))
+                apart.append(max(abs(epoch["validation_loss"] - loss) for epoch, loss in zip(epochs, losses)))
+                wholes.append(training.ours(self.binary, features, "default", self.tmp)[0])
+                say(f"  round {at + 1}: PyTorch {seconds:.2f} s, ours {ours[-1]:.2f} s, default {wholes[-1]:.2f} s in all")
+        except CannotRun as why:
+            return self.table.cannot(what, "at least 3x a PyTorch loop", str(why))
+        loop, own, whole = (statistics.median(seconds) for seconds in (loops, ours, wholes))
+        self.table.add(what, "at least 3x a PyTorch loop", f"{loop / own:.2f}x ({own:.2f} to {loop:.2f} s)", loop >= 3 * own)
+        self.table.add(f"{what}: validation losses", "within 0.01", f"{max(apart):.4f} apart", max(apart) <= 0.01)
+        whole_what = f"`train` of {len(labels)} x 384, default recipe, reading and report included"
+        self.table.add(whole_what, "at most 5 s", f"{whole:.2f} s", whole <= 5)
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -357,6 +384,8 @@ def main():
             bench.whole(sections)
         if "start" in sections:
             bench.start()
+        if "train" in sections:
+            bench.train()
         print(f"{datetime.date.today()}, {bench.machine}.")
         print(f"{asked.threads} threads, medians of {asked.rounds} rounds, {asked.limit} reviews, max_length {asked.max_length}.")
         print(f"Rivals: {versions(asked.ort_python)}.\n")

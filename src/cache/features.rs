@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
-use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{UInt32Type, UInt64Type};
 use fs_err as fs;
 use hashbrown::{HashMap, HashSet};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use super::embeddings::Embeddings;
 use super::output::differences;
 use super::part::digest;
 use super::{Error, Key, Manifest, Part, Resolved, Result};
@@ -28,17 +29,15 @@ pub struct Labelled {
     pub row: u64,
     /// The label, if it has one.
     pub label: Option<String>,
-    /// Index of its vector in [`FeatureSet::vectors`].
+    /// Index of its vector among [`FeatureSet::vectors`].
     pub vector: u32,
 }
 
 /// The embeddings and rows of one or several embed outputs.
 #[derive(Debug)]
 pub struct FeatureSet {
-    /// Values of a vector.
-    pub width: usize,
-    /// Row-major `[texts, width]`.
-    pub vectors: Vec<f32>,
+    /// A vector for each text.
+    pub vectors: Embeddings,
     /// The key of each vector's text; outputs that hold the same text have one each.
     pub keys: Vec<Key>,
     /// The tokens of each vector's text before truncation, and whether it was cut.
@@ -50,36 +49,34 @@ pub struct FeatureSet {
 }
 
 impl FeatureSet {
-    /// The vector of a row.
-    pub fn vector(&self, row: &Labelled) -> &[f32] {
-        &self.vectors[row.vector as usize * self.width..][..self.width]
-    }
-
     /// The key of a row's text.
     pub fn key(&self, row: &Labelled) -> Key {
         self.keys[row.vector as usize]
     }
 }
 
-/// Loads the finished embed outputs `dirs`; all must be of one encoder id and numerics.
-pub fn load_features(dirs: &[PathBuf]) -> Result<FeatureSet> {
+/// Loads the finished embed outputs `dirs`; all must be of one encoder id and numerics. Vectors that take more than
+/// `most_bytes` stay on disk.
+pub fn load_features(dirs: &[PathBuf], most_bytes: u64) -> Result<FeatureSet> {
+    let mut outputs: Vec<(PathBuf, Manifest)> = Vec::new();
+    for dir in dirs {
+        let manifest = finished_embed(dir)?;
+        if let Some((first, known)) = outputs.first() {
+            check_same_encoder((first, &known.run), (dir, &manifest.run))?;
+        }
+        for part in manifest.parts(Dataset::Features.name()) {
+            check_identity(dir, part, &manifest)?;
+        }
+        outputs.push((dir.clone(), manifest));
+    }
     let mut set = FeatureSet {
-        width: 0,
-        vectors: Vec::new(),
+        vectors: Embeddings::of(&outputs, most_bytes)?,
         keys: Vec::new(),
         tokens: Vec::new(),
         rows: Vec::new(),
-        run: Resolved::new(),
+        run: outputs.first().map(|(_, manifest)| manifest.run.clone()).unwrap_or_default(),
     };
-    for (index, dir) in dirs.iter().enumerate() {
-        let manifest = finished_embed(dir)?;
-        if index == 0 {
-            set.run = manifest.run.clone();
-        } else {
-            check_same_encoder((&dirs[0], &set.run), (dir, &manifest.run))?;
-        }
-        load_one(dir, &manifest, &mut set)?;
-    }
+    outputs.iter().try_for_each(|(dir, manifest)| load_one(dir, manifest, &mut set))?;
     Ok(set)
 }
 
@@ -128,9 +125,8 @@ pub fn check_same_encoder(a: (&Path, &Resolved), b: (&Path, &Resolved)) -> Resul
 fn load_one(dir: &Path, manifest: &Manifest, set: &mut FeatureSet) -> Result<()> {
     let mut index: HashMap<Key, u32> = HashMap::new();
     for part in manifest.parts(Dataset::Features.name()) {
-        check_identity(dir, part, manifest)?;
-        read_part(dir, part, &["key", "embedding", "n_tokens", "truncated"], &mut |batch| {
-            append_vectors(batch, &mut index, set);
+        read_part(dir, part, &["key", "n_tokens", "truncated"], &mut |batch| {
+            append_texts(batch, &mut index, set);
             Ok(())
         })?;
     }
@@ -142,9 +138,7 @@ fn load_one(dir: &Path, manifest: &Manifest, set: &mut FeatureSet) -> Result<()>
     Ok(())
 }
 
-fn append_vectors(batch: &RecordBatch, index: &mut HashMap<Key, u32>, set: &mut FeatureSet) {
-    let vectors = batch["embedding"].as_fixed_size_list();
-    set.width = vectors.value_length() as usize;
+fn append_texts(batch: &RecordBatch, index: &mut HashMap<Key, u32>, set: &mut FeatureSet) {
     let (n_tokens, truncated) = (batch["n_tokens"].as_primitive::<UInt32Type>(), batch["truncated"].as_boolean());
     for (row, key) in key_column(batch).iter().enumerate() {
         // A part is held against its contract, in which a key is never null.
@@ -153,9 +147,6 @@ fn append_vectors(batch: &RecordBatch, index: &mut HashMap<Key, u32>, set: &mut 
         set.keys.push(key);
         set.tokens.push((n_tokens.value(row), truncated.value(row)));
     }
-    let start = vectors.value_offset(0) as usize;
-    let values = vectors.values().as_primitive::<Float32Type>().values();
-    set.vectors.extend_from_slice(&values[start..start + batch.num_rows() * set.width]);
 }
 
 fn append_rows(

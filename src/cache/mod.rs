@@ -5,6 +5,7 @@
 //! Not for: computing anything (`engine`), or the shape of a dataset (`schema`).
 
 mod claims;
+mod embeddings;
 mod error;
 mod failpoint;
 mod features;
@@ -19,6 +20,7 @@ mod store;
 mod vectors;
 
 pub use claims::{Claims, Failure, Ticket};
+pub use embeddings::Embeddings;
 pub use error::{Error, Result};
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
 pub(crate) use features::{committed_keys, finished_embed, read_part};

@@ -103,17 +103,21 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         commit(dir.path(), &units, "e1");
-        let set = load_features(&[dir.path().to_owned()]).unwrap();
         let texts: Vec<_> = units.concat();
-        prop_assert_eq!(set.rows.len(), texts.len());
-        for (number, (row, (text, label))) in set.rows.iter().zip(&texts).enumerate() {
-            let start = row.vector as usize * WIDTH;
-            let wanted = vector(&Key::of(text));
-            prop_assert_eq!(&set.vectors[start..start + WIDTH], wanted.as_slice());
-            prop_assert_eq!((row.row, &row.label), (number as u64, label));
+        // In memory and from disk.
+        for most_bytes in [u64::MAX, 0] {
+            let set = load_features(&[dir.path().to_owned()], most_bytes).unwrap();
+            prop_assert_eq!((set.rows.len(), set.vectors.in_memory()), (texts.len(), most_bytes > 0));
+            for (number, (row, (text, label))) in set.rows.iter().zip(&texts).enumerate() {
+                let (part, place) = set.vectors.place(row.vector as usize);
+                let (found, due) = (set.vectors.read(part).unwrap(), vector(&Key::of(text)));
+                prop_assert_eq!(&found[place * WIDTH..][..WIDTH], due.as_slice());
+                prop_assert_eq!((row.row, &row.label), (number as u64, label));
+            }
+            let distinct = committed_keys(dir.path(), &Manifest::read(dir.path()).unwrap().unwrap()).unwrap();
+            let vectors = (0..set.vectors.parts()).map(|part| set.vectors.read(part).unwrap().len());
+            prop_assert_eq!(distinct.len() * WIDTH, vectors.sum::<usize>());
         }
-        let distinct = committed_keys(dir.path(), &Manifest::read(dir.path()).unwrap().unwrap()).unwrap();
-        prop_assert_eq!(distinct.len() * WIDTH, set.vectors.len());
     }
 }
 
@@ -125,7 +129,7 @@ fn some_units() -> Vec<Vec<(String, Option<String>)>> {
 fn a_part_of_another_encoder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     commit(dir.path(), &some_units(), "e2");
-    let message = load_features(&[dir.path().to_owned()]).unwrap_err().to_string();
+    let message = load_features(&[dir.path().to_owned()], u64::MAX).unwrap_err().to_string();
     assert!(message.contains("encoder_id e2") && message.contains("e1"), "{message}");
 }
 
@@ -133,7 +137,7 @@ fn a_part_of_another_encoder_is_refused() {
 fn a_row_whose_vector_is_gone_is_an_error_and_not_a_row_less() {
     let dir = tempfile::tempdir().unwrap();
     commit_less(dir.path(), &some_units(), "e1", &["b"]);
-    assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::MissingKey { .. })));
+    assert!(matches!(load_features(&[dir.path().to_owned()], u64::MAX), Err(Error::MissingKey { .. })));
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn a_part_that_is_not_what_was_committed_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     commit(dir.path(), &some_units(), "e1");
     write(dir.path(), Dataset::Features, "part-1.parquet", &features(&[Key::of("z")]), "e1");
-    assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::PartChanged { .. })));
+    assert!(matches!(load_features(&[dir.path().to_owned()], u64::MAX), Err(Error::PartChanged { .. })));
 }
 
 #[test]
@@ -153,5 +157,5 @@ fn an_unfinished_output_is_refused() {
     output.begin().unwrap();
     output.commit(record).unwrap();
     drop(output);
-    assert!(matches!(load_features(&[dir.path().to_owned()]), Err(Error::Incomplete { .. })));
+    assert!(matches!(load_features(&[dir.path().to_owned()], u64::MAX), Err(Error::Incomplete { .. })));
 }

@@ -45,6 +45,14 @@ pub enum Error {
         /// How many classes there are.
         classes: usize,
     },
+    /// A sweep wants all vectors in memory.
+    #[error(
+        "--sweep needs all features in memory, and they take more than --memory allows: raise it, or train on fewer"
+    )]
+    SweepInParts,
+    /// The vectors of a part cannot be read.
+    #[error(transparent)]
+    Vectors(Box<dyn std::error::Error + Send + Sync>),
     /// A vector holds NaN or an infinity.
     #[error("the vector of row {row} is not finite at position {column}; embed this input again")]
     NotFinite {
@@ -208,6 +216,7 @@ impl Error {
                 | Self::SplitTooSmall { .. }
                 | Self::ValidationMismatch { .. }
                 | Self::EmptyValidation
+                | Self::SweepInParts
                 | Self::NotABundle { .. }
         )
     }

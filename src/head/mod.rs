@@ -12,6 +12,7 @@
 
 mod bundle;
 mod error;
+mod examples;
 mod export;
 mod forward;
 mod metrics;
@@ -25,6 +26,7 @@ mod swept;
 
 pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder, TrainingData};
 pub use error::{Error, Result};
+pub use examples::{Examples, InMemory, Vectors};
 pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, TrainingReport, evaluate};
 pub(crate) use onnx::put_behind;
@@ -52,8 +54,32 @@ pub struct HeldOut {
     pub probabilities: Vec<f32>,
 }
 
-/// Trains a head: examples, validation set if there is one apart, recipe, and who hears of every epoch.
-pub type Trainer = fn(&Examples<'_>, Option<&Examples<'_>>, &Recipe, &mut dyn FnMut(&EpochMetrics)) -> Result<Trained>;
+/// What a trainer tells while it works.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// How far it is.
+    Step(Step),
+    /// An epoch has ended.
+    Epoch(&'a EpochMetrics),
+}
+
+/// How far a training is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Whether this is the training on all rows, after the one that told the number of epochs.
+    pub refit: bool,
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// Rows of the epoch that are done.
+    pub rows_done: usize,
+    /// Rows of an epoch.
+    pub rows: usize,
+}
+
+/// Trains a head: examples, validation set if there is one apart, recipe, and who hears how it goes.
+pub type Trainer = fn(&Examples<'_>, Option<&Examples<'_>>, &Recipe, &mut dyn FnMut(Progress<'_>)) -> Result<Trained>;
 
 /// What of training needs libtorch.
 #[derive(Debug, Clone, Copy)]
@@ -62,46 +88,4 @@ pub struct Trainers {
     pub train: Trainer,
     /// Trains many at once, to find the best recipe.
     pub sweep: Sweeper,
-}
-
-/// Labelled feature rows, as `train` takes them.
-#[derive(Debug, Clone, Copy)]
-pub struct Examples<'a> {
-    /// The vectors, row-major `[rows, width]`.
-    pub features: &'a [f32],
-    /// The length of one vector.
-    pub width: usize,
-    /// The class index of each row, below `classes`.
-    pub labels: &'a [u32],
-    /// How many classes there are, whether or not all of them occur here.
-    pub classes: usize,
-    /// Which text each row holds: rows of one number hold the same.
-    pub texts: &'a [u32],
-}
-
-impl Examples<'_> {
-    /// Checks that the parts fit together.
-    ///
-    /// # Errors
-    /// Where the lengths disagree, a label is not a class or a vector holds NaN or an infinity.
-    pub fn check(&self) -> Result<()> {
-        if self.width == 0
-            || self.features.len() != self.labels.len() * self.width
-            || self.texts.len() != self.labels.len()
-        {
-            return Err(Error::FeatureShape {
-                values: self.features.len(),
-                rows: self.labels.len(),
-                width: self.width,
-            });
-        }
-        if let Some((row, &label)) = self.labels.iter().enumerate().find(|(_, label)| **label as usize >= self.classes)
-        {
-            return Err(Error::LabelRange { row, label, classes: self.classes });
-        }
-        if let Some(index) = self.features.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { row: index / self.width, column: index % self.width });
-        }
-        Ok(())
-    }
 }

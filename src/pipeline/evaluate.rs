@@ -72,10 +72,11 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
     output.start_over(&resolved);
     let (rows, run, leaked) = match kind {
         Kind::Features => {
-            let set = load_features(&dirs)?;
+            // Each vector is looked at once: nothing is gained by keeping them.
+            let set = load_features(&dirs, 0)?;
             check_features(&bundle, &options.head, &dirs[0], &set.run)?;
             let leaked = leaked(&set, &bundle)?;
-            (JudgedRows::of_features(&set, &head, &bundle.labels), set.run, leaked)
+            (JudgedRows::of_features(&set, &head, &bundle.labels)?, set.run, leaked)
         }
         Kind::Predictions => {
             let (rows, run) = predictions(&dirs, &bundle)?;

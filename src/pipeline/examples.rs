@@ -1,5 +1,6 @@
 //! Labelled rows of `embed` outputs as a trainer takes them, and what is odd about their texts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -7,17 +8,18 @@ use serde::Serialize;
 
 use crate::cache::{FeatureSet, Key, Resolved};
 use crate::evaluate::Place;
-use crate::head::{Examples, Split};
+use crate::head::{self, Examples, Split, Vectors};
 
 /// The rows of a feature set that have a label.
 pub(super) struct LabelledRows<'a> {
     set: &'a FeatureSet,
     /// Where each row is among those of the set.
     places: Vec<usize>,
-    features: Vec<f32>,
     classes: Vec<u32>,
     texts: Vec<u32>,
     n_classes: usize,
+    /// How many vectors may be in memory at a time.
+    window: usize,
 }
 
 /// What is odd about the texts of labelled rows.
@@ -33,21 +35,20 @@ pub(super) struct Hygiene {
 
 impl<'a> LabelledRows<'a> {
     /// Rows without a label are left out; the error is a label that is not among `labels` (which are sorted).
-    pub(super) fn of(set: &'a FeatureSet, labels: &[String]) -> Result<LabelledRows<'a>, String> {
+    pub(super) fn of(set: &'a FeatureSet, labels: &[String], window: usize) -> Result<LabelledRows<'a>, String> {
         let mut found = LabelledRows {
             set,
             places: Vec::new(),
-            features: Vec::new(),
             classes: Vec::new(),
             texts: Vec::new(),
             n_classes: labels.len(),
+            window,
         };
         let mut numbers: HashMap<Key, u32> = HashMap::new();
         for (place, row) in set.rows.iter().enumerate() {
             let Some(label) = &row.label else { continue };
             found.classes.push(labels.binary_search(label).map_err(|_| label.clone())? as u32);
             found.places.push(place);
-            found.features.extend_from_slice(set.vector(row));
             let next = numbers.len() as u32;
             found.texts.push(*numbers.entry(set.key(row)).or_insert(next));
         }
@@ -56,8 +57,8 @@ impl<'a> LabelledRows<'a> {
 
     pub(super) fn examples(&self) -> Examples<'_> {
         Examples {
-            features: &self.features,
-            width: self.set.width,
+            features: self,
+            width: self.set.vectors.width(),
             labels: &self.classes,
             classes: self.n_classes,
             texts: &self.texts,
@@ -110,38 +111,63 @@ impl<'a> LabelledRows<'a> {
     }
 }
 
-/// Some of the rows of examples, copied.
-pub(super) struct Subset {
-    features: Vec<f32>,
-    labels: Vec<u32>,
-    texts: Vec<u32>,
-    width: usize,
-    classes: usize,
+impl Vectors for LabelledRows<'_> {
+    fn parts(&self) -> usize {
+        self.set.vectors.parts()
+    }
+
+    fn place(&self, row: usize) -> (usize, usize) {
+        self.set.vectors.place(self.set.rows[self.places[row]].vector as usize)
+    }
+
+    fn read(&self, part: usize) -> head::Result<Cow<'_, [f32]>> {
+        self.set.vectors.read(part).map_err(|error| head::Error::Vectors(Box::new(error)))
+    }
+
+    fn window(&self) -> usize {
+        self.window
+    }
 }
 
-impl Subset {
+/// Some of the rows of examples.
+pub(super) struct Subset<'a> {
+    examples: &'a Examples<'a>,
+    rows: &'a [usize],
+    labels: Vec<u32>,
+    texts: Vec<u32>,
+}
+
+impl<'a> Subset<'a> {
     /// The two sides of a split.
-    pub(super) fn sides(examples: &Examples<'_>, split: &Split) -> [Subset; 2] {
+    pub(super) fn sides(examples: &'a Examples<'a>, split: &'a Split) -> [Subset<'a>; 2] {
         [&split.train, &split.validation].map(|rows| Subset {
-            features: rows
-                .iter()
-                .flat_map(|row| &examples.features[row * examples.width..][..examples.width])
-                .copied()
-                .collect(),
+            examples,
+            rows,
             labels: rows.iter().map(|row| examples.labels[*row]).collect(),
             texts: rows.iter().map(|row| examples.texts[*row]).collect(),
-            width: examples.width,
-            classes: examples.classes,
         })
     }
 
     pub(super) fn examples(&self) -> Examples<'_> {
-        Examples {
-            features: &self.features,
-            width: self.width,
-            labels: &self.labels,
-            classes: self.classes,
-            texts: &self.texts,
-        }
+        let Examples { width, classes, .. } = *self.examples;
+        Examples { features: self, width, labels: &self.labels, classes, texts: &self.texts }
+    }
+}
+
+impl Vectors for Subset<'_> {
+    fn parts(&self) -> usize {
+        self.examples.features.parts()
+    }
+
+    fn place(&self, row: usize) -> (usize, usize) {
+        self.examples.features.place(self.rows[row])
+    }
+
+    fn read(&self, part: usize) -> head::Result<Cow<'_, [f32]>> {
+        self.examples.features.read(part)
+    }
+
+    fn window(&self) -> usize {
+        self.examples.features.window()
     }
 }

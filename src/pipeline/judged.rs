@@ -46,10 +46,13 @@ impl JudgedRows {
     }
 
     /// What a head says of cached features.
-    pub(super) fn of_features(set: &FeatureSet, head: &Head, labels: &[String]) -> JudgedRows {
+    pub(super) fn of_features(set: &FeatureSet, head: &Head, labels: &[String]) -> Result<JudgedRows> {
         let (mut found, classes) = JudgedRows::new(labels);
-        let block = BLOCK * set.width;
-        let answers: Vec<f32> = set.vectors.chunks(block).flat_map(|vectors| head.probabilities(vectors)).collect();
+        let mut answers: Vec<f32> = Vec::new();
+        for part in 0..set.vectors.parts() {
+            let vectors = set.vectors.read(part)?;
+            answers.extend(vectors.chunks(BLOCK * head.width()).flat_map(|vectors| head.probabilities(vectors)));
+        }
         for row in &set.rows {
             let Some(class) = found.class(row.label.as_deref(), &classes) else { continue };
             let vector = row.vector as usize;
@@ -58,7 +61,7 @@ impl JudgedRows {
             let source_file = Arc::clone(&row.source_file);
             found.places.push(Place { source_file, row: row.row, tokens: Some(set.tokens[vector]) });
         }
-        found
+        Ok(found)
     }
 
     /// What was said of rows (of `rows`) that were held out of a training; takes the answers out.

@@ -7,6 +7,7 @@ mod cached;
 mod columns;
 mod cross_validate;
 mod embed;
+mod epochs;
 mod error;
 mod evaluate;
 mod examples;

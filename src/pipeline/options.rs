@@ -308,6 +308,10 @@ pub struct TrainOptions {
     /// Say below which confidence the head had better not answer, for this share of its answers to be right
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub target_precision: Option<f64>,
+    /// Memory for the features: what takes more than a third of it is read from disk in every epoch, part by part in
+    /// another order, instead of being held
+    #[arg(long, default_value = "4GiB", value_name = "SIZE", value_parser = size)]
+    pub memory: u64,
     /// Share of the rows that is kept for validation
     #[arg(long, default_value_t = 0.2, value_name = "SHARE", allow_negative_numbers = true)]
     pub val_fraction: f64,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::cross_validate::{cross_validate, sweep};
+use super::epochs::Epochs;
 use super::examples::{Hygiene, LabelledRows};
 use super::judged::JudgedRows;
 use super::lookup::add_texts;
@@ -18,12 +19,14 @@ use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
 use crate::evaluate::Evaluation;
 use crate::head::{
-    self, Bundle, BundleEncoder, EpochMetrics, Overrides, Recipe, RecipeName, Trained, Trainers, TrainingData,
-    TrainingReport,
+    self, Bundle, BundleEncoder, Overrides, Recipe, RecipeName, Trained, Trainers, TrainingData, TrainingReport,
 };
 use crate::report::html::Distributions;
 use crate::report::{EncoderReport, Input, Start, ThisRun};
 use crate::telemetry::Terminal;
+
+/// How often vectors are in memory while a head is trained on them: as they were read, and as tensors of both sides.
+const COPIES: u64 = 3;
 
 /// Runs the stage; `trainers` are the part of it that needs libtorch.
 pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> Result<Outcome> {
@@ -39,21 +42,29 @@ pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> 
         // A head is made in one go: half of one is none.
         output.start_over(&resolved);
     }
-    let set = load_features(&options.inputs)?;
+    let set = load_features(&options.inputs, options.memory / COPIES)?;
     let labels: Vec<String> =
         set.rows.iter().filter_map(|row| row.label.clone()).collect::<BTreeSet<_>>().into_iter().collect();
     if labels.is_empty() {
         let inputs = options.inputs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("`, `");
         return Err(Error::NoLabels { inputs });
     }
-    let rows = LabelledRows::of(&set, &labels).map_err(|label| unknown(&options.inputs[0], label, &labels))?;
+    let window = window(options, &set);
+    let rows = LabelledRows::of(&set, &labels, window).map_err(|label| unknown(&options.inputs[0], label, &labels))?;
     let held_out = options.validation.as_deref().map(|dir| held_out(options, &set, dir)).transpose()?;
     let validation = match (&options.validation, &held_out) {
-        (Some(dir), Some(set)) => Some(LabelledRows::of(set, &labels).map_err(|label| unknown(dir, label, &labels))?),
+        (Some(dir), Some(set)) => {
+            Some(LabelledRows::of(set, &labels, window).map_err(|label| unknown(dir, label, &labels))?)
+        }
         _ => None,
     };
     let unlabelled = set.rows.len() - rows.len();
     say_data(terminal, &labels, rows.classes(), unlabelled);
+    if !set.vectors.in_memory() {
+        terminal.say(&format!(
+            "data: more than --memory holds: every epoch reads them from disk, {window} vectors at a time, in another order"
+        ));
+    }
     let hygiene = rows.hygiene(validation.as_ref());
     say_hygiene(terminal, hygiene);
     let examples = rows.examples();
@@ -63,8 +74,10 @@ pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> 
     };
     let crossed = cross_validate(&examples, &recipe, (options.folds, options.repeats), trainers.train, terminal)?;
     let validation_examples = validation.as_ref().map(LabelledRows::examples);
+    let mut epochs = Epochs::new(terminal);
     let mut trained =
-        (trainers.train)(&examples, validation_examples.as_ref(), &recipe, &mut |epoch| say_epoch(terminal, epoch))?;
+        (trainers.train)(&examples, validation_examples.as_ref(), &recipe, &mut |progress| epochs.hear(progress))?;
+    drop(epochs);
     let judged_by = validation.as_ref().unwrap_or(&rows);
     let (temperature, evaluation, lengths) = judge(&mut trained, judged_by, &labels, options)?;
     let bundle = Bundle {
@@ -86,6 +99,7 @@ pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> 
     let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
     extra.insert("temperature".to_owned(), json!(bundle.temperature));
     extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
+    extra.insert("features_in_memory".to_owned(), json!(set.vectors.in_memory()));
     extra.insert("text_hygiene".to_owned(), json!(hygiene));
     extra.extend(swept.map(|swept| ("sweep".to_owned(), json!(swept))));
     extra.extend(crossed.map(|crossed| ("cross_validation".to_owned(), json!(crossed))));
@@ -178,9 +192,18 @@ pub(super) fn parts_digest(manifest: &crate::cache::Manifest) -> String {
 
 /// The set that is validated on; its vectors must be of the same encoder.
 fn held_out(options: &TrainOptions, set: &FeatureSet, dir: &Path) -> Result<FeatureSet> {
-    let held_out = load_features(&[dir.to_owned()])?;
+    let held_out = load_features(&[dir.to_owned()], options.memory / COPIES)?;
     check_same_encoder((&options.inputs[0], &set.run), (dir, &held_out.run))?;
     Ok(held_out)
+}
+
+/// How many vectors may be in memory at a time, one part of them as it is read aside.
+fn window(options: &TrainOptions, set: &FeatureSet) -> usize {
+    if set.vectors.in_memory() {
+        return usize::MAX;
+    }
+    let vector = (set.vectors.width() * size_of::<f32>()).max(1) as u64;
+    (options.memory / COPIES / vector).max(1) as usize
 }
 
 fn unknown(dir: &Path, label: String, labels: &[String]) -> Error {
@@ -220,13 +243,6 @@ fn say_hygiene(terminal: Terminal, hygiene: Hygiene) {
             "{leaked_rows} rows of the validation set have a text that is trained on too: its figures are too good"
         ));
     }
-}
-
-fn say_epoch(terminal: Terminal, epoch: &EpochMetrics) {
-    terminal.say(&format!(
-        "epoch {:>3}: train loss {:.4}, validation loss {:.4}, validation accuracy {:.4}",
-        epoch.epoch, epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy
-    ));
 }
 
 fn finish(

@@ -5,9 +5,11 @@
 mod memory;
 mod panics;
 mod progress;
+mod steps;
 mod terminal;
 
 pub use memory::peak_rss_bytes;
 pub use panics::{catch_panic, catch_panic_in, print_only_uncaught_panics};
 pub use progress::{Done, Probe, ProgressBar};
+pub use steps::StepBar;
 pub use terminal::Terminal;

@@ -15,7 +15,7 @@ use super::Terminal;
 /// Time between two looks at the encoder.
 const TICK: Duration = Duration::from_millis(250);
 /// Time between plain lines.
-const PLAIN_EVERY: Duration = Duration::from_secs(30);
+pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// What this process has done; `bytes` of input include those of earlier runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,13 +123,13 @@ fn ahead(committed: Done, encoder: Option<(u64, u64)>) -> Done {
     Done { bytes: committed.bytes + more as u64, rows: committed.rows.max(rows), tokens: committed.tokens.max(tokens) }
 }
 
-fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+pub(super) fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     let text = if state.pos() == 0 { "?".to_owned() } else { clock(state.eta().as_secs()) };
     // Writing into indicatif's own string cannot fail.
     out.write_str(&text).ok();
 }
 
-fn clock(seconds: u64) -> String {
+pub(super) fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }

@@ -21,7 +21,7 @@ pub fn exported(model_dir: &Path, window: Window) -> Result<String> {
     let text = fs_err::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     let mut json: Value =
         serde_json::from_slice(&text).map_err(|source| Error::Parse { path: path.clone(), source })?;
-    let (token, id) = pad_token(&json).ok_or_else(|| Error::NoPadding { path })?;
+    let (token, id) = pad_token(&json).ok_or(Error::NoPadding { path })?;
     json["truncation"] = json!({
         "direction": direction, "max_length": window.max_length, "strategy": "LongestFirst", "stride": 0,
     });

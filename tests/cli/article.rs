@@ -40,7 +40,8 @@ fn the_articles_losses_are_those_of_the_same_head_trained_by_hand() {
     place.run(&[&article[..], &["head"]].concat()).ok();
     let found = trained(&place, "head");
     assert_close(&found, &losses(&examples(&train), &examples(&held_out), 2, ARTICLE), 0.01);
-    assert!(found.is_sorted_by(|a, b| a.0 > b.0), "the train loss does not fall: {found:?}");
+    // Of 872 rows, what dropout drops moves the train loss as much as an epoch at 1e-5 does; it moves no validation loss.
+    assert!(found.is_sorted_by(|a, b| a.1 > b.1) && found[4].0 < found[0].0 - 0.005, "no fall: {found:?}");
 
     // Five epochs of so few rows barely move; with twenty times the rate the losses have to follow the same way down.
     place.run(&[&article[..], &["fast", "--learning-rate", "2e-4"]].concat()).ok();

@@ -186,3 +186,36 @@ fn rows_without_a_label_are_rejected_where_one_is_asked_for_and_not_encoded() {
     assert_eq!((&run["texts"], &run["rows_out"]), (&2.into(), &2.into()));
     assert_eq!(ordinals(&read(&place, "out/rejects")), [1, 2, 3]);
 }
+
+#[test]
+fn a_vector_is_what_pooling_and_layers_say_and_a_review_alone_has_the_one_that_it_has_in_a_batch() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let reviews: Vec<String> = [3, 12, 60, 300].map(|words| distinct_text(words, words)).to_vec();
+    place.write("all.txt", reviews.join("\n"));
+    let lines = ["--format", "lines"];
+    let all = ["--pooling", "cls-mean", "--layers", "last4"];
+    place.embed(&model, &[&["all.txt", "--out", "all"][..], &lines, &all].concat());
+    let found = embedded(&place, "all");
+    assert!(found.iter().all(|row| row.embedding.len() == 8 * 384));
+    // The last layer's CLS and mean come first.
+    for (pooling, part) in [("cls", 0..384), ("mean", 384..768)] {
+        place.embed(&model, &[&["all.txt", "--out", pooling, "--pooling", pooling][..], &lines].concat());
+        for (row, whole) in embedded(&place, pooling).iter().zip(&found) {
+            assert!(max_difference(&row.embedding, &whole.embedding[part.clone()]) < 1e-4, "{pooling}");
+        }
+    }
+    place.write("one.txt", &reviews[1]);
+    place.embed(&model, &[&["one.txt", "--out", "one"][..], &lines, &all].concat());
+    assert!(max_difference(&embedded(&place, "one")[0].embedding, &found[1].embedding) < 1e-4);
+
+    // Vectors of two readouts never meet.
+    let train = place.run(&["train", "cls", "mean", "--out", "head"]);
+    train.fails(1, &["pooling"]);
+    let out = ["--out", "no", "--model", &model];
+    let embed = |flags: &[&str]| place.run(&[&["embed", "all.txt"][..], &lines, &out, flags].concat());
+    embed(&["--pooling", "max"]).fails(2, &["cls, mean and cls-mean"]);
+    embed(&["--layers", "all"]).fails(2, &["last and last4"]);
+    embed(&["--pooling", "mean", "--precision", "int8"]).fails(2, &["int8", "pooling mean"]);
+    assert!(!place.path("no").exists());
+}

@@ -204,3 +204,31 @@ fn a_sweep_ranks_its_recipes_and_trains_the_best() {
     assert_eq!(run["metrics"]["recipe"], tried[0]["recipe"]);
     place.run(&["train", "a", "--out", "head"]).fails(1, &["sweep"]);
 }
+
+#[test]
+fn features_that_memory_does_not_hold_are_read_in_windows_and_train_a_head_as_good() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("a.csv", csv(&moods(0..240)));
+    place.write("b.csv", csv(&moods(240..300)));
+    // Units of 1 KiB: some 15 parts.
+    place.embed(&model, &["a.csv", "--out", "a", "--unit-bytes", "1KiB"]);
+    place.embed(&model, &["b.csv", "--out", "b"]);
+    let flags = ["--batch-size", "8", "--folds", "3"];
+    place.run(&[&["train", "a", "--out", "held"][..], &flags].concat()).ok();
+    // Windows of 42 vectors of 384 values: two or three parts.
+    let streamed = [&["train", "a", "--out", "streamed", "--memory", "192KiB"][..], &flags].concat();
+    place.run(&streamed).ok().says(&["42 vectors at a time"]);
+    let figures = |head: &str, in_memory: bool| {
+        let run = place.json(&format!("{head}/run.json"));
+        assert_eq!(run["features_in_memory"], in_memory, "{run}");
+        let out = format!("{head}-judged");
+        place.run(&["evaluate", "b", "--head", head, "--out", &out]).ok();
+        let judged = place.json(&format!("{out}/run.json"))["evaluation"]["metrics"]["log_loss"]["value"].as_f64();
+        [run["metrics"]["validation"]["log_loss"].as_f64(), judged].map(Option::unwrap)
+    };
+    let (held, streamed) = (figures("held", true), figures("streamed", false));
+    assert!(held.iter().zip(streamed).all(|(held, streamed)| (held - streamed).abs() < 0.05), "{held:?} {streamed:?}");
+    let sweep = ["train", "a", "--sweep", "--out", "swept", "--memory", "192KiB"];
+    place.run(&sweep).fails(2, &["--sweep", "--memory"]);
+}

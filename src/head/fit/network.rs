@@ -1,11 +1,15 @@
-//! A head while it is trained: libtorch tensors that carry gradients.
+//! A head while it is trained: its weights in libtorch, and the gradient of the loss by them.
 //!
 //! Layers are set up by hand because tch's `nn::linear` initialises otherwise than PyTorch does, which shows in every
-//! figure of a recipe that trains for a few small steps only.
+//! figure of a recipe that trains for a few small steps only. The gradient is written out, too: a step on a batch of 32
+//! is a quarter of a millisecond of arithmetic, and recording it for autograd cost twice that.
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{Dense, Error, Head, Recipe, Result};
+
+/// What libtorch answers a call with.
+pub(super) type Torch<T> = std::result::Result<T, TchError>;
 
 /// Names what libtorch was doing when a call failed.
 pub(super) fn torch(action: &'static str) -> impl Fn(TchError) -> Error {
@@ -14,65 +18,124 @@ pub(super) fn torch(action: &'static str) -> impl Fn(TchError) -> Error {
 
 /// Dense layers with ReLU and dropout between them.
 pub(super) struct Network {
-    layers: Vec<(Tensor, Tensor)>,
+    /// Everything that is trained, one value after the other, and the gradient by each.
+    pub parameters: Tensor,
+    pub gradients: Tensor,
+    /// Views of those.
+    layers: Vec<Layer>,
     dropout: f64,
+    random: fastrand::Rng,
+}
+
+/// A weight `[outputs, inputs]` and a bias `[outputs]`, and the gradients by them.
+struct Layer {
+    weight: Tensor,
+    bias: Tensor,
+    weight_gradient: Tensor,
+    bias_gradient: Tensor,
 }
 
 impl Network {
     /// Fresh layers, each weight and bias uniform within 1 / sqrt(inputs): PyTorch's own start of `nn.Linear`. Where the
     /// recipe says so, the last one starts from the classes' `shares` (each above 0) whatever the vector.
     pub(super) fn new(width: usize, shares: &[f64], recipe: &Recipe) -> Result<Self> {
-        let classes = shares.len();
-        let sizes: Vec<i64> =
-            [&[width][..], &recipe.hidden, &[classes]].concat().into_iter().map(|size| size as i64).collect();
-        let uniform = |shape: &[i64], bound: f64| {
-            Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound)?.f_set_requires_grad(true)
-        };
-        let layer = |pair: &[i64]| {
-            let bound = 1.0 / (pair[0] as f64).sqrt();
-            Ok((uniform(&[pair[1], pair[0]], bound)?, uniform(&[pair[1]], bound)?))
-        };
+        let sizes = [&[width][..], &recipe.hidden, &[shares.len()]].concat();
         let build = || {
-            let layers: Vec<(Tensor, Tensor)> =
-                sizes.windows(2).map(layer).collect::<std::result::Result<_, TchError>>()?;
+            let network = Self::zeros(&sizes, recipe)?;
+            for Layer { weight, bias, .. } in &network.layers {
+                let bound = 1.0 / (weight.size()[1] as f64).sqrt();
+                let _ = weight.shallow_clone().f_uniform_(-bound, bound)?;
+                let _ = bias.shallow_clone().f_uniform_(-bound, bound)?;
+            }
             if recipe.zero_output
-                && let Some((weight, bias)) = layers.last()
+                && let Some(Layer { weight, bias, .. }) = network.layers.last()
             {
-                let _no_gradients = tch::no_grad_guard();
                 let _ = weight.shallow_clone().f_zero_()?;
                 let odds: Vec<f32> = shares.iter().map(|share| share.ln() as f32).collect();
                 bias.shallow_clone().f_copy_(&Tensor::f_from_slice(&odds)?)?;
             }
-            Ok(layers)
+            Ok(network)
         };
-        Ok(Self { layers: build().map_err(torch("set up the head's layers"))?, dropout: recipe.dropout })
+        build().map_err(torch("set up the head's layers"))
     }
 
-    /// Everything that is trained, in a fixed order.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = &Tensor> {
-        self.layers.iter().flat_map(|(weight, bias)| [weight, bias])
+    fn zeros(sizes: &[usize], recipe: &Recipe) -> Torch<Self> {
+        let pairs: Vec<(i64, i64)> = sizes.windows(2).map(|pair| (pair[0] as i64, pair[1] as i64)).collect();
+        let count: i64 = pairs.iter().map(|(inputs, outputs)| (inputs + 1) * outputs).sum();
+        let [parameters, gradients] = [
+            Tensor::f_zeros([count], (Kind::Float, Device::Cpu))?,
+            Tensor::f_zeros([count], (Kind::Float, Device::Cpu))?,
+        ];
+        let mut first = 0;
+        let mut layers = Vec::with_capacity(pairs.len());
+        for (inputs, outputs) in pairs {
+            let weight = |all: &Tensor| all.f_narrow(0, first, inputs * outputs)?.f_view([outputs, inputs]);
+            let bias = |all: &Tensor| all.f_narrow(0, first + inputs * outputs, outputs);
+            layers.push(Layer {
+                weight: weight(&parameters)?,
+                bias: bias(&parameters)?,
+                weight_gradient: weight(&gradients)?,
+                bias_gradient: bias(&gradients)?,
+            });
+            first += (inputs + 1) * outputs;
+        }
+        let random = fastrand::Rng::with_seed(recipe.seed);
+        Ok(Self { parameters, gradients, layers, dropout: recipe.dropout, random })
     }
 
-    /// Scores `[rows, classes]` of vectors `[rows, width]`; dropout is on where `training` is.
-    pub(super) fn forward(&self, features: &Tensor, training: bool) -> std::result::Result<Tensor, TchError> {
+    /// Scores `[rows, classes]` of vectors `[rows, width]`.
+    pub(super) fn forward(&self, features: &Tensor) -> Torch<Tensor> {
         let mut values = features.shallow_clone();
         let last = self.layers.len() - 1;
-        for (number, (weight, bias)) in self.layers.iter().enumerate() {
-            // A linear head has no hidden values to drop, so its inputs are dropped.
-            if training && self.dropout > 0.0 && (number > 0 || last == 0) {
-                values = values.f_dropout(self.dropout, true)?;
-            }
+        for (number, Layer { weight, bias, .. }) in self.layers.iter().enumerate() {
             values = values.f_linear(weight, Some(bias))?;
             if number < last {
-                values = values.f_relu()?;
+                values = values.f_relu_()?;
             }
         }
         Ok(values)
     }
 
+    /// The mean cross-entropy of vectors `[rows, width]`, with dropout; leaves its gradient in `gradients`.
+    pub(super) fn differentiate(&mut self, features: &Tensor, labels: &[i64]) -> Torch<f64> {
+        let last = self.layers.len() - 1;
+        // What each layer multiplies. A linear head has no hidden values to drop, so its inputs are dropped.
+        let mut inputs =
+            vec![if last == 0 { self.dropped(features.shallow_clone())? } else { features.shallow_clone() }];
+        for number in 0..last {
+            let Layer { weight, bias, .. } = &self.layers[number];
+            let hidden = inputs[number].f_linear(weight, Some(bias))?.f_relu_()?;
+            inputs.push(self.dropped(hidden)?);
+        }
+        let Layer { weight, bias, .. } = &self.layers[last];
+        let (loss, mut delta) = cross_entropy(&inputs[last].f_linear(weight, Some(bias))?, labels)?;
+        for number in (0..=last).rev() {
+            let Layer { weight, weight_gradient, bias_gradient, .. } = &self.layers[number];
+            let _ = delta.f_transpose(0, 1)?.f_mm_out(weight_gradient, &inputs[number])?;
+            let _ = delta.f_sum_intlist_out(bias_gradient, 0, false, Kind::Float)?;
+            if number > 0 {
+                // Nothing comes back where ReLU or dropout left nothing.
+                let delta_of_kept = delta.f_mul_scalar_(1.0 / (1.0 - self.dropout))?;
+                delta = inputs[number].f_threshold_backward(&delta_of_kept.f_mm(weight)?, 0.0)?;
+            }
+        }
+        Ok(loss)
+    }
+
+    /// Values with the recipe's share of them at zero, the others larger for it.
+    fn dropped(&mut self, mut values: Tensor) -> Torch<Tensor> {
+        if self.dropout == 0.0 {
+            return Ok(values);
+        }
+        let mask =
+            Tensor::f_from_slice(&mask(&mut self.random, values.numel(), self.dropout))?.f_reshape(values.size())?;
+        // Features belong to the caller.
+        if self.layers.len() == 1 { values.f_mul(&mask) } else { values.f_mul_(&mask) }
+    }
+
     /// The weights as they are now, out of libtorch.
     pub(super) fn to_head(&self) -> Result<Head> {
-        let layer = |(weight, bias): &(Tensor, Tensor)| {
+        let layer = |Layer { weight, bias, .. }: &Layer| {
             let size = weight.size();
             let (outputs, inputs) = (size[0] as usize, size[1] as usize);
             Ok(Dense { weight: copy(weight)?, bias: copy(bias)?, inputs, outputs })
@@ -82,8 +145,38 @@ impl Network {
     }
 }
 
+/// The mean loss of scores `[rows, classes]`, and its gradient by them: (softmax - the true class) / rows. So few numbers
+/// are dealt with sooner out of libtorch.
+fn cross_entropy(scores: &Tensor, labels: &[i64]) -> Torch<(f64, Tensor)> {
+    let mut values = copy(scores)?;
+    let (mut loss, share) = (0.0, 1.0 / labels.len() as f32);
+    for (scores, label) in values.chunks_exact_mut(scores.size()[1] as usize).zip(labels) {
+        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let score = scores[*label as usize];
+        scores.iter_mut().for_each(|score| *score = (*score - highest).exp());
+        let sum: f32 = scores.iter().sum();
+        loss += f64::from(sum.ln() + highest - score);
+        scores.iter_mut().for_each(|score| *score *= share / sum);
+        scores[*label as usize] -= share;
+    }
+    Ok((loss / labels.len() as f64, Tensor::f_from_slice(&values)?.f_reshape(scores.size())?))
+}
+
+/// 0 for a share of the values, and for the others what keeps the mean. libtorch's own draw takes ten times as long.
+fn mask(random: &mut fastrand::Rng, count: usize, dropout: f64) -> Vec<f32> {
+    let (threshold, kept) = ((dropout * f64::from(u32::MAX)) as u32, (1.0 / (1.0 - dropout)) as f32);
+    let mut mask = vec![0.0; count];
+    for pair in mask.chunks_mut(2) {
+        let drawn = random.u64(..);
+        for (value, half) in pair.iter_mut().zip([drawn as u32, (drawn >> 32) as u32]) {
+            *value = if half < threshold { 0.0 } else { kept };
+        }
+    }
+    mask
+}
+
 /// A tensor's values in row-major order, out of libtorch.
-pub(super) fn copy(tensor: &Tensor) -> std::result::Result<Vec<f32>, TchError> {
+pub(super) fn copy(tensor: &Tensor) -> Torch<Vec<f32>> {
     let mut values = vec![0.0; tensor.numel()];
     tensor.f_detach()?.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
     Ok(values)
@@ -93,6 +186,59 @@ pub(super) fn copy(tensor: &Tensor) -> std::result::Result<Vec<f32>, TchError> {
 mod tests {
     use super::super::noise::{noise, random_head};
     use super::*;
+
+    fn network(sizes: &[usize], dropout: f64) -> Network {
+        let hidden = sizes[1..sizes.len() - 1].to_vec();
+        let recipe = Recipe { hidden, dropout, zero_output: false, ..Recipe::default_() };
+        Network::new(sizes[0], &vec![0.2; sizes[sizes.len() - 1]], &recipe).unwrap()
+    }
+
+    #[test]
+    fn the_gradient_is_autograds_with_and_without_dropout() {
+        for (sizes, dropout) in [(&[7, 3][..], 0.0), (&[7, 3], 0.4), (&[7, 9, 3], 0.0), (&[7, 9, 11, 2], 0.3)] {
+            let mut network = network(sizes, dropout);
+            let (rows, last) = (6, sizes.len() - 2);
+            let features = Tensor::from_slice(&noise(rows * sizes[0], 5)).view([rows as i64, sizes[0] as i64]);
+            let labels = [0, 1, 1, 0, (sizes[last + 1] - 1) as i64, 1];
+
+            let mut random = network.random.clone();
+            let mut dropped = |values: Tensor| {
+                let drawn = mask(&mut random, values.numel(), dropout);
+                if dropout == 0.0 { values } else { &values * Tensor::from_slice(&drawn).view_as(&values) }
+            };
+            let leaf = |tensor: &Tensor| tensor.copy().set_requires_grad(true);
+            let parameters: Vec<Tensor> =
+                network.layers.iter().flat_map(|layer| [leaf(&layer.weight), leaf(&layer.bias)]).collect();
+            let mut values = features.shallow_clone();
+            for (number, layer) in parameters.chunks(2).enumerate() {
+                if number > 0 || last == 0 {
+                    values = dropped(values);
+                }
+                values = values.linear(&layer[0], Some(&layer[1]));
+                values = if number < last { values.relu() } else { values };
+            }
+            let due = values.cross_entropy_for_logits(&Tensor::from_slice(&labels));
+            due.backward();
+
+            let loss = network.differentiate(&features, &labels).unwrap();
+            assert!((loss - due.double_value(&[])).abs() < 1e-6, "{sizes:?}: {loss}");
+            let gradients = network.layers.iter().flat_map(|layer| [&layer.weight_gradient, &layer.bias_gradient]);
+            for (ours, parameter) in gradients.zip(&parameters) {
+                let furthest = (ours - parameter.grad()).abs().max().double_value(&[]);
+                assert!(furthest < 1e-6 && ours.abs().max().double_value(&[]) > 1e-3, "{sizes:?}: {furthest}");
+            }
+        }
+    }
+
+    #[test]
+    fn dropout_drops_its_share_and_keeps_the_mean() {
+        for dropout in [0.1, 0.5, 0.9] {
+            let mask = mask(&mut fastrand::Rng::with_seed(3), 200_001, dropout);
+            let dropped = mask.iter().filter(|value| **value == 0.0).count() as f64 / mask.len() as f64;
+            let mean = mask.iter().map(|value| f64::from(*value)).sum::<f64>() / mask.len() as f64;
+            assert!((dropped - dropout).abs() < 0.004 && (mean - 1.0).abs() < 0.03, "{dropout}: {dropped} {mean}");
+        }
+    }
 
     #[test]
     fn layers_start_as_pytorchs_do() {
@@ -121,14 +267,14 @@ mod tests {
     fn the_forward_pass_in_rust_equals_libtorchs() {
         for sizes in [&[384, 2][..], &[384, 512, 2], &[7, 13, 5, 3]] {
             let head = random_head(sizes);
-            let layers = head.layers.iter().map(|layer| {
-                let weight = Tensor::from_slice(&layer.weight).view([layer.outputs as i64, layer.inputs as i64]);
-                (weight, Tensor::from_slice(&layer.bias))
-            });
-            let network = Network { layers: layers.collect(), dropout: 0.5 };
+            let network = network(sizes, 0.5);
+            for (layer, values) in network.layers.iter().zip(&head.layers) {
+                layer.weight.shallow_clone().copy_(&Tensor::from_slice(&values.weight).view_as(&layer.weight));
+                layer.bias.shallow_clone().copy_(&Tensor::from_slice(&values.bias));
+            }
             let features = noise(9 * sizes[0], 5);
             let input = Tensor::from_slice(&features).view([9, sizes[0] as i64]);
-            let scores = network.forward(&input, false).unwrap();
+            let scores = network.forward(&input).unwrap();
             for (ours, theirs) in [
                 (head.logits(&features), copy(&scores).unwrap()),
                 (head.probabilities(&features), copy(&scores.softmax(-1, Kind::Float)).unwrap()),

@@ -5,10 +5,12 @@
 //! layer, whatever the number of heads, where training them one by one would mostly pay for the calls.
 
 use bertline::head::{Error, Examples, Recipe, Result, Split, Swept};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::GENERATOR;
-use super::network::torch;
+use super::adamw::AdamW;
+use super::network::{Torch, torch};
+use super::side::{Rows, Side};
 use super::whiten::Whitener;
 
 /// Rows of a validation step.
@@ -33,7 +35,8 @@ pub(crate) fn sweep(
     tch::set_num_threads(THREADS);
     let shape = &recipes[0];
     tch::manual_seed(shape.seed as i64);
-    let mut heads = Heads::new(examples, recipes, folds).map_err(torch("set up the sweep"))?;
+    let rows = whitened(examples)?;
+    let mut heads = Heads::new(examples, rows, recipes, folds).map_err(torch("set up the sweep"))?;
     let mut best: Vec<Swept> = Vec::new();
     for epoch in 1..=shape.epochs {
         heads.epoch(shape.batch_size as i64).map_err(torch("train an epoch of the sweep"))?;
@@ -61,11 +64,14 @@ pub(crate) fn sweep(
     Ok(best)
 }
 
-/// A parameter of all heads, with AdamW's moments.
-struct Parameter {
-    value: Tensor,
-    first: Tensor,
-    second: Tensor,
+/// All rows at once, in their order, which is that of the folds.
+fn whitened(examples: &Examples<'_>) -> Result<Rows> {
+    if examples.features.parts() > 1 {
+        return Err(Error::SweepInParts);
+    }
+    let all: Vec<usize> = (0..examples.labels.len()).collect();
+    let side = Side::of(examples, &all);
+    side.whole(Some(&Whitener::of(&side)?))
 }
 
 /// All heads: `[heads * folds, ...]`, the folds of a head next to one another.
@@ -74,47 +80,47 @@ struct Heads {
     labels: Tensor,
     /// 1 where a row is trained on, `[heads * folds, rows]`.
     trained: Tensor,
-    layers: Vec<(Parameter, Parameter)>,
-    /// `[heads * folds, 1, 1]` each.
-    rates: Tensor,
-    decays: Tensor,
+    layers: Vec<(Tensor, Tensor)>,
+    optimizer: AdamW,
+    /// `[heads * folds, 1, 1]`.
     dropouts: Tensor,
     drops: bool,
-    steps: i32,
 }
 
 impl Heads {
-    fn new(examples: &Examples<'_>, recipes: &[Recipe], folds: &[Split]) -> std::result::Result<Heads, TchError> {
-        let rows: Vec<usize> = (0..examples.labels.len()).collect();
-        let shape = [rows.len() as i64, examples.width as i64];
-        let features = Tensor::f_from_slice(examples.features)?.f_reshape(shape)?;
-        let features = Whitener::of(examples, &rows)?.apply(&features)?;
-        let labels: Vec<i64> = examples.labels.iter().map(|label| i64::from(*label)).collect();
-        let mut masks = vec![0f32; folds.len() * rows.len()];
-        for (mask, fold) in masks.chunks_mut(rows.len()).zip(folds) {
+    fn new(
+        examples: &Examples<'_>,
+        Rows { features, labels }: Rows,
+        recipes: &[Recipe],
+        folds: &[Split],
+    ) -> Torch<Heads> {
+        let rows = examples.labels.len();
+        let mut masks = vec![0f32; folds.len() * rows];
+        for (mask, fold) in masks.chunks_mut(rows).zip(folds) {
             fold.train.iter().for_each(|row| mask[*row] = 1.0);
         }
-        let masks = Tensor::f_from_slice(&masks)?.f_reshape([folds.len() as i64, rows.len() as i64])?;
+        let masks = Tensor::f_from_slice(&masks)?.f_reshape([folds.len() as i64, rows as i64])?;
         let each = |value: fn(&Recipe) -> f64| {
             let values: Vec<f32> =
                 recipes.iter().flat_map(|recipe| std::iter::repeat_n(value(recipe) as f32, folds.len())).collect();
             Tensor::f_from_slice(&values)?.f_reshape([-1, 1, 1])
         };
-        let count = (recipes.len() * folds.len()) as i64;
+        let layers = layers(examples, &recipes[0], (recipes.len() * folds.len()) as i64)?;
+        let parameters = layers.iter().flat_map(|(weight, bias)| [weight, bias]);
+        let (rates, decays) = (each(|recipe| recipe.learning_rate)?, each(|recipe| recipe.weight_decay)?);
+        let optimizer = AdamW::new(parameters, &rates, &decays)?;
         Ok(Heads {
             features,
-            labels: Tensor::f_from_slice(&labels)?,
+            labels,
             trained: masks.f_repeat([recipes.len() as i64, 1])?,
-            layers: layers(examples, &recipes[0], count)?,
-            rates: each(|recipe| recipe.learning_rate)?,
-            decays: each(|recipe| recipe.weight_decay)?,
+            layers,
+            optimizer,
             dropouts: each(|recipe| recipe.dropout)?,
             drops: recipes.iter().any(|recipe| recipe.dropout > 0.0),
-            steps: 0,
         })
     }
 
-    fn epoch(&mut self, batch: i64) -> std::result::Result<(), TchError> {
+    fn epoch(&mut self, batch: i64) -> Torch<()> {
         let rows = self.labels.size()[0];
         let order = Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?;
         for first in (0..rows).step_by(batch as usize) {
@@ -125,15 +131,17 @@ impl Heads {
             let losses = self.losses(&features, &labels, true)?.f_mul(&mask)?;
             let counts = mask.f_sum_dim_intlist(1, false, Kind::Float)?.f_clamp_min(1.0)?;
             // Heads share no parameter, so the gradient of the sum is each one's own.
-            losses.f_sum_dim_intlist(1, false, Kind::Float)?.f_div(&counts)?.f_sum(Kind::Float)?.f_backward()?;
-            self.step()?;
+            let means = losses.f_sum_dim_intlist(1, false, Kind::Float)?.f_div(&counts)?;
+            let parameters: Vec<&Tensor> = self.layers.iter().flat_map(|(weight, bias)| [weight, bias]).collect();
+            let loss = means.f_sum(Kind::Float)?;
+            self.optimizer.step(&Tensor::f_run_backward(&[loss], &parameters, false, false)?)?;
         }
         Ok(())
     }
 
     /// Cross-entropy `[heads * folds, rows]`.
-    fn losses(&self, features: &Tensor, labels: &Tensor, training: bool) -> std::result::Result<Tensor, TchError> {
-        let heads = self.rates.size()[0];
+    fn losses(&self, features: &Tensor, labels: &Tensor, training: bool) -> Torch<Tensor> {
+        let heads = self.dropouts.size()[0];
         let rows = labels.size()[0];
         let mut values = features.f_unsqueeze(0)?.f_expand([heads, rows, features.size()[1]], false)?;
         let last = self.layers.len() - 1;
@@ -143,7 +151,7 @@ impl Heads {
                 let kept = values.f_rand_like()?.f_ge_tensor(&self.dropouts)?.f_to_kind(Kind::Float)?;
                 values = values.f_mul(&kept)?.f_div(&self.dropouts.f_neg()?.f_add_scalar(1.0)?)?;
             }
-            values = bias.value.f_baddbmm(&values, &weight.value, 1.0, 1.0)?;
+            values = bias.f_baddbmm(&values, weight, 1.0, 1.0)?;
             if number < last {
                 values = values.f_relu()?;
             }
@@ -152,30 +160,11 @@ impl Heads {
         values.f_log_softmax(2, Kind::Float)?.f_gather(2, &picked, false)?.f_squeeze_dim(2)?.f_neg()
     }
 
-    /// AdamW as PyTorch has it, with each head's own rate and decay.
-    fn step(&mut self) -> std::result::Result<(), TchError> {
-        let _no_gradients = tch::no_grad_guard();
-        self.steps += 1;
-        let (first_left, second_left) = (1.0 - 0.9f64.powi(self.steps), 1.0 - 0.999f64.powi(self.steps));
-        let keep = self.rates.f_mul(&self.decays)?.f_neg()?.f_add_scalar(1.0)?;
-        for parameter in self.layers.iter_mut().flat_map(|(weight, bias)| [weight, bias]) {
-            let gradient = parameter.value.f_grad()?;
-            let _ = parameter.first.f_mul_scalar_(0.9)?.f_add_(&gradient.f_mul_scalar(0.1)?)?;
-            let squared = gradient.f_mul(&gradient)?.f_mul_scalar(0.001)?;
-            let _ = parameter.second.f_mul_scalar_(0.999)?.f_add_(&squared)?;
-            let root = parameter.second.f_div_scalar(second_left)?.f_sqrt()?.f_add_scalar(1e-8)?;
-            let change = parameter.first.f_div_scalar(first_left)?.f_div(&root)?.f_mul(&self.rates)?;
-            let _ = parameter.value.f_mul_(&keep)?.f_sub_(&change)?;
-            parameter.value.zero_grad();
-        }
-        Ok(())
-    }
-
     /// The mean loss of each head on the rows of its own fold.
-    fn validate(&self) -> std::result::Result<Vec<f64>, TchError> {
+    fn validate(&self) -> Torch<Vec<f64>> {
         let _no_gradients = tch::no_grad_guard();
         let rows = self.labels.size()[0];
-        let mut sums = Tensor::f_zeros([self.rates.size()[0]], (Kind::Double, Device::Cpu))?;
+        let mut sums = Tensor::f_zeros([self.dropouts.size()[0]], (Kind::Double, Device::Cpu))?;
         let held_out = self.trained.f_neg()?.f_add_scalar(1.0)?;
         for first in (0..rows).step_by(VALIDATION_STEP as usize) {
             let count = VALIDATION_STEP.min(rows - first);
@@ -189,11 +178,7 @@ impl Heads {
 }
 
 /// Layers that start as one head's do: PyTorch's draw, the last one from the classes' shares where the recipe says so.
-fn layers(
-    examples: &Examples<'_>,
-    recipe: &Recipe,
-    heads: i64,
-) -> std::result::Result<Vec<(Parameter, Parameter)>, TchError> {
+fn layers(examples: &Examples<'_>, recipe: &Recipe, heads: i64) -> Torch<Vec<(Tensor, Tensor)>> {
     let sizes = [&[examples.width][..], &recipe.hidden, &[examples.classes]].concat();
     let mut counts = vec![1.0f64; examples.classes];
     examples.labels.iter().for_each(|label| counts[*label as usize] += 1.0);
@@ -211,14 +196,9 @@ fn layers(
             ),
             false => (draw([heads, inputs, outputs])?, draw([heads, 1, outputs])?),
         };
-        Ok((parameter(weight)?, parameter(bias)?))
+        Ok((weight.f_set_requires_grad(true)?, bias.f_set_requires_grad(true)?))
     };
     sizes.windows(2).enumerate().map(layer).collect()
-}
-
-fn parameter(value: Tensor) -> std::result::Result<Parameter, TchError> {
-    let (first, second) = (value.f_zeros_like()?, value.f_zeros_like()?);
-    Ok(Parameter { value: value.f_set_requires_grad(true)?, first, second })
 }
 
 #[cfg(test)]

@@ -4,16 +4,43 @@
 //! both, so that gradient descent on vectors as they come learns the strong directions and little else. Folding the
 //! whitening into the first layer keeps it out of the bundle: a head takes vectors as the encoder makes them.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::network::copy;
-use super::{Examples, Head};
+use super::network::{Torch, copy, torch};
+use super::side::Side;
+use super::{Error, Head};
 
-/// Rows of a step: bounds the memory of the 64-bit copy.
-const STEP: usize = 8192;
+type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// How many rows a position of the vector the even covariance counts for. Of 1, 3 and 10, 10 did best or as well as any
 /// on 300 to 12,000 rows of three data sets.
 const EVEN_ROWS: f64 = 10.0;
+
+/// What the covariance is computed from, in 64-bit floats. Sums of squares lose digits far from zero, so they are taken
+/// around a point near the mean.
+struct Sums {
+    origin: Tensor,
+    sum: Tensor,
+    squares: Tensor,
+}
+
+impl Sums {
+    fn around(values: &Tensor) -> Torch<Self> {
+        let origin = values.f_mean_dim(0, false, Kind::Double)?;
+        let width = origin.numel() as i64;
+        let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Double, Device::Cpu));
+        let mut sums = Sums { origin, sum: zeros(&[width])?, squares: zeros(&[width, width])? };
+        sums.add(values)?;
+        Ok(sums)
+    }
+
+    fn add(&mut self, values: &Tensor) -> Torch<()> {
+        let values = values.f_sub(&self.origin)?;
+        let _ = self.sum.f_add_(&values.f_sum_dim_intlist(0, false, Kind::Double)?)?;
+        let _ = self.squares.f_add_(&values.f_tr()?.f_matmul(&values)?)?;
+        Ok(())
+    }
+}
 
 /// The affine map `(x - mean) * matrix`, in 64-bit floats.
 pub(super) struct Whitener {
@@ -28,19 +55,28 @@ impl Whitener {
     ///
     /// Of few rows the weak directions are known badly, and blowing them up would drown the rest: the covariance is
     /// drawn towards an even one as if that had been seen in `EVEN_ROWS` rows a position.
-    pub(super) fn of(examples: &Examples<'_>, rows: &[usize]) -> Result<Self, TchError> {
-        let width = examples.width as i64;
-        let options = (Kind::Double, Device::Cpu);
-        let mut sum = Tensor::f_zeros([width], options)?;
-        let mut squares = Tensor::f_zeros([width, width], options)?;
-        // Sums of squares lose digits far from zero, so they are taken around a point near the mean.
-        let origin = gather(examples, &rows[..rows.len().min(STEP)])?.f_mean_dim(0, false, Kind::Double)?;
-        for step in rows.chunks(STEP) {
-            let values = gather(examples, step)?.f_sub(&origin)?;
-            let _ = sum.f_add_(&values.f_sum_dim_intlist(0, false, Kind::Double)?)?;
-            let _ = squares.f_add_(&values.f_tr()?.f_matmul(&values)?)?;
-        }
-        let count = rows.len().max(1) as f64;
+    pub(super) fn of(side: &Side<'_>) -> Result<Self> {
+        let mut sums: Option<Sums> = None;
+        side.each_step(&mut |values| {
+            let mut add = || {
+                let values = Tensor::f_from_slice(values)?.f_reshape([-1, side.examples.width as i64])?;
+                let values = values.f_to_kind(Kind::Double)?;
+                match &mut sums {
+                    Some(sums) => sums.add(&values),
+                    None => {
+                        sums = Some(Sums::around(&values)?);
+                        Ok(())
+                    }
+                }
+            };
+            add().map_err(torch("whiten the features"))
+        })?;
+        let sums = sums.ok_or(Error::TooFewClasses { rows: 0, found: 0 })?;
+        Self::from_sums(&sums, side.len()).map_err(torch("whiten the features"))
+    }
+
+    fn from_sums(Sums { origin, sum, squares }: &Sums, rows: usize) -> Torch<Self> {
+        let (width, count) = (origin.numel(), rows as f64);
         let offset = sum.f_div_scalar(count)?;
         let covariance = squares.f_div_scalar(count)?.f_sub(&offset.f_outer(&offset)?)?;
         let (variances, directions) = covariance.f_linalg_eigh("L")?;
@@ -53,12 +89,12 @@ impl Whitener {
     }
 
     /// Whitens vectors `[rows, width]`.
-    pub(super) fn apply(&self, features: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn apply(&self, features: &Tensor) -> Torch<Tensor> {
         features.f_sub(&self.mean.f_to_kind(Kind::Float)?)?.f_matmul(&self.matrix.f_to_kind(Kind::Float)?)
     }
 
     /// Changes a head for whitened vectors into the one that gives the same for vectors as they come.
-    pub(super) fn fold_into(&self, head: &mut Head) -> Result<(), TchError> {
+    pub(super) fn fold_into(&self, head: &mut Head) -> Torch<()> {
         let Some(first) = head.layers.first_mut() else { return Ok(()) };
         let shape = [first.outputs as i64, first.inputs as i64];
         let weight = Tensor::f_from_slice(&first.weight)?.f_reshape(shape)?.f_to_kind(Kind::Double)?;
@@ -70,17 +106,10 @@ impl Whitener {
     }
 }
 
-fn gather(examples: &Examples<'_>, rows: &[usize]) -> Result<Tensor, TchError> {
-    let width = examples.width;
-    let mut values = Vec::with_capacity(rows.len() * width);
-    for row in rows {
-        values.extend_from_slice(&examples.features[row * width..][..width]);
-    }
-    Tensor::f_from_slice(&values)?.f_reshape([rows.len() as i64, width as i64])?.f_to_kind(Kind::Double)
-}
-
 #[cfg(test)]
 mod tests {
+    use bertline::head::{Examples, InMemory};
+
     use super::super::noise::{noise, random_head};
     use super::*;
 
@@ -100,8 +129,9 @@ mod tests {
 
     fn whitened(features: &[f32]) -> (Whitener, Tensor) {
         let rows = features.len() / WIDTH;
-        let examples = Examples { features, width: WIDTH, labels: &vec![0; rows], classes: 2, texts: &vec![0; rows] };
-        let whitener = Whitener::of(&examples, &(0..rows).collect::<Vec<_>>()).unwrap();
+        let (features_of, zeros) = (InMemory(features), vec![0; rows]);
+        let examples = Examples { features: &features_of, width: WIDTH, labels: &zeros, classes: 2, texts: &zeros };
+        let whitener = Whitener::of(&Side::of(&examples, &(0..rows).collect::<Vec<_>>())).unwrap();
         let tensor = Tensor::from_slice(features).view([rows as i64, WIDTH as i64]);
         let result = whitener.apply(&tensor).unwrap();
         (whitener, result)
