@@ -1,17 +1,13 @@
 //! The vectors of `embed` outputs, in memory where they fit, else read part by part whenever they are wanted.
 //!
-//! Each read holds the part's digest against the manifest, so that a part that changes during a long training ends it.
+//! A part's digest is held against the manifest before its first read, and a part that changes during a long training ends
+//! it.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type};
-use fs_err as fs;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-use super::features::read_part;
-use super::{Error, Manifest, Part, Result};
+use super::vectors::FeaturesPart;
+use super::{Error, Manifest, Result};
 use crate::schema::Dataset;
 
 /// Vectors by their index over all parts, in the order of the outputs and their parts.
@@ -25,8 +21,7 @@ pub struct Embeddings {
 
 #[derive(Debug)]
 struct PartVectors {
-    dir: PathBuf,
-    part: Part,
+    part: FeaturesPart,
     /// The index of its first vector.
     first: usize,
 }
@@ -38,11 +33,16 @@ impl Embeddings {
         let mut count = 0;
         for (dir, manifest) in outputs {
             for part in manifest.parts(Dataset::Features.name()) {
-                parts.push(PartVectors { dir: dir.clone(), part: part.clone(), first: count });
+                let path = dir.join(&part.path);
+                let opened = FeaturesPart::open_whole(&path, &part.digest, &mut Vec::new())?;
+                if opened.rows() != part.rows {
+                    return Err(Error::PartRows { path, found: opened.rows(), expected: part.rows });
+                }
+                parts.push(PartVectors { part: opened, first: count });
                 count += part.rows as usize;
             }
         }
-        let width = parts.first().map_or(Ok(0), |part| width_of(&part.dir.join(&part.part.path)))?;
+        let width = parts.first().map_or(0, |part| part.part.width());
         let mut found = Embeddings { width, parts, kept: None };
         if (count * width * size_of::<f32>()) as u64 <= most_bytes {
             let mut all = Vec::with_capacity(count * width);
@@ -92,28 +92,7 @@ impl Embeddings {
 
 impl PartVectors {
     fn read_into(&self, vectors: &mut Vec<f32>) -> Result<()> {
-        read_part(&self.dir, &self.part, &["embedding"], &mut |batch| {
-            vectors.extend_from_slice(values(batch));
-            Ok(())
-        })
-    }
-}
-
-/// The values of a batch's vectors.
-fn values(batch: &RecordBatch) -> &[f32] {
-    let vectors = batch["embedding"].as_fixed_size_list();
-    let (start, width) = (vectors.value_offset(0) as usize, vectors.value_length() as usize);
-    &vectors.values().as_primitive::<Float32Type>().values()[start..start + batch.num_rows() * width]
-}
-
-/// The length of a part's vectors, by its schema.
-fn width_of(path: &Path) -> Result<usize> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path)?.into_file())
-        .map_err(|source| Error::Parquet { path: path.to_owned(), source })?;
-    Dataset::Features.contract().check(builder.schema(), &path.to_string_lossy())?;
-    match builder.schema().field_with_name("embedding").map(|field| field.data_type()) {
-        Ok(DataType::FixedSizeList(_, width)) => Ok(*width as usize),
-        // A schema that keeps the contract has the column as such a list.
-        _ => Ok(0),
+        let rows: Vec<u32> = (0..self.part.rows() as u32).collect();
+        self.part.fetch(&rows, vectors)
     }
 }

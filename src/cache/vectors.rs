@@ -80,6 +80,15 @@ impl FeaturesPart {
         }
     }
 
+    /// Hashes the part before it is opened: whoever is to read all of it at once.
+    pub(super) fn open_whole(path: &Path, digest: &str, entries: &mut Vec<Entry>) -> Result<FeaturesPart> {
+        let state = sealed_state(path, digest);
+        if state.is_none() {
+            return Err(Error::PartChanged { path: path.to_owned() });
+        }
+        Ok(FeaturesPart { whole: OnceLock::from(state), ..FeaturesPart::open(path, digest, 0, entries)? })
+    }
+
     /// The encoder id and numerics that it says it was made with.
     pub(super) fn made_by(&self) -> &[Option<String>; 2] {
         &self.made_by
@@ -101,15 +110,7 @@ impl FeaturesPart {
     /// Whether the file is what was sealed. It is hashed when it is first asked for a vector, once a process: opening a
     /// store of many gigabytes must not read them all.
     pub(super) fn is_whole(&self) -> bool {
-        let hash = || -> std::io::Result<Option<FileState>> {
-            let file = fs::File::open(&self.path)?;
-            // Before the hash: what changes during it shows.
-            let state = FileState::from(&file.metadata()?);
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(file)?;
-            Ok((hasher.finalize().to_hex()[..32] == self.digest).then_some(state))
-        };
-        self.whole.get_or_init(|| hash().ok().flatten()).is_some()
+        self.whole.get_or_init(|| sealed_state(&self.path, &self.digest)).is_some()
     }
 
     /// The file, which must still be the one that was hashed: somebody may have put another in its place.
@@ -169,6 +170,19 @@ impl FeaturesPart {
         }
         Ok(())
     }
+}
+
+/// What a file is if it has this digest.
+fn sealed_state(path: &Path, digest: &str) -> Option<FileState> {
+    let hash = || -> std::io::Result<Option<FileState>> {
+        let file = fs::File::open(path)?;
+        // Before the hash: what changes during it shows.
+        let state = FileState::from(&file.metadata()?);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file)?;
+        Ok((hasher.finalize().to_hex()[..32] == *digest).then_some(state))
+    };
+    hash().ok().flatten()
 }
 
 fn unreadable(path: &Path, source: parquet::errors::ParquetError) -> Error {
