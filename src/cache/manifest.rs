@@ -59,6 +59,9 @@ pub struct UnitStats {
     pub log_loss_sum: f64,
     /// Rows with a true label that the head does not know.
     pub unknown_labels: u64,
+    /// Rows that score has an answer for, but not one as sure as the head's threshold wants.
+    #[serde(default)]
+    pub rows_abstained: u64,
     /// Rows (rejected, or without an answer in score) whose text the encoder failed on.
     #[serde(default)]
     pub rows_failed: u64,
@@ -107,6 +110,7 @@ impl UnitStats {
         self.correct += other.correct;
         self.log_loss_sum += other.log_loss_sum;
         self.unknown_labels += other.unknown_labels;
+        self.rows_abstained += other.rows_abstained;
         self.rows_failed += other.rows_failed;
         self.batches_split += other.batches_split;
         self.texts += other.texts;
@@ -137,7 +141,7 @@ pub struct UnitRecord {
 #[serde(untagged)]
 enum Line {
     Run { run: BTreeMap<String, Value> },
-    Unit(UnitRecord),
+    Unit(Box<UnitRecord>),
     Reopened { reopened: Value },
     Superseded { superseded: Vec<String> },
     Complete { complete: Value },
@@ -188,7 +192,7 @@ impl Manifest {
             match (line, &mut manifest) {
                 (Line::Run { run }, empty @ None) => *empty = Some(Manifest { run, ..Manifest::default() }),
                 (Line::Unit(unit), Some(manifest)) if manifest.complete.is_none() && seen.insert(unit.unit.clone()) => {
-                    manifest.units.push(unit);
+                    manifest.units.push(*unit);
                 }
                 (Line::Reopened { reopened }, Some(manifest)) => manifest.reopen(reopened),
                 (Line::Superseded { superseded }, Some(manifest))
@@ -272,7 +276,7 @@ impl Appender {
     }
 
     pub(super) fn unit(&mut self, unit: &UnitRecord) -> Result<()> {
-        self.line(&Line::Unit(unit.clone()))
+        self.line(&Line::Unit(Box::new(unit.clone())))
     }
 
     pub(super) fn reopened(&mut self, snapshot: Value) -> Result<()> {

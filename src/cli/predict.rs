@@ -48,7 +48,8 @@ fn print(predictions: &[Prediction], terminal: Terminal) -> Result<()> {
             terminal.print(&serde_json::to_string(prediction)?);
             continue;
         }
-        let label = prediction.label.as_deref().unwrap_or("-");
+        let answer = prediction.label.as_deref().filter(|_| prediction.abstained != Some(true));
+        let label = answer.unwrap_or("-");
         let probability = prediction.probability.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
         terminal.print(&format!("{label}\t{probability}\t{}", prediction.text));
     }

@@ -36,6 +36,17 @@ pub(super) fn stage(terminal: Terminal, command: &str, out: &Path, outcome: &Out
     if let Some(line) = metrics(&report) {
         terminal.say(&format!("{command}: {line}"));
     }
+    let abstained = &report["abstained"];
+    if let (Some(rows), Some(target)) =
+        (abstained["rows"].as_u64(), abstained["threshold"]["target_precision"].as_f64())
+    {
+        let least = abstained["threshold"]["confidence"].as_f64();
+        let least = least.map_or_else(|| "any that the head ever gave".to_owned(), |least| format!("{least:.4}"));
+        terminal.say(&format!(
+            "{command}: abstained on {rows} of {} rows, less sure than {least}: the head is to be right for {target} of its answers",
+            number(&report["rows_out"])
+        ));
+    }
     threshold(terminal, &report["evaluation"]["threshold"]);
     if terminal.json {
         terminal.print(&report.to_string());

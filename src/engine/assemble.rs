@@ -100,7 +100,7 @@ pub(super) fn predictions(
     let true_labels = output.field_with_name("true_label").is_ok().then(|| batch["label"].as_string::<i32>());
     let (mut labels, mut best) = (StringBuilder::new(), Vec::new());
     let (mut values, mut valid) = (Vec::new(), Vec::new());
-    let mut tokens = TokenColumns::default();
+    let (mut abstained, mut tokens) = (BooleanBuilder::new(), TokenColumns::default());
     for (row, slot) in distinct.slots.iter().enumerate() {
         let slot = slot.map(|slot| slot as usize);
         let failed = slot.is_some_and(|slot| encoded.failures[slot].is_some());
@@ -109,6 +109,9 @@ pub(super) fn predictions(
         let class = probabilities.map(argmax);
         labels.append_option(class.map(|class| head.labels[class].as_str()));
         best.push(probabilities.zip(class).map(|(probabilities, class)| probabilities[class]));
+        let abstains = best[row].zip(head.least_confidence).map(|(best, least)| f64::from(best) < least);
+        abstained.append_option(abstains);
+        counters.rows_abstained.add(usize::from(abstains == Some(true)));
         push_vector(&mut values, probabilities, classes);
         valid.push(probabilities.is_some());
         tokens.append(encoded, place);
@@ -129,6 +132,9 @@ pub(super) fn predictions(
         n_tokens,
         truncated,
     ];
+    if head.least_confidence.is_some() {
+        columns.push(Arc::new(abstained.finish()));
+    }
     columns.extend(true_labels.map(|_| Arc::clone(&batch["label"])));
     columns.extend(kept::columns(batch));
     columns.extend(salvage::reject_columns(batch).into_iter().flatten().cloned());

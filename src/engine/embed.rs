@@ -48,8 +48,9 @@ pub enum Mode {
         width: usize,
         /// Classes of the head.
         classes: usize,
-        /// Whether the input's label goes along as `true_label`.
-        true_label: bool,
+        /// The optional columns of the dataset that are there: `abstained` where the head has a threshold, `true_label`
+        /// where the input's label goes along.
+        optional: Vec<&'static str>,
     },
 }
 
@@ -100,8 +101,8 @@ fn output_schema(input: &Schema, mode: &Mode) -> SchemaRef {
                 .collect::<Vec<_>>(),
             ))
         }
-        Mode::Score { classes, true_label, .. } => {
-            let predictions = schema::predictions(*classes, *true_label);
+        Mode::Score { classes, optional, .. } => {
+            let predictions = schema::predictions(*classes, optional);
             let kept = kept::output_fields(input, &predictions);
             let rejects = salvage::reject_fields().map(Arc::new);
             let rejects = rejects.into_iter().filter(|field| input.index_of(field.name()).is_ok());

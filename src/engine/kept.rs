@@ -71,7 +71,7 @@ mod tests {
         let columns_in = vec![text.clone(), row, text.clone(), text.clone(), text.clone(), text];
         let batch = RecordBatch::try_new(schema::reviews(&extra), columns_in).unwrap();
         let marked = mark(&batch).unwrap();
-        let names: Vec<String> = output_fields(&marked.schema(), &schema::predictions(2, false))
+        let names: Vec<String> = output_fields(&marked.schema(), &schema::predictions(2, &[]))
             .iter()
             .map(|field| field.name().clone())
             .collect();

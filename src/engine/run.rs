@@ -252,6 +252,7 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         correct: counter("correct"),
         log_loss_sum: counter("log_loss_nano") as f64 / 1e9,
         unknown_labels: counter("unknown_labels"),
+        rows_abstained: counter("rows_abstained"),
         rows_failed: counter("rows_failed"),
         batches_split: counter("batches_split"),
         texts: counter("texts"),

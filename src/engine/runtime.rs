@@ -20,6 +20,8 @@ pub struct Head {
     pub head: crate::head::Head,
     /// The label of each class.
     pub labels: Vec<String>,
+    /// The probability below which it abstains, if it ever does.
+    pub least_confidence: Option<f64>,
 }
 
 /// An encoder with the threads of its tokenizer.

@@ -18,6 +18,7 @@ pub(super) struct Counters {
     /// Log loss in units of 1e-9 nats: counters are whole numbers.
     pub(super) log_loss_nano: Count,
     pub(super) unknown_labels: Count,
+    pub(super) rows_abstained: Count,
     pub(super) rows_failed: Count,
     pub(super) batches_split: Count,
     pub(super) texts: Count,
@@ -36,6 +37,7 @@ impl Counters {
             correct: counter("correct"),
             log_loss_nano: counter("log_loss_nano"),
             unknown_labels: counter("unknown_labels"),
+            rows_abstained: counter("rows_abstained"),
             rows_failed: counter("rows_failed"),
             batches_split: counter("batches_split"),
             texts: counter("texts"),

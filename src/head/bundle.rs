@@ -54,6 +54,14 @@ pub struct Bundle {
     pub created: String,
 }
 
+impl Bundle {
+    /// The probability below which the head abstains: none where no precision was wanted, more than any where no
+    /// confidence was high enough for it.
+    pub fn least_confidence(&self) -> Option<f64> {
+        self.threshold.map(|threshold| threshold.confidence.unwrap_or(f64::INFINITY))
+    }
+}
+
 fn as_trained() -> f64 {
     1.0
 }

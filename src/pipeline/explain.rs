@@ -13,12 +13,12 @@ use futures::StreamExt;
 use hashbrown::HashSet;
 use serde::Serialize;
 
-use super::embed;
 use super::inputs::{Inputs, Labels};
 use super::sample::texts_of;
 use super::score::{encoder_of, read_options};
 use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
+use super::{embed, score};
 use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
 use crate::engine::{Mode, Opened, Planner, WorkUnit};
 use crate::head::Bundle;
@@ -121,11 +121,9 @@ fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained
     let planned =
         encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, CalibrateFrom::Kept, terminal)?;
     let true_label = options.read.label_column.is_some();
-    let mode = Mode::Score { width: head.width(), classes: bundle.labels.len(), true_label };
+    let mode = score::mode(&bundle, head.width(), true_label);
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
-    let mut resolved = Job::resolve("score", &inputs);
-    planned.resolve_into(&mut resolved);
-    resolved.insert("head_digest".to_owned(), serde_json::json!(bundle.head_digest));
+    let resolved = score::resolve(&bundle, &inputs, &planned);
     let survey = Survey::of(&inputs, &planner, &resolved)?;
     let rate = survey.rate(&planned)?;
     survey.explained("score", &inputs, Some(rate))

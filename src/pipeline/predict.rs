@@ -22,6 +22,9 @@ pub struct Prediction {
     pub label: Option<String>,
     /// Its probability.
     pub probability: Option<f32>,
+    /// Whether that is less than the head's wanted precision takes; absent where the head has no threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstained: Option<bool>,
     /// Probability of every class by label.
     pub probabilities: serde_json::Map<String, serde_json::Value>,
     /// Tokens with specials, before truncation.
@@ -83,6 +86,8 @@ fn judge(predictor: &Predictor, texts: &[String]) -> Result<Vec<Prediction>> {
         prediction.error = failed.remove(&at);
         if prediction.error.is_none() {
             fill(prediction, &bundle.labels, values);
+            let sure = prediction.probability.zip(bundle.least_confidence());
+            prediction.abstained = sure.map(|(probability, least)| f64::from(probability) < least);
             prediction.n_tokens = Some(tokenized.n_tokens(at));
             prediction.truncated = tokenized.truncated(at);
         }
@@ -96,6 +101,7 @@ fn empty(text: &str) -> Prediction {
         text: text.to_owned(),
         label: None,
         probability: None,
+        abstained: None,
         probabilities,
         n_tokens: None,
         truncated: false,

@@ -42,22 +42,20 @@ fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Res
         terminal,
     )?;
     let true_label = labels == Labels::Found || options.read.label_column.is_some();
-    let mode = Mode::Score { width: head.width(), classes: bundle.labels.len(), true_label };
-    let mut resolved = Job::resolve("score", &inputs);
-    planned.resolve_into(&mut resolved);
-    resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
-    // Heads of the first format have none, and what they scored stays theirs.
-    if bundle.temperature != 1.0 {
-        resolved.insert("temperature".to_owned(), json!(bundle.temperature));
-    }
+    let mode = mode(&bundle, head.width(), true_label);
+    let resolved = resolve(&bundle, &inputs, &planned);
     let job = Job { start, command: "score", terminal, inputs, out: &options.out, units: &options.units, resolved };
     let head_report = json!({ "path": options.head, "digest": bundle.head_digest });
-    let behind = engine::Head { head, labels: bundle.labels };
+    let least_confidence = bundle.least_confidence();
+    let behind = engine::Head { head, labels: bundle.labels, least_confidence };
     let cached = Cached { store: options.cached.cache.clone(), features: options.features.clone() };
     let (dir, max_length) = (options.out.out.clone(), bundle.encoder.identity.max_length);
     let extra = |stats: &UnitStats| {
         let mut extra = Map::new();
         extra.insert("head".to_owned(), head_report);
+        if let Some(threshold) = bundle.threshold {
+            extra.insert("abstained".to_owned(), json!({ "rows": stats.rows_abstained, "threshold": threshold }));
+        }
         if true_label {
             extra.insert("metrics".to_owned(), metrics(stats));
         }
@@ -67,6 +65,28 @@ fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Res
         let distributions = page::of_predictions(&dir, manifest, max_length)?;
         page::write(&dir, run, manifest, None, None, Some(&distributions))
     })
+}
+
+/// What the operator makes of the head's answers.
+pub(super) fn mode(bundle: &Bundle, width: usize, true_label: bool) -> Mode {
+    let optional = [("abstained", bundle.threshold.is_some()), ("true_label", true_label)];
+    let optional = optional.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
+    Mode::Score { width, classes: bundle.labels.len(), optional }
+}
+
+/// Everything that the run's answers depend on. Where a head has no temperature or threshold, nothing is said of them: what
+/// heads of the first format scored stays theirs.
+pub(super) fn resolve(bundle: &Bundle, inputs: &Inputs, planned: &Planned) -> Resolved {
+    let mut resolved = Job::resolve("score", inputs);
+    planned.resolve_into(&mut resolved);
+    resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
+    if bundle.temperature != 1.0 {
+        resolved.insert("temperature".to_owned(), json!(bundle.temperature));
+    }
+    if let Some(threshold) = bundle.threshold {
+        resolved.insert("threshold".to_owned(), json!(threshold));
+    }
+    resolved
 }
 
 /// Refuses features (the run that made `dir`) that the head was not trained on the like of.

@@ -92,12 +92,12 @@ impl Contract {
         toml::from_str(text).map_err(|error| Error::Parse(Box::new(error)))
     }
 
-    /// The Arrow schema; `width` is the length of vector columns, `optional` whether optional columns are there.
-    pub fn arrow(&self, width: Option<usize>, optional: bool) -> SchemaRef {
+    /// The Arrow schema; `width` is the length of vector columns, `optional` names the optional columns that are there.
+    pub fn arrow(&self, width: Option<usize>, optional: &[&str]) -> SchemaRef {
         let fields: Vec<Field> = self
             .columns
             .iter()
-            .filter(|column| optional || !column.optional)
+            .filter(|column| !column.optional || optional.contains(&column.name.as_str()))
             .map(|column| Field::new(&column.name, data_type(column.kind, width), column.nullable))
             .collect();
         Arc::new(Schema::new(fields))

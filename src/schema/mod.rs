@@ -66,7 +66,7 @@ impl Dataset {
 
 /// The `reviews` schema, followed by `extra` columns that the user asked to keep.
 pub fn reviews(extra: &[Field]) -> SchemaRef {
-    let schema = Dataset::Reviews.contract().arrow(None, false);
+    let schema = Dataset::Reviews.contract().arrow(None, &[]);
     let fields: Vec<Field> =
         schema.fields().iter().map(|field| field.as_ref().clone()).chain(extra.iter().cloned()).collect();
     Arc::new(Schema::new(fields))
@@ -74,22 +74,22 @@ pub fn reviews(extra: &[Field]) -> SchemaRef {
 
 /// The `rejects` schema.
 pub fn rejects() -> SchemaRef {
-    Dataset::Rejects.contract().arrow(None, false)
+    Dataset::Rejects.contract().arrow(None, &[])
 }
 
 /// The `rows` schema.
 pub fn rows() -> SchemaRef {
-    Dataset::Rows.contract().arrow(None, false)
+    Dataset::Rows.contract().arrow(None, &[])
 }
 
 /// The `features` schema for embeddings of `width` values.
 pub fn features(width: usize) -> SchemaRef {
-    Dataset::Features.contract().arrow(Some(width), false)
+    Dataset::Features.contract().arrow(Some(width), &[])
 }
 
-/// The `predictions` schema for `classes` classes, without or with `true_label`; kept columns are the caller's.
-pub fn predictions(classes: usize, true_label: bool) -> SchemaRef {
-    Dataset::Predictions.contract().arrow(Some(classes), true_label)
+/// The `predictions` schema for `classes` classes and of the optional columns those named; kept columns are the caller's.
+pub fn predictions(classes: usize, optional: &[&str]) -> SchemaRef {
+    Dataset::Predictions.contract().arrow(Some(classes), optional)
 }
 
 #[cfg(test)]
@@ -110,8 +110,8 @@ mod tests {
     fn vectors_have_the_width_that_is_asked_for() {
         let schema = features(384);
         assert!(matches!(schema.field_with_name("embedding").unwrap().data_type(), DataType::FixedSizeList(_, 384)));
-        assert!(predictions(3, false).column_with_name("true_label").is_none());
-        assert!(predictions(3, true).column_with_name("true_label").is_some());
+        assert!(predictions(3, &[]).column_with_name("true_label").is_none());
+        assert!(predictions(3, &["true_label"]).column_with_name("true_label").is_some());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `evaluate`: features, scored rows and reviews are judged alike, and what is said of a head is so.
 
+use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::Float32Type;
 use serde_json::Value;
 
 use super::datasets::{read, strings, vectors};
@@ -129,6 +131,36 @@ fn a_wanted_precision_gives_a_threshold_and_what_it_covers() {
     place.run(&judge).ok().says(&["finished already"]);
     let bad = ["evaluate", "test", "--head", "head", "--target-precision", "95", "--out", "other"];
     place.run(&bad).fails(2, &["--target-precision", "between 0 and 1"]);
+}
+
+#[test]
+fn a_head_abstains_where_it_is_less_sure_than_its_wanted_precision_takes() {
+    let Some(model) = model() else { return };
+    let place = prepared(&model);
+    let train = |precision: &str, out: &str| {
+        place.run(&["train", "train", "--target-precision", precision, "--out", out]).ok();
+        place.json(&format!("{out}/bundle.json"))["threshold"]["confidence"].as_f64()
+    };
+    let least = train("0.97", "sure").expect("these reviews can be told that well");
+    let scored = place.run(&["score", "test.csv", "--head", "sure", "--out", "scored"]).ok();
+    scored.says(&["abstained on", &format!("{least:.4}"), "0.97"]);
+    let predictions = read(&place, "scored/predictions");
+    let best = predictions["probability"].as_primitive::<Float32Type>();
+    let abstained = predictions["abstained"].as_boolean();
+    let due = best.iter().flatten().filter(|best| f64::from(*best) < least).count();
+    assert_eq!(abstained.iter().flatten().filter(|abstained| *abstained).count(), due);
+    assert_eq!(best.null_count(), abstained.null_count());
+    assert!(due > 0, "the head is sure of everything: the test says nothing");
+    assert_eq!(place.json("scored/run.json")["abstained"]["rows"], due);
+
+    let lines = place.run(&["predict", "--head", "sure", "--json", "a", "the", ""]).ok().json_lines();
+    for line in &lines[..2] {
+        assert_eq!(line["abstained"], line["probability"].as_f64().unwrap() < least, "{line}");
+    }
+    assert!(lines[2].get("abstained").is_none());
+    // A head without a wanted precision never abstains.
+    place.run(&["score", "test.csv", "--head", "head", "--out", "all"]).ok();
+    assert!(read(&place, "all/predictions").column_by_name("abstained").is_none());
 }
 
 #[test]
