@@ -9,13 +9,13 @@ use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::judged::JudgedRows;
-use super::lookup::{add_texts, command_of};
+use super::lookup::{add_texts, command_of, labelled_among};
 use super::page;
 use super::score::{check_features, score_labelled};
 use super::stage::Outcome;
 use super::{Error, EvaluateOptions, Result, ScoreOptions};
 use crate::cache::{
-    self, FeatureSet, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically,
+    self, Key, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically,
 };
 use crate::evaluate::{self, Evaluation};
 use crate::head::Bundle;
@@ -75,19 +75,18 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
             // Each vector is looked at once: nothing is gained by keeping them.
             let set = load_features(&dirs, 0)?;
             check_features(&bundle, &options.head, &dirs[0], &set.run)?;
-            let leaked = leaked(&set, &bundle)?;
+            let leaked = trained_on(&bundle)?.map(|known| {
+                set.rows.iter().filter(|row| row.label.is_some() && known.contains(&set.key(row))).count() as u64
+            });
             (JudgedRows::of_features(&set, &head, &bundle.labels)?, set.run, leaked)
         }
         Kind::Predictions => {
             let (rows, run) = predictions(&dirs, &bundle)?;
-            (rows, run, None)
+            let leaked = if dirs.len() == 1 { leaked(&run, &bundle)? } else { None };
+            (rows, run, leaked)
         }
     };
-    if let Some(leaked) = leaked.filter(|rows| *rows > 0) {
-        terminal.warn(&format!(
-            "{leaked} labelled rows have a text that the head was trained on: its figures are too good"
-        ));
-    }
+    warn_of(leaked, terminal);
     rows.check(&dirs, &bundle.labels)?;
     let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
     if dirs.len() == 1 {
@@ -123,8 +122,8 @@ fn resolve(options: &EvaluateOptions, bundle: &Bundle, dirs: &[PathBuf]) -> Resu
     Ok(resolved)
 }
 
-/// Labelled rows whose text the head was trained on; `None` where what it was trained on is no longer there as it was.
-fn leaked(set: &FeatureSet, bundle: &Bundle) -> Result<Option<u64>> {
+/// The texts that a head was trained on; `None` where what it was trained on is no longer there as it was.
+fn trained_on(bundle: &Bundle) -> Result<Option<HashSet<Key>>> {
     let mut known = HashSet::new();
     for data in &bundle.data {
         let dir = Path::new(&data.path);
@@ -134,8 +133,20 @@ fn leaked(set: &FeatureSet, bundle: &Bundle) -> Result<Option<u64>> {
             None => return Ok(None),
         }
     }
-    let labelled = set.rows.iter().filter(|row| row.label.is_some());
-    Ok((!bundle.data.is_empty()).then(|| labelled.filter(|row| known.contains(&set.key(row))).count() as u64))
+    Ok((!bundle.data.is_empty()).then_some(known))
+}
+
+/// Labelled rows, of the inputs of a run of `score`, whose text the head was trained on; `None` where it cannot be told.
+fn leaked(run: &Resolved, bundle: &Bundle) -> Result<Option<u64>> {
+    trained_on(bundle)?.map_or(Ok(None), |known| labelled_among(run, &known))
+}
+
+fn warn_of(leaked: Option<u64>, terminal: Terminal) {
+    if let Some(leaked) = leaked.filter(|rows| *rows > 0) {
+        terminal.warn(&format!(
+            "{leaked} labelled rows have a text that the head was trained on: its figures are too good"
+        ));
+    }
 }
 
 /// Rows that this very head has scored.
@@ -188,9 +199,12 @@ fn score_and_judge(options: &EvaluateOptions, terminal: Terminal) -> Result<Outc
     let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
     add_texts(&mut evaluation.mistakes, &run)?;
     save(&dir, &evaluation)?;
+    let leaked = leaked(&run, &bundle)?;
+    warn_of(leaked, terminal);
     let mut report = outcome.json();
     if let Some(report) = report.as_object_mut() {
         report.extend(extra(options, &bundle, &rows, &evaluation));
+        report.insert("leaked_rows".to_owned(), json!(leaked));
     }
     let manifest = Manifest::read(&dir)?.unwrap_or_default();
     let found = page::of_predictions(&dir, &manifest, bundle.encoder.identity.max_length)?;

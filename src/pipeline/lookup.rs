@@ -1,8 +1,8 @@
-//! Looks up the texts of a few rows where they came from, since neither features nor predictions hold any.
+//! Looks up texts where they came from, since neither features nor predictions hold any.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use datafusion_physical_plan::collect;
 use futures::StreamExt;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::inputs::{Inputs, Labels};
 use super::{Error, ReadOptions, Result};
-use crate::cache::{Resolved, SNAPSHOT};
+use crate::cache::{Key, Resolved, SNAPSHOT};
 use crate::engine::{self, UnitInput, WorkUnit, task_context};
 use crate::evaluate::Mistake;
 use crate::ingest;
@@ -51,21 +51,51 @@ fn unchanged_inputs(run: &Resolved) -> Option<Arc<Inputs>> {
     same.then(|| Arc::new(inputs))
 }
 
+/// How many labelled rows of a run's inputs have one of these texts; `None` where the inputs are no longer what they were.
+pub(super) fn labelled_among(run: &Resolved, known: &HashSet<Key>) -> Result<Option<u64>> {
+    let Some(inputs) = unchanged_inputs(run) else { return Ok(None) };
+    let mut count = 0;
+    each_batch(&inputs, &|_| true, &mut |batch| {
+        let (texts, labels) = (batch["text"].as_string::<i32>(), batch["label"].as_string::<i32>());
+        let labelled = texts.iter().zip(labels).filter_map(|(text, label)| text.zip(label));
+        count += labelled.filter(|(text, _)| known.contains(&Key::of(text))).count() as u64;
+        true
+    })?;
+    Ok(Some(count))
+}
+
 fn look_up(inputs: &Arc<Inputs>, wanted: &HashSet<(String, u64)>) -> Result<HashMap<(String, u64), String>> {
     let files: HashSet<&str> = wanted.iter().map(|(file, _)| file.as_str()).collect();
+    let mut found = HashMap::new();
+    each_batch(inputs, &|unit| may_hold(unit, &files), &mut |batch| {
+        collect_texts(batch, wanted, &mut found);
+        found.len() < wanted.len()
+    })?;
+    Ok(found)
+}
+
+/// Reads the units that `wants` asks for, until `each` has enough.
+fn each_batch(
+    inputs: &Arc<Inputs>,
+    wants: &dyn Fn(&WorkUnit) -> bool,
+    each: &mut dyn FnMut(&RecordBatch) -> bool,
+) -> Result<()> {
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     threads.block_on(async {
         let mut units = std::pin::pin!(inputs.units());
-        let mut found = HashMap::new();
-        while found.len() < wanted.len()
-            && let Some(unit) = units.next().await
-        {
+        while let Some(unit) = units.next().await {
             let unit = unit?;
-            if may_hold(&unit, &files) {
-                collect_texts(&unit, wanted, &mut found).await?;
+            if !wants(&unit) {
+                continue;
+            }
+            let failed = |error| engine::Error::unit(&unit.source, error);
+            for batch in collect(unit.scan()?, task_context(None)).await.map_err(failed)? {
+                if !each(&batch) {
+                    return Ok(());
+                }
             }
         }
-        Ok(found)
+        Ok(())
     })
 }
 
@@ -77,23 +107,15 @@ fn may_hold(unit: &WorkUnit, files: &HashSet<&str>) -> bool {
     }
 }
 
-async fn collect_texts(
-    unit: &WorkUnit,
-    wanted: &HashSet<(String, u64)>,
-    found: &mut HashMap<(String, u64), String>,
-) -> Result<()> {
-    let failed = |error| engine::Error::unit(&unit.source, error);
-    for batch in collect(unit.scan()?, task_context(None)).await.map_err(failed)? {
-        let (files, rows) = (batch["source_file"].as_string::<i32>(), batch["row"].as_primitive::<UInt64Type>());
-        let texts = batch["text"].as_string::<i32>();
-        for row in (0..batch.num_rows()).filter(|row| texts.is_valid(*row)) {
-            let place = (files.value(row).to_owned(), rows.value(row));
-            if wanted.contains(&place) {
-                found.insert(place, texts.value(row).to_owned());
-            }
+fn collect_texts(batch: &RecordBatch, wanted: &HashSet<(String, u64)>, found: &mut HashMap<(String, u64), String>) {
+    let (files, rows) = (batch["source_file"].as_string::<i32>(), batch["row"].as_primitive::<UInt64Type>());
+    let texts = batch["text"].as_string::<i32>();
+    for row in (0..batch.num_rows()).filter(|row| texts.is_valid(*row)) {
+        let place = (files.value(row).to_owned(), rows.value(row));
+        if wanted.contains(&place) {
+            found.insert(place, texts.value(row).to_owned());
         }
     }
-    Ok(())
 }
 
 /// The command that made an output.

@@ -45,7 +45,7 @@ fn features_scored_rows_and_reviews_are_judged_alike() {
     place.run(&["evaluate", "test", "--head", "head", "--out", "of-features"]).ok().says(&["accuracy", "95 %"]);
     place.run(&["score", "test.csv", "--label-column", "label", "--head", "head", "--out", "scored"]).ok();
     place.run(&["evaluate", "scored", "--head", "head", "--out", "of-scored"]).ok();
-    place.run(&["evaluate", "test.csv", "--head", "head", "--out", "of-reviews"]).ok();
+    let reviews = place.run(&["evaluate", "test.csv", "--head", "head", "--out", "of-reviews", "--json"]).ok();
     let of = |out: &str| place.json(&format!("{out}/evaluation.json"));
     let evaluation = of("of-features");
     assert_eq!(evaluation["rows"], 80);
@@ -63,9 +63,20 @@ fn features_scored_rows_and_reviews_are_judged_alike() {
     let known: Vec<usize> = known.into_iter().filter(|row| labels[*row].is_some()).collect();
     let right = known.iter().filter(|row| truth[**row] == labels[**row]).count();
     assert_eq!((known.len(), right as f64 / 80.0), (80, metric(&evaluation, "accuracy")));
-    assert_eq!(place.json("of-features/run.json")["leaked_rows"], 0);
-    let seen = place.run(&["evaluate", "train", "--head", "head", "--out", "seen"]).ok();
-    seen.says(&["160 labelled rows have a text that the head was trained on"]);
+    for out in ["of-features", "of-scored"] {
+        assert_eq!(place.json(&format!("{out}/run.json"))["leaked_rows"], 0, "{out}");
+    }
+    assert_eq!(serde_json::from_str::<Value>(&reviews.stdout).unwrap()["leaked_rows"], 0);
+    place.run(&["score", "train.csv", "--label-column", "label", "--head", "head", "--out", "seen-scored"]).ok();
+    for (input, out) in [("train", "seen"), ("seen-scored", "seen-again"), ("train.csv", "seen-at-last")] {
+        let seen = place.run(&["evaluate", input, "--head", "head", "--out", out]).ok();
+        seen.says(&["160 labelled rows have a text that the head was trained on"]);
+    }
+    assert_eq!(place.json("seen/run.json")["leaked_rows"], 160);
+    // What can no longer be told is not told.
+    place.write("train.csv", "text,label\nsomething else,glad\n");
+    place.run(&["evaluate", "seen-scored", "--head", "head", "--out", "unknown"]).ok();
+    assert!(place.json("unknown/run.json")["leaked_rows"].is_null());
     let left_out = &place.json("of-features/run.json")["left_out"];
     assert_eq!((&left_out["rows_without_label"], &left_out["rows_with_unknown_label"]), (&1.into(), &1.into()));
 }

@@ -214,7 +214,7 @@ fn features_that_memory_does_not_hold_are_read_in_windows_and_train_a_head_as_go
     // Units of 1 KiB: some 15 parts.
     place.embed(&model, &["a.csv", "--out", "a", "--unit-bytes", "1KiB"]);
     place.embed(&model, &["b.csv", "--out", "b"]);
-    let flags = ["--batch-size", "8", "--folds", "3"];
+    let flags = ["--batch-size", "8", "--folds", "3", "--epochs", "12"];
     place.run(&[&["train", "a", "--out", "held"][..], &flags].concat()).ok();
     // Windows of 42 vectors of 384 values: two or three parts.
     let streamed = [&["train", "a", "--out", "streamed", "--memory", "192KiB"][..], &flags].concat();
