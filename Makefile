@@ -11,7 +11,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 MODEL := all-MiniLM-L6-v2
 LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
 
-.PHONY: help tools deps build model demo test bench bench-peers check-tokenizer check-kills check-scale lint install clean
+.PHONY: help tools deps deps-cuda build model demo test bench bench-peers check-tokenizer check-kills check-scale check-gpu lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,9 @@ tools:
 
 deps: tools ## put the pinned native libraries (ONNX Runtime, libtorch) under .native/; 620 MB, once
 	@$(PYTHON) .cargo/deps.py
+
+deps-cuda: tools ## put what a GPU needs (CUDA build of ONNX Runtime, CUDA libraries) there, too; 2.5 GB, once
+	@$(PYTHON) .cargo/deps.py --cuda
 
 build: deps ## build bertline and bertline-train into target/release/ (or CARGO_TARGET_DIR)
 	@$(CARGO) build --release
@@ -49,6 +52,9 @@ check-kills: model ## kill the stages 100 times at random instants (KILLS=100) a
 check-scale: model ## 5 million short and 200,000 long reviews through a tiny encoder: rate, memory, kills; 10 GB of disk
 	@BERTLINE_SCALE=1 .ci/test --test cli scale
 
+check-gpu: ## vectors and rates on a GPU (after `make model deps-cuda`), one table; DRY=1 checks without one
+	@.ci/check-gpu
+
 lint: deps ## check format and lints
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --release --all-targets -- -D warnings
@@ -60,6 +66,8 @@ install: ## copy what `make build` built, with its libraries, to PREFIX (/usr/lo
 	@rm -rf $(LIBRARY)/onnxruntime $(LIBRARY)/libtorch/lib
 	@cp -R -P .native/onnxruntime $(LIBRARY)/onnxruntime
 	@cp -R -P .native/libtorch/lib $(LIBRARY)/libtorch/lib
+	@rm -rf $(LIBRARY)/onnxruntime-cuda
+	@if [ -d .native/onnxruntime-cuda ]; then cp -R -P .native/onnxruntime-cuda $(LIBRARY)/onnxruntime-cuda; fi
 	@echo "install: bertline and bertline-train are in $(DESTDIR)$(PREFIX)/bin, their libraries in $(LIBRARY)"
 
 clean: ## remove what was built and demo-out/; .native/ and the model cache stay

@@ -13,6 +13,7 @@ const UINT8: i32 = 2;
 const INT8: i32 = 3;
 /// `TensorProto.DataType` of f32.
 pub(crate) const FLOAT: i32 = 1;
+pub(crate) const FLOAT16: i32 = 10;
 /// `TensorProto.DataType` of i32.
 pub(crate) const INT32: i32 = 6;
 /// `TensorProto.DataType` of i64.
@@ -245,6 +246,12 @@ impl TensorProto {
 
     pub(crate) fn floats(name: &str, shape: &[usize], values: &[f32]) -> Self {
         Self::new(name, shape, FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    /// Values rounded to 16-bit floats.
+    pub(crate) fn halves(name: &str, shape: &[usize], values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes());
+        Self::new(name, shape, FLOAT16, bytes.collect())
     }
 
     pub(crate) fn uint8s(name: &str, shape: &[usize], values: &[u8]) -> Self {

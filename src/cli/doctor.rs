@@ -31,7 +31,9 @@ pub(super) fn doctor(terminal: Terminal) -> Result<ExitCode> {
             }
             Err(error) => terminal.print(&format!("onnx runtime: {error}")),
         }
-        terminal.print("devices: cpu (cuda is not built yet)");
+        let cuda =
+            if encode::has_cuda() { ", cuda (where a driver and a GPU are)" } else { " (`make deps-cuda` gets cuda)" };
+        terminal.print(&format!("devices: cpu{cuda}"));
         match &libtorch {
             Some(path) => terminal.print(&format!("libtorch ({})", path.display())),
             None => terminal.print("libtorch: not found, `train` cannot run; run `make deps`"),

@@ -71,6 +71,29 @@ impl MicroBatch {
         self.lengths.iter().map(|&length| u64::from(length)).sum()
     }
 
+    /// The values of all tokens, one text behind the other, out of padded rows.
+    pub(super) fn packed<T: Copy>(&self, padded: &[T]) -> Vec<T> {
+        let rows = padded.chunks_exact(self.width).zip(&self.lengths);
+        rows.flat_map(|(row, &length)| &row[..length as usize]).copied().collect()
+    }
+
+    /// Where each text begins among packed tokens, and where the last one ends: [rows + 1].
+    pub(super) fn bounds(&self) -> Vec<i32> {
+        let ends = self.lengths.iter().scan(0, |end, &length| {
+            *end += length as i32;
+            Some(*end)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
+    /// Where each packed token stands among padded rows, then where the padding does: [rows, width].
+    pub(super) fn offsets(&self) -> Vec<i32> {
+        let places: Vec<i32> = (0..self.padded_tokens() as i32).collect();
+        let padding = places.chunks_exact(self.width).zip(&self.lengths);
+        let padding = padding.flat_map(|(row, &length)| &row[length as usize..]);
+        self.packed(&places).into_iter().chain(padding.copied()).collect()
+    }
+
     /// Whether no row has padding.
     pub(super) fn is_full(&self) -> bool {
         self.lengths.iter().all(|&length| length as usize == self.width)
@@ -193,6 +216,29 @@ mod tests {
                     prop_assert!(half.width <= plan.width);
                     plans.push(half);
                 }
+            }
+        }
+
+        #[test]
+        fn packing_keeps_every_token_and_offsets_lead_back(lengths in prop::collection::vec(1u32..=61, 1..50)) {
+            let texts: Vec<Vec<u32>> = (0u32..).zip(&lengths).map(|(text, &length)| vec![text + 1; length as usize]).collect();
+            for plan in plan_micro_batches(&lengths, 256, 61) {
+                let batch = MicroBatch::gather(&plan, 0, |row| &texts[row]);
+                let (packed, bounds, offsets) = (batch.packed(&batch.ids), batch.bounds(), batch.offsets());
+                prop_assert_eq!(packed.len() as u64, batch.tokens());
+                prop_assert_eq!((bounds.len(), bounds[0]), (batch.rows() + 1, 0));
+                for (row, ends) in bounds.windows(2).enumerate() {
+                    let text = &packed[ends[0] as usize..ends[1] as usize];
+                    prop_assert_eq!(text.len(), batch.lengths[row] as usize);
+                    prop_assert!(text.iter().all(|&id| id == plan.rows[row] as i32 + 1));
+                }
+                // Every place of the padded rows once, tokens first.
+                let mut places = offsets.clone();
+                places.sort_unstable();
+                prop_assert_eq!(places, (0..batch.padded_tokens() as i32).collect::<Vec<_>>());
+                let mut restored = vec![0; batch.ids.len()];
+                packed.iter().zip(&offsets).for_each(|(id, place)| restored[*place as usize] = *id);
+                prop_assert_eq!(&restored, &batch.ids);
             }
         }
 

@@ -3,13 +3,17 @@
 //! Flags win over what `bertline tune` found, and that over rules of thumb from the machines that were measured. The
 //! reason is kept: it is printed and goes into `run.json`.
 
+use super::graph::Lowering;
 use super::{
-    DeviceChoice, Error, Measured, Numerics, Plan, Precision, PrecisionChoice, Provider, ProviderChoice, Result, Tuned,
-    library,
+    DeviceChoice, Error, Gpus, Measured, Numerics, Plan, Precision, PrecisionChoice, Provider, ProviderChoice, Result,
+    Tuned, library,
 };
 
 /// The cosine to fp32 that every text must keep for a precision to be taken without being asked for.
 pub const AUTO_COSINE: f64 = 0.9999;
+
+/// Tokens of a GPU's micro-batches: hundreds of texts, which fill its multiprocessors.
+const GPU_TOKENS: usize = 65_536;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +43,8 @@ pub struct Chosen {
     pub precision: Precision,
     /// Who computes.
     pub provider: Provider,
+    /// The GPUs that compute; without, the CPU does.
+    pub gpus: Option<Gpus>,
     /// How the machine is used.
     pub plan: Plan,
     /// Why this precision and provider.
@@ -56,8 +62,13 @@ impl Wanted {
 
 impl Chosen {
     /// The device that computes, in the words of `--device`.
-    pub fn device(&self) -> &'static str {
-        "cpu"
+    pub fn device(&self) -> String {
+        self.gpus.map_or_else(|| "cpu".to_owned(), |gpus| gpus.to_string())
+    }
+
+    /// The operators of the graph that runs.
+    pub(super) fn lowering(&self) -> Lowering {
+        self.provider.lowering(self.precision)
     }
 
     /// How vectors are computed; `calibration` is the digest of an int8 encoder's.
@@ -71,6 +82,7 @@ impl Chosen {
         match self.provider {
             Provider::OpenVino => self.precision.floats(),
             Provider::Mlas => Precision::Fp32,
+            Provider::Packed | Provider::Cuda => self.precision,
         }
     }
 }
@@ -80,7 +92,9 @@ impl Chosen {
 /// # Errors
 /// A usage error where what was asked for is not to be had here.
 pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
-    wanted.device.check()?;
+    if let Some(gpus) = wanted.device.gpus() {
+        return choose_on(gpus, wanted);
+    }
     let provider = wanted.provider;
     let fastest = |precision: Option<Precision>| {
         tuned?.fastest(|measured| {
@@ -91,7 +105,7 @@ pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
             }
         })
     };
-    let (precision, tuned, reason) = match wanted.precision.named()? {
+    let (precision, tuned, reason) = match wanted.precision.named() {
         Some(precision) => (precision, fastest(Some(precision)), "asked for".to_owned()),
         None => match fastest(None) {
             Some(best) => (best.precision, Some(best), reason_of(best)),
@@ -101,21 +115,41 @@ pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
             }
         },
     };
-    if wanted.provider == ProviderChoice::Mlas {
-        Provider::Mlas.check(precision)?;
-    }
-    if precision == Precision::Bf16 && !library::cpu_has_bf16() {
-        return Err(Error::NoBf16);
-    }
     let provider = match wanted.provider {
         ProviderChoice::OpenVino => Provider::OpenVino,
         ProviderChoice::Mlas => Provider::Mlas,
+        ProviderChoice::Packed => Provider::Packed,
         ProviderChoice::Auto => {
             tuned.map_or_else(|| best_provider(precision, wanted.ready_made), |tuned| tuned.provider)
         }
     };
+    provider.check(precision)?;
+    if precision == Precision::Bf16 && !library::cpu_has_bf16() {
+        return Err(Error::NoBf16);
+    }
     let (plan, plan_source) = plan(wanted, precision, provider, tuned.map(|tuned| tuned.plan))?;
-    Ok(Chosen { precision, provider, plan, reason, plan_source })
+    Ok(Chosen { precision, provider, gpus: None, plan, reason, plan_source })
+}
+
+/// Decides on GPUs, for which nothing is tuned: each has a session, and micro-batches large enough to fill it.
+fn choose_on(gpus: Gpus, wanted: &Wanted) -> Result<Chosen> {
+    if wanted.provider != ProviderChoice::Auto {
+        return Err(Error::ProviderOfDevice { provider: wanted.provider, device: gpus });
+    }
+    let (precision, reason) = match wanted.precision.named() {
+        Some(precision) if wanted.ready_made => return Err(Error::ReadyMadePrecision { precision }),
+        Some(precision) => (precision, "asked for"),
+        None if wanted.ready_made => (Precision::Fp32, "auto: a ready-made graph computes as its file says"),
+        None => (Precision::Fp16, "auto: 16-bit floats on a GPU (worst cosine 0.999)"),
+    };
+    Provider::Cuda.check(precision)?;
+    let (token_budget, plan_source) = match wanted.token_budget {
+        Some(token_budget) => (token_budget, "flags"),
+        None => (GPU_TOKENS, "default"),
+    };
+    let plan = Plan { sessions: gpus.count(), threads: 1, token_budget };
+    let (provider, gpus, reason) = (Provider::Cuda, Some(gpus), reason.to_owned());
+    Ok(Chosen { precision, provider, gpus, plan, reason, plan_source })
 }
 
 fn reason_of(best: &Measured) -> String {
@@ -136,6 +170,8 @@ fn best_provider(precision: Precision, ready_made: bool) -> Provider {
     let feature = match precision {
         _ if ready_made => return Provider::OpenVino,
         Precision::Bf16 => return Provider::OpenVino,
+        // Which only a GPU has; its graph on the CPU is one that has to be asked for.
+        Precision::Fp16 => return Provider::Mlas,
         Precision::Fp32 => "avx512f",
         Precision::Int8 => "avx512_vnni",
     };
@@ -212,10 +248,29 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_computes_in_16_bits_with_a_session_each() {
+        let wanted = Wanted { device: "cuda:0,3".parse().unwrap(), ..Wanted::default() };
+        let chosen = choose(&wanted, None).unwrap();
+        assert_eq!((chosen.precision, chosen.provider), (Precision::Fp16, Provider::Cuda));
+        assert_eq!((chosen.device().as_str(), chosen.plan.sessions, chosen.plan_source), ("cuda:0,3", 2, "default"));
+        assert!(chosen.plan.token_budget >= 32_768);
+        let asked = Wanted { precision: PrecisionChoice::Fp32, token_budget: Some(999), ..wanted };
+        let chosen = choose(&asked, None).unwrap();
+        assert_eq!((chosen.precision, chosen.plan.token_budget, chosen.plan_source), (Precision::Fp32, 999, "flags"));
+        let ready_made = choose(&Wanted { ready_made: true, ..wanted }, None).unwrap();
+        assert_eq!(ready_made.precision, Precision::Fp32);
+    }
+
+    #[test]
     fn what_is_not_to_be_had_is_a_usage_error() {
+        let gpu: DeviceChoice = "cuda".parse().unwrap();
         let wrong = [
             Wanted { precision: PrecisionChoice::Fp16, ..Wanted::default() },
-            Wanted { device: DeviceChoice::Cuda(0), ..Wanted::default() },
+            Wanted { precision: PrecisionChoice::Bf16, provider: ProviderChoice::Mlas, ..Wanted::default() },
+            Wanted { precision: PrecisionChoice::Int8, provider: ProviderChoice::Packed, ..Wanted::default() },
+            Wanted { precision: PrecisionChoice::Int8, device: gpu, ..Wanted::default() },
+            Wanted { precision: PrecisionChoice::Fp16, device: gpu, ready_made: true, ..Wanted::default() },
+            Wanted { provider: ProviderChoice::Mlas, device: gpu, ..Wanted::default() },
             Wanted { threads: Some(3), sessions: Some(2), ..Wanted::default() },
             Wanted { threads: Some(2), sessions: Some(8), ..Wanted::default() },
         ];

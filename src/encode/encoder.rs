@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::Fault;
+use super::graph::Lowering;
 use super::identity::{assemble, graph_digest, load_tokenizer};
 use super::int8::{self, Calibrator};
 use super::library::Library;
@@ -78,10 +79,14 @@ impl Encoder {
         let graph = graph_file(options, &model, &identity, calibration, true)?;
         let two = options.many_texts && chosen.provider.masks_cost() && matches!(model, Model::Built(_));
         let unmasked = two.then(|| graph_file(options, &model, &identity, calibration, false)).transpose()?;
-        let open = |_| {
-            let session = Session::open(library, Graph::File(&graph), model.interface(*readout, true), settings)?;
+        let interface = |masked| model.interface(chosen.lowering(), *readout, masked);
+        let gpus: Vec<Option<u32>> = chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect());
+        let settings = Settings { whole: matches!(model, Model::Built(_)), ..settings };
+        let open = |index: usize| {
+            let settings = Settings { gpu: gpus[index % gpus.len()], ..settings };
+            let session = Session::open(library, Graph::File(&graph), interface(true), settings)?;
             let Some(unmasked) = &unmasked else { return Ok(session) };
-            session.with_unmasked(library, Graph::File(unmasked), model.interface(*readout, false), settings)
+            session.with_unmasked(library, Graph::File(unmasked), interface(false), settings)
         };
         let sessions = (0..chosen.plan.sessions.max(1)).map(open).collect::<Result<Vec<_>>>()?;
         let service = Service::start(sessions, fault)?;
@@ -126,8 +131,13 @@ impl Encoder {
         self.inner.service.in_flight()
     }
 
+    /// Whether padding costs nothing, since none is computed.
+    pub(super) fn packs(&self) -> bool {
+        matches!((&self.inner.model, self.inner.chosen.lowering()), (Model::Built(_), Lowering::Packed { .. }))
+    }
+
     /// The device that computes, in the words of `--device`.
-    pub fn device(&self) -> &str {
+    pub fn device(&self) -> String {
         self.inner.chosen.device()
     }
 
@@ -161,7 +171,7 @@ impl Encoder {
 
 /// The loaded library, if it has the provider.
 fn library_for(provider: Provider) -> Result<&'static Library> {
-    let library = library::load()?;
+    let library = library::load(provider)?;
     match provider == Provider::OpenVino && !library::has_openvino() {
         true => Err(Error::ProviderMissing { path: library.path.clone() }),
         false => Ok(library),
@@ -182,7 +192,7 @@ fn graph_file(
             let key = Key {
                 weights: identity.weights.clone(),
                 architecture: identity.architecture.clone(),
-                lowering: options.chosen.provider.lowering(),
+                lowering: options.chosen.lowering(),
                 masked,
                 readout: options.readout,
                 calibration: calibration.map(Calibration::digest),

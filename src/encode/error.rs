@@ -10,12 +10,28 @@ use super::model::SUPPORTED;
 pub enum Error {
     #[error("unknown precision `{given}`; the choices are auto, fp32, bf16, fp16 and int8")]
     UnknownPrecision { given: String },
-    #[error("precision `{given}` is not built yet; built: auto, fp32, bf16, int8")]
-    PrecisionNotBuilt { given: String },
-    #[error("unknown device `{given}`; the choices are auto, cpu, cuda and cuda:N")]
+    #[error("unknown device `{given}`; the choices are auto, cpu, cuda, cuda:N and, for several GPUs, cuda:N,N")]
     UnknownDevice { given: String },
-    #[error("device `{given}` is not built yet; built: auto, cpu")]
-    DeviceNotBuilt { given: String },
+    #[error("provider {provider} is one on the CPU, and device {device} has its own; leave `--provider` out")]
+    ProviderOfDevice { provider: super::ProviderChoice, device: super::Gpus },
+    #[error("a ready-made graph computes as its file says, not in {precision}; leave `--precision` out")]
+    ReadyMadePrecision { precision: super::Precision },
+    #[error("device cuda:{gpu} is not to be had; `nvidia-smi` says whether driver and GPU are there")]
+    NoGpu {
+        gpu: u32,
+        #[source]
+        source: ort::Error,
+    },
+    #[error("device cuda needs the CUDA build of ONNX Runtime, and it is in none of {searched}; run `make deps-cuda`")]
+    CudaMissing { searched: String },
+    #[error(
+        "device cuda needs an NVIDIA driver, and its libcuda.so.1 is not to be had here ({reason}); install one, or leave `--device` out"
+    )]
+    NoDriver { reason: String },
+    #[error("`{path}` cannot be loaded ({reason}); run `make deps-cuda` again")]
+    CudaLibrary { path: PathBuf, reason: String },
+    #[error("`{path}` was loaded before, and a process has one ONNX Runtime: it cannot compute on a GPU, too")]
+    LibraryTaken { path: PathBuf },
     #[error("unknown pooling `{given}`; the choices are cls, mean and cls-mean")]
     UnknownPooling { given: String },
     #[error("unknown layers `{given}`; the choices are last and last4")]
@@ -24,12 +40,10 @@ pub enum Error {
     Readout { model_dir: PathBuf, readout: super::Readout, reason: String },
     #[error("int8 is calibrated for CLS vectors of the last layer, not for {readout}; use fp32 or bf16")]
     ReadoutInt8 { readout: super::Readout },
-    #[error("unknown provider `{given}`; the choices are auto, openvino and mlas")]
+    #[error("unknown provider `{given}`; the choices are auto, openvino, mlas and packed")]
     UnknownProvider { given: String },
-    #[error(
-        "provider {provider} does not compute in {precision}; {precision} is the OpenVINO provider's: use `--provider openvino` or `--precision fp32`"
-    )]
-    PrecisionOfProvider { precision: super::Precision, provider: super::ProviderChoice },
+    #[error("provider {provider} computes in {known}, not in {precision}; {way}, or `--precision fp32`")]
+    PrecisionOfProvider { precision: super::Precision, provider: super::Provider, known: String, way: &'static str },
     #[error("max_length {max_length} is more than the {positions} positions of this model; give at most {positions}")]
     MaxLength { max_length: usize, positions: usize },
     #[error(
@@ -178,9 +192,9 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::UnknownPrecision { .. }
-            | Self::PrecisionNotBuilt { .. }
             | Self::UnknownDevice { .. }
-            | Self::DeviceNotBuilt { .. }
+            | Self::ProviderOfDevice { .. }
+            | Self::ReadyMadePrecision { .. }
             | Self::UnknownFault { .. }
             | Self::UnknownProvider { .. }
             | Self::UnknownPooling { .. }

@@ -3,6 +3,7 @@
 //! Our own graphs take ids and lengths and give vectors; exporters' graphs take masks and segments, in 32 or 64 bits,
 //! and give the rows of all tokens. A session feeds either by this description.
 
+use super::graph::{self, Lowering};
 use super::{Pooling, Readout};
 use crate::onnx::{FLOAT, INT32, INT64, ValueInfoProto};
 
@@ -22,6 +23,20 @@ pub(super) enum Feed {
     Mask,
     /// Zeros, [rows, width]: a review is one segment.
     Segments,
+    /// The ids of all texts one behind the other, without padding: [tokens].
+    Tokens,
+    /// The place of each of these in its text, [tokens].
+    Places,
+    /// Which of these is each text's first, [rows].
+    Starts,
+    /// Which of these is the first behind each text, [rows].
+    Ends,
+    /// 0, 1, 2 ..., [tokens].
+    Numbers,
+    /// Where each token would stand among padded rows, then where the padding would: [rows, width].
+    Offsets,
+    /// 0 and the ends, [rows + 1].
+    Bounds,
 }
 
 impl Feed {
@@ -34,6 +49,13 @@ impl Feed {
             Self::Lengths => "lengths",
             Self::Mask => "attention_mask",
             Self::Segments => "token_type_ids",
+            Self::Tokens => "packed_ids",
+            Self::Places => "places_in_text",
+            Self::Starts => "starts",
+            Self::Ends => "ends",
+            Self::Numbers => "token_numbers",
+            Self::Offsets => "token_offset",
+            Self::Bounds => "cumulative_sequence_length",
         }
     }
 }
@@ -60,9 +82,13 @@ pub(super) struct Interface {
 
 impl Interface {
     /// The interface of a graph that is built here; without `masked` all rows are as long as the batch is wide.
-    pub(super) fn built(readout: Readout, hidden: usize, masked: bool) -> Interface {
-        let feeds = if masked { &[Feed::Ids, Feed::Lengths][..] } else { &[Feed::Ids] };
-        let inputs = feeds.iter().map(|&feed| Input { feed, wide: false }).collect();
+    pub(super) fn built(lowering: Lowering, readout: Readout, hidden: usize, masked: bool) -> Interface {
+        let feeds = match lowering {
+            Lowering::Packed { attention, .. } => graph::packed_feeds(attention, readout),
+            _ if masked => vec![Feed::Ids, Feed::Lengths],
+            _ => vec![Feed::Ids],
+        };
+        let inputs = feeds.into_iter().map(|feed| Input { feed, wide: false }).collect();
         Interface { inputs, output: readout.output().to_owned(), pooling: None, row: readout.width(hidden) }
     }
 

@@ -10,11 +10,15 @@ use ort::environment::Environment;
 use ort::ep::ExecutionProvider as _;
 use serde::Serialize;
 
-use super::{Error, Result};
+use super::{Error, Provider, Result};
 use crate::native;
 
 /// Where the library lies below a folder of native libraries.
 const RELATIVE: &str = "onnxruntime/libonnxruntime.so";
+/// The same of the one that computes on GPUs, which has no OpenVINO.
+const RELATIVE_CUDA: &str = "onnxruntime-cuda/libonnxruntime.so";
+/// What an NVIDIA driver brings, in the system's folders.
+const DRIVER: &str = "libcuda.so.1";
 /// What decides which precisions run fast, or at all.
 const CPU_FEATURES: [&str; 6] = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"];
 
@@ -23,6 +27,8 @@ const CPU_FEATURES: [&str; 6] = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16"
 pub(super) struct Library {
     pub environment: Environment,
     pub path: PathBuf,
+    /// Whether it is the one for GPUs.
+    cuda: bool,
 }
 
 /// What `bertline doctor` tells about ONNX Runtime.
@@ -43,7 +49,7 @@ pub struct LibraryReport {
 /// # Errors
 /// Where no library is found, or the one found cannot be loaded.
 pub fn probe() -> Result<LibraryReport> {
-    let library = load()?;
+    let library = load(Provider::Mlas)?;
     let built_in = [
         ("CPUExecutionProvider", ort::ep::CPU::is_available()),
         ("OpenVINOExecutionProvider", ort::ep::OpenVINO::is_available()),
@@ -57,15 +63,18 @@ pub fn probe() -> Result<LibraryReport> {
     })
 }
 
-/// The library, loaded on the first call.
-pub(super) fn load() -> Result<&'static Library> {
+/// The library that has the provider, loaded on the first call. A process has one: what the first call loads stays.
+pub(super) fn load(provider: Provider) -> Result<&'static Library> {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     static LOADING: Mutex<()> = Mutex::new(());
     let _guard = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     match LIBRARY.get() {
+        Some(library) if provider == Provider::Cuda && !library.cuda => {
+            Err(Error::LibraryTaken { path: library.path.clone() })
+        }
         Some(library) => Ok(library),
         None => {
-            let library = open()?;
+            let library = open(provider == Provider::Cuda)?;
             Ok(LIBRARY.get_or_init(|| library))
         }
     }
@@ -82,11 +91,11 @@ pub fn cpu_has_bf16() -> bool {
 }
 
 /// The file, without loading it.
-fn find() -> Result<PathBuf> {
-    let path = native::find(RELATIVE).ok_or_else(|| {
+fn find(cuda: bool) -> Result<PathBuf> {
+    let path = native::find(if cuda { RELATIVE_CUDA } else { RELATIVE }).ok_or_else(|| {
         let folders = native::searched();
         let searched = folders.iter().map(|folder| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
-        Error::LibraryMissing { searched }
+        if cuda { Error::CudaMissing { searched } } else { Error::LibraryMissing { searched } }
     })?;
     // The library finds its providers beside its own file, so a link to it must not be what it sees.
     Ok(path.canonicalize().unwrap_or(path))
@@ -94,15 +103,36 @@ fn find() -> Result<PathBuf> {
 
 /// The library's version as its file name says it, without loading it.
 pub(super) fn found_version() -> Result<String> {
-    Ok(version_in_name(&find()?).unwrap_or_else(|| "unknown".to_owned()))
+    Ok(version_in_name(&find(false)?).unwrap_or_else(|| "unknown".to_owned()))
 }
 
 fn version_in_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_str()?.split_once(".so.")?.1.to_owned())
 }
 
-fn open() -> Result<Library> {
-    let path = find()?;
+/// Whether the CUDA build of the library is there.
+pub fn has_cuda() -> bool {
+    find(true).is_ok()
+}
+
+/// Loads CUDA's libraries, which lie beside ONNX Runtime's, where its own search does not look.
+fn preload(library: &Path) -> Result<()> {
+    // Of `ort`'s errors none can be made before the library is loaded.
+    let load = |path: &Path| ort::util::preload_dylib(path).map_err(|error| error.to_string());
+    load(Path::new(DRIVER)).map_err(|reason| Error::NoDriver { reason })?;
+    // cuDNN finds its other parts itself, and loads those that it needs.
+    for name in ort::ep::cuda::CUDA_DYLIBS.iter().chain(&["libcudnn.so.9"]) {
+        let path = library.with_file_name(name);
+        load(&path).map_err(|reason| Error::CudaLibrary { path, reason })?;
+    }
+    Ok(())
+}
+
+fn open(cuda: bool) -> Result<Library> {
+    let path = find(cuda)?;
+    if cuda {
+        preload(&path)?;
+    }
     let builder = ort::init_from(&path).map_err(|source| Error::LibraryLoad { path: path.clone(), source })?;
     // Whatever the library has to say comes back as errors; its own log would break the progress display.
     let environment = builder
@@ -112,7 +142,7 @@ fn open() -> Result<Library> {
         .build()
         .map_err(|source| Error::Environment { path: path.clone(), source })?;
     environment.set_log_level(ort::logging::LogLevel::Fatal);
-    Ok(Library { environment, path })
+    Ok(Library { environment, path, cuda })
 }
 
 /// The file's own version suffix; where it has none, the library's description of its build.

@@ -12,6 +12,7 @@
 //! | what is computed? | `graph/`: a description is lowered to the messages of [`crate::onnx`], kept by `saved.rs` |
 //! | which rows and layers make a vector? | `readout.rs` |
 //! | what does a graph take and give? | `interface.rs` |
+//! | on which device? | `device.rs` |
 //! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
 //! | which products bear 8 bits, and in which ranges? | `int8/` |
 //! | what runs, out of flags, tuning and this CPU? how is the machine used? | `choose.rs`, `plan.rs` |
@@ -26,6 +27,7 @@
 
 mod batch;
 mod choose;
+mod device;
 mod encoder;
 mod error;
 mod export;
@@ -53,14 +55,15 @@ mod usage;
 
 pub use batch::{BatchPlan, MicroBatch, plan_micro_batches};
 pub use choose::{AUTO_COSINE, Chosen, Wanted, choose};
+pub use device::{DeviceChoice, Gpus};
 pub use encoder::{Encoder, EncoderOptions, calibrate, is_built, kept_calibration, width_of};
 pub use error::{Error, Result};
 pub(crate) use export::exported;
 pub use fidelity::Fidelity;
 pub use identity::{EncoderIdentity, identity_of};
 pub use int8::{Calibration, SAMPLE_TEXTS};
-pub use library::{LibraryReport, cpu_has_bf16, probe};
-pub use numerics::{DeviceChoice, Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
+pub use library::{LibraryReport, cpu_has_bf16, has_cuda, probe};
+pub use numerics::{Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
 pub use plan::{Host, Measured, Plan, Tuned};
 pub use readout::{Layers, Pooling, Readout};
 pub use retry::{Failed, Vectors};

@@ -1,15 +1,14 @@
-//! How vectors are computed: precision, device, provider.
+//! How vectors are computed: precision and provider.
 //!
-//! What the user may ask for (`PrecisionChoice`, `DeviceChoice`) is kept apart from what runs (`Precision`,
-//! `Numerics`): the names of the command line are a contract from the first day, and a name that nothing stands behind
-//! yet must fail by name instead of running something else.
+//! What the user may ask for (`PrecisionChoice`, `ProviderChoice`) is kept apart from what runs (`Precision`, `Provider`,
+//! `Numerics`): what a provider cannot do must fail by name instead of running something else.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::Lowering;
+use super::graph::{Attention, Lowering};
 use super::{Error, Result};
 
 /// The number format of the encoder's matrix products. Weights and vectors are f32 outside it.
@@ -20,6 +19,8 @@ pub enum Precision {
     Fp32,
     /// 16-bit brain floats where the CPU has them: about twice as fast, cosine 0.9999 to the reference.
     Bf16,
+    /// 16-bit floats, on a GPU: worst cosine 0.999 to the reference.
+    Fp16,
     /// 8-bit integers in the products that bear it, after a calibration.
     Int8,
 }
@@ -30,6 +31,7 @@ impl Precision {
         match self {
             Self::Fp32 => "fp32",
             Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
             Self::Int8 => "int8",
         }
     }
@@ -39,6 +41,7 @@ impl Precision {
         match self {
             Self::Fp32 => (0.99999, 0.99999),
             Self::Bf16 => (0.9999, 0.9999),
+            Self::Fp16 => (0.999, 0.999),
             Self::Int8 => (super::int8::WORST_COSINE, super::int8::MEAN_COSINE),
         }
     }
@@ -63,7 +66,7 @@ impl FromStr for Precision {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Precision> {
-        [Self::Fp32, Self::Bf16, Self::Int8]
+        [Self::Fp32, Self::Bf16, Self::Fp16, Self::Int8]
             .into_iter()
             .find(|precision| precision.name() == name)
             .ok_or_else(|| Error::UnknownPrecision { given: name.to_owned() })
@@ -83,7 +86,7 @@ pub enum PrecisionChoice {
     Bf16,
     /// 8-bit integers in the products that bear it.
     Int8,
-    /// 16-bit floats: not built yet.
+    /// 16-bit floats, on a GPU.
     Fp16,
 }
 
@@ -100,16 +103,13 @@ impl PrecisionChoice {
     }
 
     /// The precision that is named; `None` for auto.
-    ///
-    /// # Errors
-    /// A usage error where it is not built yet.
-    pub(super) fn named(self) -> Result<Option<Precision>> {
+    pub(super) fn named(self) -> Option<Precision> {
         match self {
-            Self::Auto => Ok(None),
-            Self::Fp32 => Ok(Some(Precision::Fp32)),
-            Self::Bf16 => Ok(Some(Precision::Bf16)),
-            Self::Int8 => Ok(Some(Precision::Int8)),
-            Self::Fp16 => Err(Error::PrecisionNotBuilt { given: self.name().to_owned() }),
+            Self::Auto => None,
+            Self::Fp32 => Some(Precision::Fp32),
+            Self::Bf16 => Some(Precision::Bf16),
+            Self::Int8 => Some(Precision::Int8),
+            Self::Fp16 => Some(Precision::Fp16),
         }
     }
 }
@@ -125,6 +125,7 @@ impl From<Precision> for PrecisionChoice {
         match precision {
             Precision::Fp32 => Self::Fp32,
             Precision::Bf16 => Self::Bf16,
+            Precision::Fp16 => Self::Fp16,
             Precision::Int8 => Self::Int8,
         }
     }
@@ -150,6 +151,12 @@ pub enum Provider {
     /// ONNX Runtime's own kernels on the CPU.
     #[serde(rename = "mlas-cpu")]
     Mlas,
+    /// The graph that GPUs run, with attention in standard operators, on ONNX Runtime's own kernels on the CPU.
+    #[serde(rename = "packed-cpu")]
+    Packed,
+    /// CUDA.
+    #[serde(rename = "cuda")]
+    Cuda,
 }
 
 impl Provider {
@@ -158,14 +165,28 @@ impl Provider {
         match self {
             Self::OpenVino => "openvino-cpu",
             Self::Mlas => "mlas-cpu",
+            Self::Packed => "packed-cpu",
+            Self::Cuda => "cuda",
         }
     }
 
     /// The operators that it runs best.
-    pub(super) fn lowering(self) -> Lowering {
+    pub(super) fn lowering(self, precision: Precision) -> Lowering {
+        let packed = |attention| Lowering::Packed { attention, half: precision == Precision::Fp16 };
         match self {
             Self::OpenVino => Lowering::Standard,
             Self::Mlas => Lowering::Fused,
+            Self::Packed => packed(Attention::Reference),
+            Self::Cuda => packed(Attention::Operator),
+        }
+    }
+
+    /// The precisions that it computes in.
+    fn precisions(self) -> &'static [Precision] {
+        match self {
+            Self::OpenVino => &[Precision::Fp32, Precision::Bf16, Precision::Int8],
+            Self::Mlas => &[Precision::Fp32, Precision::Int8],
+            Self::Packed | Self::Cuda => &[Precision::Fp32, Precision::Fp16],
         }
     }
 
@@ -177,10 +198,18 @@ impl Provider {
 
     /// Refuses a precision that the provider does not have, instead of computing in another.
     pub(super) fn check(self, precision: Precision) -> Result<()> {
-        match (self, precision) {
-            (Self::Mlas, Precision::Bf16) => Err(Error::PrecisionOfProvider { precision, provider: self.into() }),
-            _ => Ok(()),
+        let known = self.precisions();
+        if known.contains(&precision) {
+            return Ok(());
         }
+        let known = known.iter().map(|precision| precision.name()).collect::<Vec<_>>().join(", ");
+        let way = match precision {
+            Precision::Fp16 => "fp16 is a GPU's: give `--device cuda`",
+            Precision::Bf16 => "bf16 is the OpenVINO provider's: give `--provider openvino`",
+            Precision::Int8 => "int8 is the CPU's: leave `--device` out",
+            Precision::Fp32 => "every provider computes in fp32; this is a bug",
+        };
+        Err(Error::PrecisionOfProvider { precision, provider: self, known, way })
     }
 }
 
@@ -189,6 +218,9 @@ impl From<Provider> for ProviderChoice {
         match provider {
             Provider::OpenVino => Self::OpenVino,
             Provider::Mlas => Self::Mlas,
+            Provider::Packed => Self::Packed,
+            // A device, not a provider, is what one asks for.
+            Provider::Cuda => Self::Auto,
         }
     }
 }
@@ -209,6 +241,8 @@ pub enum ProviderChoice {
     OpenVino,
     /// ONNX Runtime's own kernels.
     Mlas,
+    /// The graph that GPUs run, on the CPU: to check it.
+    Packed,
 }
 
 impl ProviderChoice {
@@ -218,6 +252,7 @@ impl ProviderChoice {
             Self::Auto => "auto",
             Self::OpenVino => "openvino",
             Self::Mlas => "mlas",
+            Self::Packed => "packed",
         }
     }
 }
@@ -232,59 +267,10 @@ impl FromStr for ProviderChoice {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<ProviderChoice> {
-        [Self::Auto, Self::OpenVino, Self::Mlas]
+        [Self::Auto, Self::OpenVino, Self::Mlas, Self::Packed]
             .into_iter()
             .find(|choice| choice.name() == name)
             .ok_or_else(|| Error::UnknownProvider { given: name.to_owned() })
-    }
-}
-
-/// What `--device` may say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum DeviceChoice {
-    /// Whatever is best here: the CPU, as long as nothing else is built.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The CUDA device of this index: not built yet.
-    Cuda(u32),
-}
-
-impl DeviceChoice {
-    /// Refuses a device that is not built, instead of running elsewhere.
-    pub(super) fn check(self) -> Result<()> {
-        match self {
-            Self::Auto | Self::Cpu => Ok(()),
-            Self::Cuda(_) => Err(Error::DeviceNotBuilt { given: self.to_string() }),
-        }
-    }
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => formatter.pad("auto"),
-            Self::Cpu => formatter.pad("cpu"),
-            Self::Cuda(index) => formatter.pad(&format!("cuda:{index}")),
-        }
-    }
-}
-
-impl FromStr for DeviceChoice {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<DeviceChoice> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => name
-                .strip_prefix("cuda:")
-                .and_then(|index| index.parse().ok())
-                .map(Self::Cuda)
-                .ok_or_else(|| Error::UnknownDevice { given: name.to_owned() }),
-        }
     }
 }
 
@@ -308,8 +294,14 @@ impl Numerics {
         match self.provider.as_str() {
             "openvino-cpu" => ProviderChoice::OpenVino,
             "mlas-cpu" => ProviderChoice::Mlas,
+            "packed-cpu" => ProviderChoice::Packed,
             _ => ProviderChoice::Auto,
         }
+    }
+
+    /// Whether a GPU computed them.
+    pub fn is_of_gpu(&self) -> bool {
+        self.provider == Provider::Cuda.name()
     }
 
     /// One line for each part that differs, such as `precision: fp32 here, bf16 there`.
@@ -343,42 +335,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_the_contract_parses_and_the_unbuilt_are_usage_errors() {
+    fn every_name_of_the_contract_parses_and_others_are_usage_errors() {
         for name in ["auto", "fp32", "bf16", "int8", "fp16"] {
             assert_eq!(name.parse::<PrecisionChoice>().unwrap().to_string(), name);
         }
-        let error = PrecisionChoice::Fp16.named().unwrap_err();
-        assert!(error.is_usage());
-        assert_eq!(error.to_string(), "precision `fp16` is not built yet; built: auto, fp32, bf16, int8");
         assert!("fp64".parse::<PrecisionChoice>().unwrap_err().to_string().contains("auto, fp32, bf16"));
-        assert_eq!(PrecisionChoice::Auto.named().unwrap(), None);
-    }
-
-    #[test]
-    fn devices_parse_and_cuda_never_falls_back() {
-        let parse = |name: &str| name.parse::<DeviceChoice>();
-        assert_eq!(parse("cuda").unwrap(), DeviceChoice::Cuda(0));
-        assert_eq!(parse("cuda:3").unwrap(), DeviceChoice::Cuda(3));
-        let error = parse("cuda:3").unwrap().check().unwrap_err();
-        assert!(error.is_usage());
-        assert_eq!(error.to_string(), "device `cuda:3` is not built yet; built: auto, cpu");
-        for wrong in ["gpu", "cuda:", "cuda:x", "CPU"] {
-            assert!(parse(wrong).unwrap_err().is_usage(), "{wrong}");
-        }
+        assert_eq!(PrecisionChoice::Auto.named(), None);
     }
 
     #[test]
     fn providers_parse_and_refuse_what_they_cannot_do() {
-        for name in ["auto", "openvino", "mlas"] {
+        for name in ["auto", "openvino", "mlas", "packed"] {
             assert_eq!(name.parse::<ProviderChoice>().unwrap().to_string(), name);
         }
         assert!("cuda".parse::<ProviderChoice>().unwrap_err().is_usage());
         assert!(Provider::Mlas.check(Precision::Fp32).is_ok());
         let error = Provider::Mlas.check(Precision::Bf16).unwrap_err();
         assert!(error.is_usage() && error.to_string().contains("bf16 is the OpenVINO provider's"), "{error}");
-        for (provider, choice) in
-            [(Provider::OpenVino, ProviderChoice::OpenVino), (Provider::Mlas, ProviderChoice::Mlas)]
-        {
+        for (provider, choice) in [
+            (Provider::OpenVino, ProviderChoice::OpenVino),
+            (Provider::Mlas, ProviderChoice::Mlas),
+            (Provider::Packed, ProviderChoice::Packed),
+        ] {
             let provider = provider.name().to_owned();
             let numerics = Numerics { precision: Precision::Fp32, provider, calibration: None, floats: None };
             assert_eq!(numerics.provider_choice(), choice);

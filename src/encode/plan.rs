@@ -34,6 +34,8 @@ impl Plan {
         let threads = threads.max(1);
         match provider {
             Provider::OpenVino => Plan { sessions: 1, threads, token_budget: 2048 },
+            // What its attention costs grows with the square of these.
+            Provider::Packed | Provider::Cuda => Plan { sessions: 1, threads, token_budget: 512 },
             Provider::Mlas => {
                 let sessions = if large || threads % 2 == 1 { 1 } else { 2 };
                 let token_budget = if precision == Precision::Int8 { 1024 } else { 512 };

@@ -53,7 +53,11 @@ impl Encoder {
             width: self.width(),
             in_flight: self.in_flight(),
         };
-        texts.encode(plans, |batch| self.encode(batch)).await
+        let mut vectors = texts.encode(plans, |batch| self.encode(batch)).await?;
+        if self.packs() {
+            vectors.padded_tokens = vectors.tokens;
+        }
+        Ok(vectors)
     }
 }
 

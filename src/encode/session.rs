@@ -25,6 +25,10 @@ pub(super) struct Settings {
     pub threads: usize,
     /// Whether other sessions run beside it.
     pub shared: bool,
+    /// The GPU that computes.
+    pub gpu: Option<u32>,
+    /// Whether the graph is one that all of it runs on the device.
+    pub whole: bool,
 }
 
 impl Settings {
@@ -36,6 +40,8 @@ impl Settings {
             provider: chosen.provider,
             threads: chosen.plan.threads.max(1),
             shared: chosen.plan.sessions > 1,
+            gpu: chosen.gpus.and_then(|gpus| gpus.numbers().next()),
+            whole: false,
         }
     }
 }
@@ -129,7 +135,15 @@ impl Session {
 fn fed(input: Input, batch: &MicroBatch) -> ort::Result<DynTensor> {
     let (rows, width) = (batch.rows(), batch.width);
     let lengths = || batch.lengths.iter().map(|&length| length as i32);
+    let one_axis = |values: Vec<i32>| (vec![values.len()], values);
     let (shape, values): (Vec<usize>, Vec<i32>) = match input.feed {
+        Feed::Tokens => one_axis(batch.packed(&batch.ids)),
+        Feed::Places => one_axis(lengths().flat_map(|length| 0..length).collect()),
+        Feed::Starts => one_axis(batch.bounds()[..rows].to_vec()),
+        Feed::Ends => one_axis(batch.bounds()[1..].to_vec()),
+        Feed::Numbers => one_axis((0..batch.tokens() as i32).collect()),
+        Feed::Bounds => one_axis(batch.bounds()),
+        Feed::Offsets => (vec![rows, width], batch.offsets()),
         Feed::Ids => (vec![rows, width], batch.ids.clone()),
         Feed::Lengths => (vec![rows], lengths().collect()),
         Feed::Segments => (vec![rows, width], vec![0; rows * width]),
@@ -166,14 +180,21 @@ fn commit(library: &Library, graph: Graph<'_>, settings: Settings) -> Result<Ort
         Graph::File(path) => builder.commit_from_file(path),
         Graph::Memory { bytes, .. } => builder.commit_from_memory(bytes),
     });
-    session.map_err(|source| Error::Session {
+    session.map_err(|source| match settings.gpu {
+        Some(gpu) => Error::NoGpu { gpu, source },
+        None => failed(graph, settings, source),
+    })
+}
+
+fn failed(graph: Graph<'_>, settings: Settings, source: ort::Error) -> Error {
+    Error::Session {
         graph: match graph {
             Graph::File(path) => path.display().to_string(),
             Graph::Memory { name, .. } => name.to_owned(),
         },
         numerics: format!("{}/{}", settings.precision, settings.provider),
         source,
-    })
+    }
 }
 
 fn builder(library: &Library, settings: Settings) -> ort::Result<SessionBuilder> {
@@ -183,7 +204,19 @@ fn builder(library: &Library, settings: Settings) -> ort::Result<SessionBuilder>
     match settings.provider {
         Provider::OpenVino => Ok(builder.with_execution_providers([openvino(settings)])?),
         // ONNX Runtime's own kernels run where no provider is named.
-        Provider::Mlas => Ok(builder),
+        Provider::Mlas | Provider::Packed => Ok(builder),
+        Provider::Cuda => cuda(builder, settings),
+    }
+}
+
+fn cuda(builder: SessionBuilder, settings: Settings) -> ort::Result<SessionBuilder> {
+    // Products in 32 bits are asked for where they are wanted, and TF32 has 11 of them.
+    let provider = ort::ep::CUDA::default().with_device_id(settings.gpu.unwrap_or(0) as i32).with_tf32(false);
+    let builder = builder.with_execution_providers([provider.build().error_on_failure()])?;
+    match settings.whole {
+        // A node that the GPU has no kernel for would be computed on the CPU without a word, its data copied twice.
+        true => Ok(builder.with_config_entry("session.disable_cpu_ep_fallback", "1")?),
+        false => Ok(builder),
     }
 }
 

@@ -101,13 +101,13 @@ pub struct CacheOptions {
 /// What the encoder runs on.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
-    /// Arithmetic of the encoder: auto, fp32, bf16 or int8 (fp16 is not built yet)
+    /// Arithmetic of the encoder: auto, fp32, bf16, int8, or fp16 on a GPU
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<PrecisionChoice>,
-    /// Where the encoder runs: auto or cpu (cuda[:N] is not built yet)
+    /// Where the encoder runs: auto (the CPU), cpu, cuda or cuda:N,N
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
-    /// Kernels of the encoder on the CPU: auto, openvino or mlas (ONNX Runtime's own: fp32 and int8)
+    /// Kernels of the encoder on the CPU: auto, openvino, mlas (ONNX Runtime's own: fp32 and int8) or packed (the GPU's graph, to check it: fp32 and fp16)
     #[arg(long, default_value = "auto", value_name = "PROVIDER")]
     pub provider: ProviderChoice,
     /// Threads of the encoder and of the tokenizer [default: the machine's cores]

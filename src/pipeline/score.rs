@@ -125,8 +125,12 @@ pub(super) fn encoder_of(
 ) -> Result<Planned> {
     let trained = &bundle.encoder;
     let asked = device.precision;
-    let precision: PrecisionChoice = asked.unwrap_or(trained.numerics.precision.into());
+    // What was trained on a GPU may be scored on a CPU, and the other way round, each as is best there.
+    let elsewhere = device.device.gpus().is_some() != trained.numerics.is_of_gpu();
+    let as_trained = if elsewhere { PrecisionChoice::Auto } else { trained.numerics.precision.into() };
+    let precision = asked.unwrap_or(as_trained);
     let provider = match device.provider {
+        given if elsewhere => given,
         // Another precision may be one that the provider of the training does not have.
         ProviderChoice::Auto if precision == trained.numerics.precision.into() => trained.numerics.provider_choice(),
         given => given,
@@ -135,7 +139,7 @@ pub(super) fn encoder_of(
     let target = target_of(bundle, dir, model, terminal)?;
     let calibrate = trained.calibration.as_ref().map_or(calibrate, CalibrateFrom::Head);
     let mut planned = Planned::of(target, &device, calibrate, terminal)?;
-    if asked.is_none() {
+    if asked.is_none() && !elsewhere {
         planned.chosen.reason = "as the head was trained".to_owned();
     }
     if planned.numerics != trained.numerics {

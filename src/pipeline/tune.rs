@@ -93,7 +93,7 @@ pub(super) fn combinations(
 /// A combination with the plan that it has where nothing is tuned.
 pub(super) fn chosen(target: &Target, precision: Precision, provider: Provider, threads: usize) -> Chosen {
     let plan = target.default_plan(precision, provider, threads);
-    Chosen { precision, provider, plan, reason: "measured".to_owned(), plan_source: "default" }
+    Chosen { precision, provider, gpus: None, plan, reason: "measured".to_owned(), plan_source: "default" }
 }
 
 struct Bench<'a> {
@@ -120,7 +120,8 @@ impl Bench<'_> {
         let mut best: Option<(Encoder, f64)> = None;
         for (sessions, threads) in sharings {
             let plan = Plan { sessions, threads, ..base };
-            let chosen = Chosen { precision, provider, plan, reason: "tuning".to_owned(), plan_source: "tuned" };
+            let chosen =
+                Chosen { precision, provider, gpus: None, plan, reason: "tuning".to_owned(), plan_source: "tuned" };
             let encoder = self.target.open(&chosen, None, true)?;
             let found = self.measure(&encoder, plan)?;
             let rate = found.tokens_per_second;

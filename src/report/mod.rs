@@ -88,7 +88,7 @@ impl EncoderReport {
             encoder_id: Some(identity.id()),
             numerics: Some(numerics.to_string()),
             max_length: Some(identity.max_length),
-            device: Some(chosen.device().to_owned()),
+            device: Some(chosen.device()),
             provider: Some(numerics.provider.clone()),
             precision: Some(numerics.precision.to_string()),
             precision_reason: Some(chosen.reason.clone()),

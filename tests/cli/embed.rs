@@ -1,8 +1,8 @@
 //! `embed`: rows and features of text trees, CSV and JSON lines.
 
-use super::datasets::{embedded, key_of, max_difference, ordinals, read, strings, texts, token_counts};
+use super::datasets::{cosine, embedded, key_of, max_difference, ordinals, read, strings, texts, token_counts};
 use super::fixtures::distinct_text;
-use super::support::{Place, model};
+use super::support::{Place, model, project};
 
 #[test]
 fn a_text_tree_is_embedded_with_labels_from_its_folders_and_one_feature_a_distinct_text() {
@@ -218,4 +218,33 @@ fn a_vector_is_what_pooling_and_layers_say_and_a_review_alone_has_the_one_that_i
     embed(&["--layers", "all"]).fails(2, &["last and last4"]);
     embed(&["--pooling", "mean", "--precision", "int8"]).fails(2, &["int8", "pooling mean"]);
     assert!(!place.path("no").exists());
+}
+
+#[test]
+fn the_graph_of_gpus_gives_the_same_vectors_and_a_gpu_that_is_not_there_is_an_error() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let tree = project("tests/demo/tree");
+    let embed = |out: &str, flags: &[&str]| {
+        place.embed(&model, &[&[tree.as_str(), "--out", out], flags].concat());
+        embedded(&place, out)
+    };
+    let exact = embed("exact", &["--provider", "mlas", "--precision", "fp32"]);
+    for (precision, least) in [("fp32", 0.999_999), ("fp16", 0.9999)] {
+        let packed = embed(precision, &["--provider", "packed", "--precision", precision]);
+        assert_eq!(packed.len(), exact.len());
+        for (one, other) in exact.iter().zip(&packed) {
+            let cosine = cosine(&one.embedding, &other.embedding);
+            assert!(cosine > least, "{precision}: {cosine}");
+        }
+        let run = place.json(&format!("{precision}/run.json"));
+        assert_eq!((&run["numerics"], &run["padding_ratio"]), (&format!("{precision}/packed-cpu").into(), &1.0.into()));
+    }
+    place.run(&["embed", &tree, "--model", &model, "--out", "no", "--precision", "fp16"]).fails(2, &["--device cuda"]);
+    let int8 = ["embed", &tree, "--model", &model, "--out", "no", "--device", "cuda", "--precision", "int8"];
+    place.run(&int8).fails(2, &["cuda computes in fp32, fp16"]);
+    // GPUs have numbers far below this one.
+    let gpu = ["embed", &tree, "--model", &model, "--out", "no", "--device", "cuda:63"];
+    place.run(&gpu).fails(1, &["device cuda"]);
+    assert!(!place.path("no/rows").exists());
 }

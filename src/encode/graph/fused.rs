@@ -5,7 +5,9 @@
 
 use super::super::int8::Site;
 use super::super::interface::Feed;
-use super::super::model::{Activation, Embeddings, Layer, Linear, Norm};
+use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
+use super::super::readout::Readout;
+use super::pool::{self, State};
 use super::{Nodes, Operators};
 use crate::onnx::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -34,7 +36,13 @@ impl<'a> Fused<'a> {
         self.nodes.floats(format!("{}.bias", linear.name), &[linear.outputs], &linear.bias)
     }
 
-    fn norm_constants(&mut self, norm: &Norm) -> [String; 2] {
+    /// The biases of query, key and value in one.
+    pub(super) fn attention_bias(&mut self, layer: &Layer) -> String {
+        let biases = [&layer.query, &layer.key, &layer.value].map(|linear| linear.bias.as_slice()).concat();
+        self.nodes.floats(format!("{}.attention.self.bias", layer.name), &[biases.len()], &biases)
+    }
+
+    pub(super) fn norm_constants(&mut self, norm: &Norm) -> [String; 2] {
         let Norm { name, weight, bias, .. } = norm;
         [
             self.nodes.floats(format!("{name}.weight"), &[weight.len()], weight),
@@ -63,9 +71,7 @@ impl<'a> Operators<'a> for Fused<'a> {
     }
 
     fn attention(&mut self, layer: &Layer, heads: usize, products: [&str; 3]) -> String {
-        let name = format!("{}.attention.self", layer.name);
-        let biases = [&layer.query, &layer.key, &layer.value].map(|linear| linear.bias.as_slice()).concat();
-        let bias = self.nodes.floats(format!("{name}.bias"), &[biases.len()], &biases);
+        let bias = self.attention_bias(layer);
         let [query, key, value] = products;
         let mut inputs = vec![query, key, value, &bias];
         if self.masked {
@@ -73,7 +79,7 @@ impl<'a> Operators<'a> for Fused<'a> {
         }
         // The query's weights are scaled already.
         let attributes = vec![AttributeProto::int("num_heads", heads as i64), AttributeProto::float("scale", 1.0)];
-        self.add("MultiHeadAttention", &inputs, &format!("{name}/merged"), attributes)
+        self.add("MultiHeadAttention", &inputs, &format!("{}.attention.self/merged", layer.name), attributes)
     }
 
     fn add_norm(&mut self, linear: &Linear, product: &str, residual: &str, norm: &Norm) -> String {
@@ -95,6 +101,14 @@ impl<'a> Operators<'a> for Fused<'a> {
                 self.nodes.add("Relu", &[&sum], &name, vec![])
             }
         }
+    }
+
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]) {
+        pool::vectors(&mut self.nodes, description, readout, self.masked, states);
+    }
+
+    fn inputs(&self, _: Readout) -> Vec<ValueInfoProto> {
+        super::rectangle(self.masked)
     }
 
     fn nodes(&mut self) -> &mut Nodes<'a> {

@@ -7,10 +7,12 @@
 //! - padding is masked by row lengths, which the graph turns into whatever its operators want, and not at all in
 //!   an unmasked graph, for rows as long as the batch is wide.
 //!
-//! `standard.rs` is for providers that recognise and fuse patterns themselves, `fused.rs` for ONNX Runtime's own.
+//! `standard.rs` is for providers that recognise and fuse patterns themselves, `fused.rs` for ONNX Runtime's own on a CPU,
+//! `packed.rs` for GPUs.
 
 mod fused;
 mod nodes;
+mod packed;
 mod pool;
 mod product;
 mod standalone;
@@ -25,6 +27,8 @@ use super::readout::{Pooling, Readout};
 use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
 use fused::Fused;
 use nodes::Nodes;
+use packed::Packed;
+pub(super) use packed::feeds as packed_feeds;
 use pool::State;
 pub(super) use standalone::taking_a_mask;
 use standard::Standard;
@@ -43,6 +47,18 @@ pub(super) enum Lowering {
     Standard,
     /// ONNX Runtime's fused operators, domain `com.microsoft`: for its own providers.
     Fused,
+    /// The same over packed tokens, in 16-bit floats or in 32-bit ones.
+    Packed { attention: Attention, half: bool },
+}
+
+/// How tokens that lie packed attend to one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Attention {
+    /// By the operator that CUDA has for it.
+    Operator,
+    /// In standard operators.
+    Reference,
 }
 
 impl Lowering {
@@ -51,6 +67,7 @@ impl Lowering {
         match self {
             Self::Standard => "standard",
             Self::Fused => "fused",
+            Self::Packed { .. } => "packed",
         }
     }
 }
@@ -70,6 +87,18 @@ trait Operators<'a> {
     fn add_norm(&mut self, linear: &Linear, product: &str, residual: &str, norm: &Norm) -> String;
     /// The activation of a product.
     fn activate(&mut self, linear: &Linear, product: &str, activation: Activation) -> String;
+    /// Whether even a layer that gives the CLS rows alone asks with the rows of all tokens.
+    fn asks_with_all(&self) -> bool {
+        false
+    }
+    /// The first token's row of each text.
+    fn cls_rows(&mut self, state: &str) -> String {
+        pool::cls_row(self.nodes(), state)
+    }
+    /// The vectors, [rows, width], from the states of the layers that are taken, the last one first.
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]);
+    /// What the graph takes.
+    fn inputs(&self, readout: Readout) -> Vec<ValueInfoProto>;
     /// Where nodes and constants are gathered.
     fn nodes(&mut self) -> &mut Nodes<'a>;
     /// All that was gathered, as a model.
@@ -87,8 +116,10 @@ pub(super) fn lower(
     sites: &[Site],
 ) -> ModelProto {
     match lowering {
-        Lowering::Standard => encoder(Standard::new(masked, sites), description, readout, masked),
-        Lowering::Fused => encoder(Fused::new(masked, sites), description, readout, masked),
+        Lowering::Standard => encoder(Standard::new(masked, sites), description, readout),
+        Lowering::Fused => encoder(Fused::new(masked, sites), description, readout),
+        // Packed tokens have no padding to mask.
+        Lowering::Packed { attention, half } => encoder(Packed::new(attention, half), description, readout),
     }
 }
 
@@ -116,23 +147,20 @@ pub(super) fn tapped(description: &Description, lowering: Lowering, products: &[
     (model, taps)
 }
 
-fn encoder<'a>(
-    mut operators: impl Operators<'a>,
-    description: &Description,
-    readout: Readout,
-    masked: bool,
-) -> ModelProto {
+fn encoder<'a>(mut operators: impl Operators<'a>, description: &Description, readout: Readout) -> ModelProto {
     let cut = readout.pooling == Pooling::Cls;
     let mut states = walk(&mut operators, description, cut);
     states.reverse();
     states.truncate(readout.layers.count());
-    pool::vectors(operators.nodes(), description, readout, masked, &states);
+    operators.read_out(description, readout, &states);
     let width = readout.width(description.hidden);
     let output = ValueInfoProto::new(readout.output(), FLOAT, &[Dim::Named("rows"), Dim::Fixed(width)]);
-    operators.finish(inputs(masked), output)
+    let inputs = operators.inputs(readout);
+    operators.finish(inputs, output)
 }
 
-fn inputs(masked: bool) -> Vec<ValueInfoProto> {
+/// What graphs of padded rows take.
+fn rectangle(masked: bool) -> Vec<ValueInfoProto> {
     let ids = ValueInfoProto::new(Feed::Ids.name(), INT32, &[Dim::Named("rows"), Dim::Named("width")]);
     let lengths = ValueInfoProto::new(Feed::Lengths.name(), INT32, &[Dim::Named("rows")]);
     if masked { vec![ids, lengths] } else { vec![ids] }
@@ -145,11 +173,15 @@ fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: 
     for (number, layer) in description.layers.iter().enumerate() {
         let cut = cut && number + 1 == description.layers.len();
         // The rows that ask are fewer than those asked where only one is wanted of the answer.
-        let asking = if cut { pool::cls_row(operators.nodes(), &rows) } else { rows.clone() };
-        let query = operators.linear(&layer.query, &asking);
+        let asking = if cut { operators.cls_rows(&rows) } else { rows.clone() };
+        let with_all = operators.asks_with_all();
+        let query = operators.linear(&layer.query, if with_all { &rows } else { &asking });
         let key = operators.linear(&layer.key, &rows);
         let value = operators.linear(&layer.value, &rows);
-        let context = operators.attention(layer, description.heads, [&query, &key, &value]);
+        let mut context = operators.attention(layer, description.heads, [&query, &key, &value]);
+        if cut && with_all {
+            context = operators.cls_rows(&context);
+        }
         let attended = operators.linear(&layer.output, &context);
         let middle = operators.add_norm(&layer.output, &attended, &asking, &layer.attention_norm);
         let wide = operators.linear(&layer.up, &middle);
@@ -170,7 +202,7 @@ pub(super) fn lower_all_tokens(description: &Description) -> ModelProto {
     let last = states.last().expect("an encoder has layers; this is a bug");
     operators.nodes().add("Identity", &[&last.rows], name, vec![]);
     let dims = [Dim::Named("rows"), Dim::Named("width"), Dim::Fixed(description.hidden)];
-    operators.finish(inputs(true), ValueInfoProto::new(name, FLOAT, &dims))
+    operators.finish(rectangle(true), ValueInfoProto::new(name, FLOAT, &dims))
 }
 
 #[cfg(test)]

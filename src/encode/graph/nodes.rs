@@ -1,6 +1,6 @@
 //! The nodes and constants of a graph while it is built.
 
-use crate::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::{AttributeProto, FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::super::int8::Site;
 use super::{IR_VERSION, OPSET};
@@ -11,11 +11,42 @@ pub(super) struct Nodes<'a> {
     pub(super) sites: &'a [Site],
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
+    /// Whether weights, and all that is computed of them, are 16-bit floats.
+    half: bool,
 }
 
 impl<'a> Nodes<'a> {
     pub(super) fn new(sites: &'a [Site]) -> Nodes<'a> {
-        Nodes { sites, nodes: Vec::new(), constants: Vec::new() }
+        Nodes { sites, nodes: Vec::new(), constants: Vec::new(), half: false }
+    }
+
+    /// Has weights, and thereby what is computed of them, in 16-bit floats.
+    pub(super) fn in_half(&mut self, half: bool) {
+        self.half = half;
+    }
+
+    /// A value in 32-bit floats.
+    pub(super) fn single(&mut self, value: &str) -> String {
+        match self.half {
+            true => self.cast(value, "single", FLOAT),
+            false => value.to_owned(),
+        }
+    }
+
+    /// A value of 32-bit floats in the format of the weights.
+    pub(super) fn in_weights_format(&mut self, value: &str) -> String {
+        match self.half {
+            true => self.cast(value, "half", FLOAT16),
+            false => value.to_owned(),
+        }
+    }
+
+    fn cast(&mut self, value: &str, format: &str, to: i32) -> String {
+        let name = format!("{value}/{format}");
+        if self.has(&name) {
+            return name;
+        }
+        self.add("Cast", &[value], &name, vec![AttributeProto::int("to", to.into())])
     }
 
     /// Whether a node of this name is there already.
@@ -55,7 +86,10 @@ impl<'a> Nodes<'a> {
 
     /// Adds a constant of floats and returns its name.
     pub(super) fn floats(&mut self, name: String, shape: &[usize], values: &[f32]) -> String {
-        self.constants.push(TensorProto::floats(&name, shape, values));
+        self.constants.push(match self.half {
+            true => TensorProto::halves(&name, shape, values),
+            false => TensorProto::floats(&name, shape, values),
+        });
         name
     }
 

@@ -5,7 +5,9 @@
 use super::super::batch::WIDTH_STEP;
 use super::super::int8::Site;
 use super::super::interface::Feed;
-use super::super::model::{Activation, Embeddings, Layer, Linear, Norm};
+use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
+use super::super::readout::Readout;
+use super::pool::{self, State};
 use super::{Nodes, Operators};
 use crate::onnx::{AttributeProto, ModelProto, TensorProto, ValueInfoProto};
 
@@ -117,6 +119,14 @@ impl<'a> Operators<'a> for Standard<'a> {
             Activation::Relu => ("Relu", vec![]),
         };
         self.nodes.add(op_type, &[product], &format!("{}/active", linear.name), attributes)
+    }
+
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]) {
+        pool::vectors(&mut self.nodes, description, readout, self.masked, states);
+    }
+
+    fn inputs(&self, _: Readout) -> Vec<ValueInfoProto> {
+        super::rectangle(self.masked)
     }
 
     fn nodes(&mut self) -> &mut Nodes<'a> {

@@ -1,4 +1,4 @@
-//! Both lowerings against BERT written out in plain loops: every family, name and activation, one layer and several,
+//! Every lowering against BERT written out in plain loops: every family, name and activation, one layer and several,
 //! padded and not.
 
 use std::collections::BTreeSet;
@@ -11,32 +11,55 @@ use super::super::session::{Graph, Session, Settings};
 use super::super::tiny::{HIDDEN, TEXTS, Tiny, batch, has_runtime};
 use super::super::{Layers, Precision, Provider, library};
 use super::*;
+use crate::onnx::{GraphProto, NodeProto};
 
-/// Who runs which lowering; the standard one is anyone's.
-const RUNS: [(Lowering, Provider); 3] =
+/// The packed lowering with attention in standard operators, and in 32 bits.
+const PACKED: Lowering = Lowering::Packed { attention: Attention::Reference, half: false };
+/// The same in 16 bits.
+const HALF: Lowering = Lowering::Packed { attention: Attention::Reference, half: true };
+/// The packed lowering as a GPU runs it.
+const ON_GPU: Lowering = Lowering::Packed { attention: Attention::Operator, half: true };
+/// Who runs which lowering of padded rows; the standard one is anyone's.
+const PADDED: [(Lowering, Provider); 3] =
     [(Lowering::Standard, Provider::OpenVino), (Lowering::Standard, Provider::Mlas), (Lowering::Fused, Provider::Mlas)];
+/// Who runs which lowering in 32 bits.
+const RUNS: [(Lowering, Provider); 4] = [PADDED[0], PADDED[1], PADDED[2], (PACKED, Provider::Packed)];
 
 fn vectors(description: &Description, run: (Lowering, Provider), texts: &[&[u32]], masked: bool) -> Vec<f32> {
-    let (lowering, provider) = run;
+    let (lowering, _) = run;
     let model = lower(description, Readout::default(), lowering, masked, &[]);
-    self::run(&model, Readout::default(), provider, texts, masked)
+    self::run(&model, Readout::default(), run, texts, masked)
 }
 
 fn settings(provider: Provider) -> Settings {
-    Settings { precision: Precision::Fp32, floats: Precision::Fp32, provider, threads: 1, shared: false }
+    Settings {
+        precision: Precision::Fp32,
+        floats: Precision::Fp32,
+        provider,
+        threads: 1,
+        shared: false,
+        gpu: None,
+        whole: false,
+    }
 }
 
-fn run(model: &ModelProto, readout: Readout, provider: Provider, texts: &[&[u32]], masked: bool) -> Vec<f32> {
+fn run(
+    model: &ModelProto,
+    readout: Readout,
+    (lowering, provider): (Lowering, Provider),
+    texts: &[&[u32]],
+    masked: bool,
+) -> Vec<f32> {
     let bytes = model.encode_to_vec();
     let graph = Graph::Memory { name: "tiny", bytes: &bytes };
-    let interface = Interface::built(readout, HIDDEN, masked);
-    let mut session = Session::open(library::load().unwrap(), graph, interface, settings(provider)).unwrap();
+    let interface = Interface::built(lowering, readout, HIDDEN, masked);
+    let mut session = Session::open(library::load(provider).unwrap(), graph, interface, settings(provider)).unwrap();
     let width = if masked { 16 } else { texts[0].len() };
     session.encode(&batch(texts, width)).unwrap()
 }
 
 #[test]
-fn both_lowerings_compute_bert_padded_and_not() {
+fn every_lowering_computes_bert_padded_and_not() {
     if !has_runtime() {
         return;
     }
@@ -70,7 +93,12 @@ fn every_readout_is_computed_padded_and_not() {
                 let case = format!("{readout}, {lowering:?} on {provider}");
                 for (texts, masked) in [(&TEXTS[..], true), (&TEXTS[2..], true), (&same_length, false)] {
                     let model = lower(&description, readout, lowering, masked, &[]);
-                    tiny.assert_read_out(&case, readout, texts, &run(&model, readout, provider, texts, masked));
+                    tiny.assert_read_out(
+                        &case,
+                        readout,
+                        texts,
+                        &run(&model, readout, (lowering, provider), texts, masked),
+                    );
                 }
             }
         }
@@ -84,16 +112,15 @@ fn micro_batches_without_padding_go_to_the_graph_without_a_mask() {
     }
     // Two encoders, so that it shows which of the two graphs ran.
     let [padded, full] = [1, 2].map(|layers| Tiny::new(Family::Bert, layers, Activation::Gelu));
-    let (library, settings) = (library::load().unwrap(), settings(Provider::Mlas));
+    let (library, settings) = (library::load(Provider::Mlas).unwrap(), settings(Provider::Mlas));
     let bytes = |tiny: &Tiny, masked| {
         lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Fused, masked, &[]).encode_to_vec()
     };
     let (masked, unmasked) = (bytes(&padded, true), bytes(&full, false));
     let graph = |bytes| Graph::Memory { name: "tiny", bytes };
-    let session =
-        Session::open(library, graph(&masked), Interface::built(Readout::default(), HIDDEN, true), settings).unwrap();
-    let unmasked =
-        session.with_unmasked(library, graph(&unmasked), Interface::built(Readout::default(), HIDDEN, false), settings);
+    let interface = |masked| Interface::built(Lowering::Fused, Readout::default(), HIDDEN, masked);
+    let session = Session::open(library, graph(&masked), interface(true), settings).unwrap();
+    let unmasked = session.with_unmasked(library, graph(&unmasked), interface(false), settings);
     let mut session = unmasked.unwrap();
     let same_length: [&[u32]; 2] = [&[1, 7, 7, 39, 2, 5, 5], &[1, 30, 20, 10, 0, 9, 2]];
     full.assert_computed("full", &same_length, &session.encode(&batch(&same_length, 7)).unwrap());
@@ -122,7 +149,10 @@ fn every_familys_names_are_read_with_and_without_their_prefix() {
 fn each_lowering_names_only_its_operator_sets() {
     for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
         let description = Tiny::new(Family::Bert, 2, activation).description("").unwrap();
-        for (lowering, allowed) in [(Lowering::Standard, &[""][..]), (Lowering::Fused, &["", fused::DOMAIN])] {
+        let fused = &["", fused::DOMAIN][..];
+        for (lowering, allowed) in
+            [(Lowering::Standard, &[""][..]), (Lowering::Fused, fused), (PACKED, fused), (ON_GPU, fused)]
+        {
             let bytes = lower(&description, Readout::default(), lowering, true, &[]).encode_to_vec();
             let model = ModelProto::decode(bytes.as_slice()).unwrap();
             let imported: Vec<&str> = model.opset_import.iter().map(|opset| opset.domain()).collect();
@@ -147,13 +177,13 @@ fn a_site_is_rounded_once_and_every_provider_rounds_alike() {
     let smoothing = (1..=HIDDEN).map(|channel| channel as f32 / 4.0).collect();
     let site = Site { products, low: -9.0, high: 9.0, smoothing };
     let exact = vectors(&description, RUNS[0], &TEXTS, true);
-    let found = RUNS.map(|(lowering, provider)| {
+    let found = PADDED.map(|(lowering, provider)| {
         let model = lower(&description, Readout::default(), lowering, true, std::slice::from_ref(&site));
         let nodes = &model.graph.as_ref().unwrap().node;
         let count = |op: &str| nodes.iter().filter(|node| node.op_type() == op).count();
         // The rows are shared by three products, each with a weight of its own.
         assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (1, 4));
-        run(&model, Readout::default(), provider, &TEXTS, true)
+        run(&model, Readout::default(), (lowering, provider), &TEXTS, true)
     });
     for other in &found[1..] {
         let fidelity = super::super::Fidelity::of(other, &found[0], HIDDEN);
@@ -188,4 +218,84 @@ fn only_a_masked_graph_takes_lengths_and_only_the_last_layer_is_cut() {
             assert_eq!(cuts, ["encoder.layer.1.output.LayerNorm/normed/cls_row"]);
         }
     }
+}
+
+#[test]
+fn packed_graphs_in_16_bits_are_near_those_in_32() {
+    if !has_runtime() {
+        return;
+    }
+    for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        let description = Tiny::new(Family::Bert, 4, activation).description("").unwrap();
+        for pooling in [Pooling::Cls, Pooling::ClsMean] {
+            let readout = Readout { pooling, layers: Layers::Last4 };
+            let [exact, half] = [PACKED, HALF].map(|lowering| {
+                let model = lower(&description, readout, lowering, true, &[]);
+                run(&model, readout, (lowering, Provider::Packed), &TEXTS, true)
+            });
+            let fidelity = super::super::Fidelity::of(&half, &exact, readout.width(HIDDEN));
+            assert!(fidelity.worst_cosine > 0.9999, "{activation:?}: {fidelity:?}");
+            assert!(fidelity.max_difference > 1e-5, "{activation:?}: nothing was rounded: {fidelity:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gpus_graph_differs_from_the_checked_one_in_attention_alone() {
+    let description = Tiny::new(Family::Bert, 3, Activation::Gelu).description("").unwrap();
+    for pooling in [Pooling::Cls, Pooling::Mean] {
+        let readout = Readout { pooling, layers: Layers::Last };
+        let [gpus, checked] =
+            [ON_GPU, HALF].map(|lowering| lower(&description, readout, lowering, true, &[]).graph.unwrap());
+        let is_attention = |name: &str| name.contains("attention.self/") || name.starts_with("packing/");
+        let products: Vec<String> = description
+            .layers
+            .iter()
+            .flat_map(|layer| [&layer.query, &layer.key, &layer.value])
+            .map(|linear| format!("{}/", linear.name))
+            .collect();
+        let others = |graph: &GraphProto| -> Vec<NodeProto> {
+            let of_attention = |node: &NodeProto| {
+                // What the reference makes of queries, keys and values on the way.
+                let split = products
+                    .iter()
+                    .any(|name| node.name().starts_with(name.as_str()) && !node.name().ends_with("/product"));
+                is_attention(node.name()) || split
+            };
+            graph.node.iter().filter(|node| !of_attention(node)).cloned().map(named_by_operator).collect()
+        };
+        assert_eq!(others(&gpus), others(&checked));
+        let operators = gpus.node.iter().filter(|node| node.op_type() == "PackedMultiHeadAttention");
+        assert_eq!(operators.count(), 3);
+        // Shapes are what CUDA leaves to the CPU: none is asked for.
+        let kinds: BTreeSet<&str> = gpus.node.iter().map(|node| node.op_type()).collect();
+        assert!(!kinds.contains("Shape") && !kinds.contains("Reshape"), "{kinds:?}");
+    }
+}
+
+#[test]
+fn the_graph_for_gpus_is_valid_to_onnx_runtime_which_has_no_kernel_for_it_on_a_cpu() {
+    if !has_runtime() {
+        return;
+    }
+    let description = Tiny::new(Family::Bert, 2, Activation::Gelu).description("").unwrap();
+    for pooling in [Pooling::Cls, Pooling::ClsMean] {
+        let readout = Readout { pooling, layers: Layers::Last };
+        let bytes = lower(&description, readout, ON_GPU, true, &[]).encode_to_vec();
+        let graph = Graph::Memory { name: "gpu", bytes: &bytes };
+        let interface = Interface::built(ON_GPU, readout, HIDDEN, true);
+        let library = library::load(Provider::Packed).unwrap();
+        // Types and shapes are checked before kernels are looked for.
+        let error = Session::open(library, graph, interface, settings(Provider::Packed)).err().unwrap();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("find kernel for com.microsoft.PackedMultiHeadAttention"), "{source}");
+    }
+}
+
+/// A node whose input from attention has the name that it has where an operator computes that.
+fn named_by_operator(mut node: NodeProto) -> NodeProto {
+    for name in node.input.iter_mut().chain(&mut node.output).chain(&mut node.name) {
+        *name = name.replace("attention.self/merged/half", "attention.self/merged");
+    }
+    node
 }

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::ranges::Seen;
 use super::{Calibration, MEAN_COSINE, Site, VERSION, WORST_COSINE};
-use crate::encode::graph;
+use crate::encode::graph::{self, Lowering};
 use crate::encode::interface::Interface;
 use crate::encode::library::Library;
 use crate::encode::model::{Description, Linear};
@@ -125,8 +125,12 @@ impl<'a> Calibrator<'a> {
         Ok(watched.into_iter().zip(seen).map(group).collect())
     }
 
+    fn lowering(&self) -> Lowering {
+        self.settings.provider.lowering(Precision::Int8)
+    }
+
     fn session(&self, graph: &[u8], floats: Precision) -> Result<Session> {
-        let interface = Interface::built(Readout::default(), self.description.hidden, true);
+        let interface = Interface::built(self.lowering(), Readout::default(), self.description.hidden, true);
         let settings = Settings { floats, ..self.settings };
         Session::open(self.library, Graph::Memory { name: "calibration", bytes: graph }, interface, settings)
     }
@@ -135,7 +139,7 @@ impl<'a> Calibrator<'a> {
     fn observe(&self, watched: &[(Vec<&Linear>, bool)], texts: &[Vec<u32>]) -> Result<Vec<Seen>> {
         let mut seen: Vec<Seen> = watched.iter().map(|(linears, _)| Seen::new(linears[0].inputs)).collect();
         let names: Vec<&str> = watched.iter().map(|(linears, _)| linears[0].name.as_str()).collect();
-        let (model, taps) = graph::tapped(self.description, self.settings.provider.lowering(), &names);
+        let (model, taps) = graph::tapped(self.description, self.lowering(), &names);
         let mut session = self.session(&model.encode_to_vec(), Precision::Fp32)?;
         // One by one: padding is no activation that counts.
         for ids in texts {
@@ -151,7 +155,7 @@ impl<'a> Calibrator<'a> {
     /// The vectors of texts with these products quantised, row-major, in the texts' order.
     fn vectors(&self, sites: &[Site], texts: &[Vec<u32>]) -> Result<Vec<f32>> {
         let hidden = self.description.hidden;
-        let model = graph::lower(self.description, Readout::default(), self.settings.provider.lowering(), true, sites);
+        let model = graph::lower(self.description, Readout::default(), self.lowering(), true, sites);
         // The exact ones are fp32's, whatever the floats are beside the products in 8 bits.
         let floats = if sites.is_empty() { Precision::Fp32 } else { self.settings.floats };
         let mut session = self.session(&model.encode_to_vec(), floats)?;
