@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::Fault;
-use super::graph::Lowering;
+use super::graph::{self, Lowering};
 use super::identity::{assemble, graph_digest, load_tokenizer};
 use super::int8::{self, Calibrator};
 use super::library::Library;
@@ -79,7 +79,7 @@ impl Encoder {
         let graph = graph_file(options, &model, &identity, calibration, true)?;
         let two = options.many_texts && chosen.provider.masks_cost() && matches!(model, Model::Built(_));
         let unmasked = two.then(|| graph_file(options, &model, &identity, calibration, false)).transpose()?;
-        let interface = |masked| model.interface(chosen.lowering(), *readout, masked);
+        let interface = |masked| model.interface(graph::feeds(chosen.lowering(), *readout, masked), *readout);
         let gpus: Vec<Option<u32>> = chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect());
         let settings = Settings { whole: matches!(model, Model::Built(_)), ..settings };
         let open = |index: usize| {

@@ -3,7 +3,6 @@
 //! Our own graphs take ids and lengths and give vectors; exporters' graphs take masks and segments, in 32 or 64 bits,
 //! and give the rows of all tokens. A session feeds either by this description.
 
-use super::graph::{self, Lowering};
 use super::{Pooling, Readout};
 use crate::onnx::{FLOAT, INT32, INT64, ValueInfoProto};
 
@@ -81,13 +80,8 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    /// The interface of a graph that is built here; without `masked` all rows are as long as the batch is wide.
-    pub(super) fn built(lowering: Lowering, readout: Readout, hidden: usize, masked: bool) -> Interface {
-        let feeds = match lowering {
-            Lowering::Packed { attention, .. } => graph::packed_feeds(attention, readout),
-            _ if masked => vec![Feed::Ids, Feed::Lengths],
-            _ => vec![Feed::Ids],
-        };
+    /// The interface of a graph that is built here and takes these.
+    pub(super) fn built(feeds: Vec<Feed>, readout: Readout, hidden: usize) -> Interface {
         let inputs = feeds.into_iter().map(|feed| Input { feed, wide: false }).collect();
         Interface { inputs, output: readout.output().to_owned(), pooling: None, row: readout.width(hidden) }
     }

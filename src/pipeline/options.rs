@@ -183,7 +183,7 @@ pub struct VerifyOptions {
     /// A head bundle, to count the labels that would change
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub head: Option<PathBuf>,
-    /// Look at one precision alone: fp32, bf16 or int8
+    /// Look at one precision alone: fp32, bf16, int8, or fp16 (a GPU's graph, by the CPU's kernels)
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<Precision>,
     /// The most threads to compare with [default: the machine's cores]

@@ -72,9 +72,13 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
     let mut table = Table::start(&target, &texts, cores, bundle)?;
     let mut rows = Vec::new();
     let calibration = table.calibration();
-    let combinations = combinations(&target, cores, calibration.as_deref())?;
+    let combinations = match options.precision {
+        // What a GPU computes, by the CPU's kernels: only where it is asked for.
+        Some(Precision::Fp16) if target.is_built() => vec![(Precision::Fp16, Provider::Packed)],
+        _ => combinations(&target, cores, calibration.as_deref())?,
+    };
     for left_out in [Precision::Bf16, Precision::Int8] {
-        if combinations.iter().all(|(precision, _)| *precision != left_out) {
+        if options.precision.is_none() && combinations.iter().all(|(precision, _)| *precision != left_out) {
             terminal.say(&format!("{left_out} is left out: it cannot run here, or has no calibration yet"));
         }
     }
@@ -174,7 +178,9 @@ impl<'a> Table<'a> {
                 holds,
             })
         };
-        SHAPES.into_iter().map(row).collect()
+        // Attention over packed tokens costs the square of their number where no operator does it.
+        let most = if provider == Provider::Packed { 1024 } else { usize::MAX };
+        SHAPES.into_iter().filter(|budget| budget.is_none_or(|budget| budget <= most)).map(row).collect()
     }
 }
 

@@ -28,7 +28,6 @@ use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
 use fused::Fused;
 use nodes::Nodes;
 use packed::Packed;
-pub(super) use packed::feeds as packed_feeds;
 use pool::State;
 pub(super) use standalone::taking_a_mask;
 use standard::Standard;
@@ -157,6 +156,15 @@ fn encoder<'a>(mut operators: impl Operators<'a>, description: &Description, rea
     let output = ValueInfoProto::new(readout.output(), FLOAT, &[Dim::Named("rows"), Dim::Fixed(width)]);
     let inputs = operators.inputs(readout);
     operators.finish(inputs, output)
+}
+
+/// What a graph takes; without `masked` all of its rows are as long as the batch is wide.
+pub(super) fn feeds(lowering: Lowering, readout: Readout, masked: bool) -> Vec<Feed> {
+    match lowering {
+        Lowering::Packed { attention, .. } => packed::feeds(attention, readout),
+        _ if masked => vec![Feed::Ids, Feed::Lengths],
+        _ => vec![Feed::Ids],
+    }
 }
 
 /// What graphs of padded rows take.

@@ -22,7 +22,7 @@ const MEMBERS: &str = "packing/members";
 const BIAS: &str = "packing/bias";
 
 /// What such a graph takes.
-pub(in crate::encode) fn feeds(attention: Attention, readout: Readout) -> Vec<Feed> {
+pub(super) fn feeds(attention: Attention, readout: Readout) -> Vec<Feed> {
     let reference = attention == Attention::Reference;
     let mut feeds = vec![Feed::Tokens, Feed::Places, Feed::Starts];
     if reference || readout.pooling.parts().contains(&Part::Mean) {

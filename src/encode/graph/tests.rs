@@ -52,7 +52,7 @@ fn run(
 ) -> Vec<f32> {
     let bytes = model.encode_to_vec();
     let graph = Graph::Memory { name: "tiny", bytes: &bytes };
-    let interface = Interface::built(lowering, readout, HIDDEN, masked);
+    let interface = Interface::built(feeds(lowering, readout, masked), readout, HIDDEN);
     let mut session = Session::open(library::load(provider).unwrap(), graph, interface, settings(provider)).unwrap();
     let width = if masked { 16 } else { texts[0].len() };
     session.encode(&batch(texts, width)).unwrap()
@@ -118,7 +118,10 @@ fn micro_batches_without_padding_go_to_the_graph_without_a_mask() {
     };
     let (masked, unmasked) = (bytes(&padded, true), bytes(&full, false));
     let graph = |bytes| Graph::Memory { name: "tiny", bytes };
-    let interface = |masked| Interface::built(Lowering::Fused, Readout::default(), HIDDEN, masked);
+    let interface = |masked| {
+        let readout = Readout::default();
+        Interface::built(feeds(Lowering::Fused, readout, masked), readout, HIDDEN)
+    };
     let session = Session::open(library, graph(&masked), interface(true), settings).unwrap();
     let unmasked = session.with_unmasked(library, graph(&unmasked), interface(false), settings);
     let mut session = unmasked.unwrap();
@@ -283,7 +286,7 @@ fn the_graph_for_gpus_is_valid_to_onnx_runtime_which_has_no_kernel_for_it_on_a_c
         let readout = Readout { pooling, layers: Layers::Last };
         let bytes = lower(&description, readout, ON_GPU, true, &[]).encode_to_vec();
         let graph = Graph::Memory { name: "gpu", bytes: &bytes };
-        let interface = Interface::built(ON_GPU, readout, HIDDEN, true);
+        let interface = Interface::built(feeds(ON_GPU, readout, true), readout, HIDDEN);
         let library = library::load(Provider::Packed).unwrap();
         // Types and shapes are checked before kernels are looked for.
         let error = Session::open(library, graph, interface, settings(Provider::Packed)).err().unwrap();

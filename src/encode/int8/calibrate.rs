@@ -130,7 +130,11 @@ impl<'a> Calibrator<'a> {
     }
 
     fn session(&self, graph: &[u8], floats: Precision) -> Result<Session> {
-        let interface = Interface::built(self.lowering(), Readout::default(), self.description.hidden, true);
+        let interface = Interface::built(
+            graph::feeds(self.lowering(), Readout::default(), true),
+            Readout::default(),
+            self.description.hidden,
+        );
         let settings = Settings { floats, ..self.settings };
         Session::open(self.library, Graph::Memory { name: "calibration", bytes: graph }, interface, settings)
     }

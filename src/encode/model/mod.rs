@@ -22,8 +22,7 @@ pub(super) use description::{Description, Embeddings, Layer, Linear, Norm};
 pub(super) use ready::Ready;
 pub(super) use weights::WeightsFile;
 
-use super::graph::Lowering;
-use super::interface::Interface;
+use super::interface::{Feed, Interface};
 use super::readout::{Layers, Pooling, Readout};
 use super::{Error, Result};
 use crate::tokenize::Tokenizer;
@@ -66,10 +65,10 @@ impl Model {
         })
     }
 
-    /// What its graph takes and gives; lowering and `masked` matter to one that is built here alone.
-    pub(super) fn interface(&self, lowering: Lowering, readout: Readout, masked: bool) -> Interface {
+    /// What its graph takes and gives: one that is built here takes `feeds`.
+    pub(super) fn interface(&self, feeds: Vec<Feed>, readout: Readout) -> Interface {
         match self {
-            Model::Built(architecture) => Interface::built(lowering, readout, architecture.hidden, masked),
+            Model::Built(architecture) => Interface::built(feeds, readout, architecture.hidden),
             Model::Ready(Ready { interface, .. }) => {
                 Interface { pooling: interface.pooling.map(|_| readout.pooling), ..interface.clone() }
             }
