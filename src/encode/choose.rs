@@ -147,7 +147,8 @@ fn choose_on(gpus: Gpus, wanted: &Wanted) -> Result<Chosen> {
         Some(token_budget) => (token_budget, "flags"),
         None => (GPU_TOKENS, "default"),
     };
-    let plan = Plan { sessions: gpus.count(), threads: 1, token_budget };
+    // A GPU leaves the cores to the tokenizer, which has as many threads as all sessions.
+    let plan = Plan { sessions: gpus.count(), threads: wanted.threads().div_ceil(gpus.count()), token_budget };
     let (provider, gpus, reason) = (Provider::Cuda, Some(gpus), reason.to_owned());
     Ok(Chosen { precision, provider, gpus, plan, reason, plan_source })
 }
@@ -249,11 +250,12 @@ mod tests {
 
     #[test]
     fn a_gpu_computes_in_16_bits_with_a_session_each() {
-        let wanted = Wanted { device: "cuda:0,3".parse().unwrap(), ..Wanted::default() };
+        let wanted = Wanted { device: "cuda:0,3".parse().unwrap(), threads: Some(15), ..Wanted::default() };
         let chosen = choose(&wanted, None).unwrap();
         assert_eq!((chosen.precision, chosen.provider), (Precision::Fp16, Provider::Cuda));
         assert_eq!((chosen.device().as_str(), chosen.plan.sessions, chosen.plan_source), ("cuda:0,3", 2, "default"));
         assert!(chosen.plan.token_budget >= 32_768);
+        assert!(chosen.plan.sessions * chosen.plan.threads >= 15, "the tokenizer has all cores");
         let asked = Wanted { precision: PrecisionChoice::Fp32, token_budget: Some(999), ..wanted };
         let chosen = choose(&asked, None).unwrap();
         assert_eq!((chosen.precision, chosen.plan.token_budget, chosen.plan_source), (Precision::Fp32, 999, "flags"));
