@@ -92,9 +92,9 @@ def vectors_of(out, texts):
     return np.array([by_key[key] for key in keys], np.float32)
 
 
-def micro_batches(lengths, token_budget):
+def micro_batches(lengths, token_budget, widest):
     """(rows, width) as plan_micro_batches of encode/batch.rs cuts them."""
-    width_of = lambda row: -(-max(lengths[row], 1) // WIDTH_STEP) * WIDTH_STEP
+    width_of = lambda row: min(-(-max(lengths[row], 1) // WIDTH_STEP) * WIDTH_STEP, max(widest, lengths[row]))
     rest = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     while rest:
         width = width_of(rest[0])
@@ -110,7 +110,11 @@ class OwnGraph:
 
     def __init__(self, python, graph, precision, threads, work, tmp):
         arrays, ids = {}, work.ids
-        for at, (rows, width) in enumerate(micro_batches([len(one) for one in ids], 512 if graph.endswith("-fused.onnx") else 2048)):
+        # As Provider::widest of encode/numerics.rs says.
+        fused = graph.endswith("-fused.onnx")
+        widest = work.max_length if fused else -(-work.max_length // WIDTH_STEP) * WIDTH_STEP
+        plan = micro_batches([len(one) for one in ids], 512 if fused else 2048, widest)
+        for at, (rows, width) in enumerate(plan):
             block = np.zeros((len(rows), width), np.int32)
             for place, row in enumerate(rows):
                 block[place, : len(ids[row])] = ids[row]

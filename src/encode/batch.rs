@@ -94,11 +94,6 @@ impl MicroBatch {
         self.packed(&places).into_iter().chain(padding.copied()).collect()
     }
 
-    /// Whether no row has padding.
-    pub(super) fn is_full(&self) -> bool {
-        self.lengths.iter().all(|&length| length as usize == self.width)
-    }
-
     /// The tokens that are paid for: rows times width.
     pub fn padded_tokens(&self) -> u64 {
         (self.rows() * self.width) as u64
@@ -123,13 +118,13 @@ impl MicroBatch {
 }
 
 /// Cuts texts of these lengths (specials included, truncated) into micro-batches of at most `token_budget` tokens,
-/// padding included; a single text may be longer than that. None is longer than `max_length`: texts that were cut there,
-/// which are many, are all of that length and take no padding.
+/// padding included; a single text may be longer than that. None is wider than `widest`, unless a text is longer: those
+/// that were cut at one length are many, and it matters how they are padded.
 ///
 /// Every text is in exactly one batch. The cut depends on the arguments alone; longest texts come first, so that the
 /// largest memory is asked for at once.
-pub fn plan_micro_batches(lengths: &[u32], token_budget: usize, max_length: usize) -> Vec<BatchPlan> {
-    let width_of = |row: usize| width_of(lengths[row]).min(max_length.max(lengths[row] as usize));
+pub fn plan_micro_batches(lengths: &[u32], token_budget: usize, widest: usize) -> Vec<BatchPlan> {
+    let width_of = |row: usize| width_of(lengths[row]).min(widest.max(lengths[row] as usize));
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&row| (std::cmp::Reverse(lengths[row]), row));
     let mut plans = Vec::new();

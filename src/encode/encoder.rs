@@ -31,8 +31,6 @@ pub struct EncoderOptions {
     pub readout: Readout,
     /// Precision, provider and plan.
     pub chosen: Chosen,
-    /// Whether so many texts are to come that a second graph, for micro-batches without padding, pays for its opening.
-    pub many_texts: bool,
     /// How products are quantised; needed for int8 alone.
     pub calibration: Option<Arc<Calibration>>,
     /// What is done to texts before they are tokenised, `none` or `html`: part of the identity.
@@ -76,17 +74,13 @@ impl Encoder {
         }
         let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
         proof::check(library, settings)?;
-        let graph = graph_file(options, &model, &identity, calibration, true)?;
-        let two = options.many_texts && chosen.provider.masks_cost() && matches!(model, Model::Built(_));
-        let unmasked = two.then(|| graph_file(options, &model, &identity, calibration, false)).transpose()?;
-        let interface = |masked| model.interface(graph::feeds(chosen.lowering(), *readout, masked), *readout);
+        let graph = graph_file(options, &model, &identity, calibration)?;
+        let interface = || model.interface(graph::feeds(chosen.lowering(), *readout), *readout);
         let gpus: Vec<Option<u32>> = chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect());
         let settings = Settings { whole: matches!(model, Model::Built(_)), ..settings };
         let open = |index: usize| {
             let settings = Settings { gpu: gpus[index % gpus.len()], ..settings };
-            let session = Session::open(library, Graph::File(&graph), interface(true), settings)?;
-            let Some(unmasked) = &unmasked else { return Ok(session) };
-            session.with_unmasked(library, Graph::File(unmasked), interface(false), settings)
+            Session::open(library, Graph::File(&graph), interface(), settings)
         };
         let sessions = (0..chosen.plan.sessions.max(1)).map(open).collect::<Result<Vec<_>>>()?;
         let service = Service::start(sessions, fault)?;
@@ -148,7 +142,8 @@ impl Encoder {
 
     /// The same by another token budget.
     pub fn micro_batches_within(&self, lengths: &[u32], token_budget: usize) -> Vec<BatchPlan> {
-        plan_micro_batches(lengths, token_budget, self.inner.identity.max_length as usize)
+        let widest = self.inner.chosen.provider.widest(self.inner.identity.max_length as usize);
+        plan_micro_batches(lengths, token_budget, widest)
     }
 
     /// The vectors of a micro-batch, row-major [rows, width], in the batch's order.
@@ -184,7 +179,6 @@ fn graph_file(
     model: &Model,
     identity: &EncoderIdentity,
     calibration: Option<&Calibration>,
-    masked: bool,
 ) -> Result<PathBuf> {
     match model {
         Model::Ready(ready) => Ok(ready.path.clone()),
@@ -193,7 +187,6 @@ fn graph_file(
                 weights: identity.weights.clone(),
                 architecture: identity.architecture.clone(),
                 lowering: options.chosen.lowering(),
-                masked,
                 readout: options.readout,
                 calibration: calibration.map(Calibration::digest),
             };

@@ -28,20 +28,24 @@ pub struct Plan {
 
 impl Plan {
     /// What is used where nothing has been tuned, by the machines that were measured: micro-batches whose activations stay
-    /// in a core's cache and, on ONNX Runtime's own kernels, two sessions (on 2 cores 8 % more in fp32, 21 % in int8), unless
-    /// the weights are too `large` to be in memory twice.
+    /// in a core's cache, and two sessions, which never wait for one another's threads (on 2 cores 7 to 20 % more, most in
+    /// int8), unless the weights are too `large` to be in memory twice.
     pub fn of(precision: Precision, provider: Provider, threads: usize, large: bool) -> Plan {
         let threads = threads.max(1);
-        match provider {
-            Provider::OpenVino => Plan { sessions: 1, threads, token_budget: 2048 },
+        let sessions = if large || threads % 2 == 1 { 1 } else { 2 };
+        let shared = |token_budget| Plan { sessions, threads: threads / sessions, token_budget };
+        match (provider, precision) {
+            (Provider::OpenVino, _) if sessions == 1 => shared(2048),
+            (Provider::OpenVino, _) | (Provider::Mlas, Precision::Int8) => shared(1024),
+            (Provider::Mlas, _) => shared(512),
             // What its attention costs grows with the square of these.
-            Provider::Packed | Provider::Cuda => Plan { sessions: 1, threads, token_budget: 512 },
-            Provider::Mlas => {
-                let sessions = if large || threads % 2 == 1 { 1 } else { 2 };
-                let token_budget = if precision == Precision::Int8 { 1024 } else { 512 };
-                Plan { sessions, threads: threads / sessions, token_budget }
-            }
+            (Provider::Packed | Provider::Cuda, _) => Plan { sessions: 1, threads, token_budget: 512 },
         }
+    }
+
+    /// The same threads in one session, which is opened in half the time: for a few texts.
+    pub fn in_one_session(self) -> Plan {
+        Plan { sessions: 1, threads: self.sessions * self.threads, ..self }
     }
 }
 

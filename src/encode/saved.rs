@@ -27,7 +27,6 @@ pub(super) struct Key {
     pub weights: String,
     pub architecture: String,
     pub lowering: Lowering,
-    pub masked: bool,
     /// Which rows and layers it gives.
     pub readout: Readout,
     /// The digest of what is quantised, for int8 alone.
@@ -82,7 +81,7 @@ fn build(
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);
     let sites = calibration.map_or(&[][..], Calibration::sites);
-    let model = graph::lower(&description, key.readout, key.lowering, key.masked, sites);
+    let model = graph::lower(&description, key.readout, key.lowering, sites);
     drop(description);
     Ok(model.encode_to_vec())
 }

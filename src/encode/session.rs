@@ -57,7 +57,6 @@ pub(super) enum Graph<'a> {
 pub(super) struct Session {
     session: OrtSession,
     interface: Interface,
-    unmasked: Option<(OrtSession, Interface)>,
 }
 
 impl Session {
@@ -68,19 +67,7 @@ impl Session {
         interface: Interface,
         settings: Settings,
     ) -> Result<Session> {
-        Ok(Session { session: commit(library, graph, settings)?, interface, unmasked: None })
-    }
-
-    /// Adds the same graph without a mask, which then takes the micro-batches that have no padding.
-    pub(super) fn with_unmasked(
-        mut self,
-        library: &Library,
-        graph: Graph<'_>,
-        interface: Interface,
-        settings: Settings,
-    ) -> Result<Session> {
-        self.unmasked = Some((commit(library, graph, settings)?, interface));
-        Ok(self)
+        Ok(Session { session: commit(library, graph, settings)?, interface })
     }
 
     /// The vectors of a micro-batch, row-major [rows, width].
@@ -120,13 +107,9 @@ impl Session {
     }
 
     fn run_for(&mut self, batch: &MicroBatch, names: &[String]) -> ort::Result<Vec<Vec<f32>>> {
-        let (session, interface) = match &mut self.unmasked {
-            Some((session, interface)) if batch.is_full() => (session, &*interface),
-            _ => (&mut self.session, &self.interface),
-        };
-        let inputs = interface.inputs.iter().map(|input| Ok((input.feed.name(), fed(*input, batch)?)));
+        let inputs = self.interface.inputs.iter().map(|input| Ok((input.feed.name(), fed(*input, batch)?)));
         let inputs: Vec<(&str, DynTensor)> = inputs.collect::<ort::Result<_>>()?;
-        let outputs = session.run(inputs)?;
+        let outputs = self.session.run(inputs)?;
         names.iter().map(|name| Ok(outputs[name.as_str()].try_extract_tensor::<f32>()?.1.to_vec())).collect()
     }
 }

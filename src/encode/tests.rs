@@ -41,7 +41,6 @@ fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
         window: 250.into(),
         readout: Readout::default(),
         chosen: chosen(precision, ProviderChoice::Auto),
-        many_texts: true,
         calibration: None,
         clean: "none".to_owned(),
     }

@@ -32,7 +32,6 @@ fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> En
         window: 13.into(),
         readout: Readout::default(),
         chosen: choose(&Wanted { provider, ..WANTED }, None).unwrap(),
-        many_texts: false,
         calibration: None,
         clean: "none".to_owned(),
     }
@@ -87,12 +86,6 @@ fn a_folder_of_each_family_encodes_on_each_provider_and_its_graph_is_kept() {
         let before = times();
         Encoder::open(&options(folder.path(), cache.path(), ProviderChoice::Mlas)).unwrap();
         assert_eq!(times(), before);
-        // For many texts one without a mask is beside it, where masks cost.
-        for (provider, graphs_due) in [(ProviderChoice::Mlas, 2), (ProviderChoice::OpenVino, 3)] {
-            let many = EncoderOptions { many_texts: true, ..options(folder.path(), cache.path(), provider) };
-            tiny.assert_computed(&provider.to_string(), &TEXTS, &encode(&Encoder::open(&many).unwrap()));
-            assert_eq!(graphs(cache.path()).len(), graphs_due);
-        }
     }
 }
 
@@ -102,7 +95,7 @@ fn a_ready_made_graph_encodes_like_the_one_that_is_built() {
         return;
     }
     let tiny = Tiny::new(Family::Bert, 2, Activation::Gelu);
-    let cls_alone = lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Standard, true, &[]);
+    let cls_alone = lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Standard, &[]);
     let cache = tempfile::tempdir().unwrap();
     for (place, model) in [("model.onnx", exported(&tiny)), ("onnx/model.onnx", cls_alone)] {
         let folder = ready_made(place, &model);
@@ -148,7 +141,7 @@ fn a_readout_that_the_model_does_not_give_is_a_usage_error() {
     let tiny = Tiny::new(Family::Bert, 2, Activation::Gelu);
     let (cache, built) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     tiny.write(built.path());
-    let cls = lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Standard, true, &[]);
+    let cls = lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Standard, &[]);
     let (all, cls) = (ready_made("model.onnx", &exported(&tiny)), ready_made("model.onnx", &cls));
     let told = |folder: &Path, pooling, layers| {
         let readout = Readout { pooling, layers };

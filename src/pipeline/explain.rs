@@ -195,7 +195,7 @@ impl Survey {
     }
 
     fn rate(&self, planned: &Planned) -> Result<Rate> {
-        let Opened { encoder, pool } = planned.open(true, Terminal { quiet: true, json: false })?;
+        let Opened { encoder, pool } = planned.open(Terminal { quiet: true, json: false })?;
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &pool);
         let lengths = tokenized.lengths();

@@ -50,7 +50,7 @@ impl Predictor {
     pub fn open(options: &PredictOptions, terminal: Terminal) -> Result<Predictor> {
         let (bundle, head) = Bundle::load(&options.head)?;
         let clean = bundle.encoder.identity.clean.parse()?;
-        let planned = encoder_of(
+        let mut planned = encoder_of(
             &bundle,
             &options.head,
             options.model.as_deref(),
@@ -58,7 +58,10 @@ impl Predictor {
             CalibrateFrom::Kept,
             terminal,
         )?;
-        let Opened { encoder, pool } = planned.open(false, Terminal { quiet: true, ..terminal })?;
+        if planned.chosen.plan_source != "flags" {
+            planned.chosen.plan = planned.chosen.plan.in_one_session();
+        }
+        let Opened { encoder, pool } = planned.open(Terminal { quiet: true, ..terminal })?;
         Ok(Predictor { bundle, head, clean, encoder, pool })
     }
 

@@ -102,18 +102,13 @@ impl Target {
         Ok(encode::kept_calibration(&self.graph_cache, &self.identity, chosen)?)
     }
 
-    /// Loads the encoder for a few texts or for many; int8 takes the kept calibration where none is given.
-    pub(super) fn open(
-        &self,
-        chosen: &Chosen,
-        calibration: Option<Arc<Calibration>>,
-        many_texts: bool,
-    ) -> Result<Encoder> {
+    /// Loads the encoder; int8 takes the kept calibration where none is given.
+    pub(super) fn open(&self, chosen: &Chosen, calibration: Option<Arc<Calibration>>) -> Result<Encoder> {
         let calibration = match (chosen.precision, calibration) {
             (Precision::Int8, None) => self.kept_calibration(chosen)?.map(Arc::new),
             (_, given) => given,
         };
-        Ok(Encoder::open(&EncoderOptions { calibration, many_texts, ..self.options(chosen) })?)
+        Ok(Encoder::open(&EncoderOptions { calibration, ..self.options(chosen) })?)
     }
 
     fn options(&self, chosen: &Chosen) -> EncoderOptions {
@@ -123,7 +118,6 @@ impl Target {
             window: self.window,
             readout: self.readout,
             chosen: chosen.clone(),
-            many_texts: false,
             calibration: None,
             clean: self.identity.clean.clone(),
         }
@@ -171,9 +165,9 @@ impl Planned {
         EncoderReport::of(&self.target.model.name, &self.target.identity, &self.numerics, &self.chosen)
     }
 
-    /// Loads it, for a few texts or for many.
-    pub(super) fn open(&self, many_texts: bool, terminal: Terminal) -> Result<Opened> {
-        let encoder = self.target.open(&self.chosen, self.calibration.clone(), many_texts)?;
+    /// Loads it.
+    pub(super) fn open(&self, terminal: Terminal) -> Result<Opened> {
+        let encoder = self.target.open(&self.chosen, self.calibration.clone())?;
         terminal.say(&format!(
             "encoder: {} on {}, {} ({}); {} ({})",
             self.target.model.name,
@@ -370,7 +364,7 @@ impl Job<'_> {
         let encoder = on_demand(Arc::clone(&planned), self.terminal);
         if known.is_none() {
             // Every text will be encoded: what is wrong with the encoder must show before anything is written.
-            encoder.set(planned.open(true, self.terminal)?);
+            encoder.set(planned.open(self.terminal)?);
         }
         let runtime = EmbedRuntime { encoder, known, claims, head, turn: tokio::sync::Mutex::default() };
         Ok((Some(Arc::new(runtime)), report, planner))
@@ -378,7 +372,7 @@ impl Job<'_> {
 }
 
 fn on_demand(planned: Arc<Planned>, terminal: Terminal) -> OnDemand {
-    OnDemand::new(Box::new(move || Ok(planned.open(true, terminal)?)))
+    OnDemand::new(Box::new(move || Ok(planned.open(terminal)?)))
 }
 
 /// The outcome of a stage whose output is finished already.

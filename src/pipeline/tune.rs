@@ -122,7 +122,7 @@ impl Bench<'_> {
             let plan = Plan { sessions, threads, ..base };
             let chosen =
                 Chosen { precision, provider, gpus: None, plan, reason: "tuning".to_owned(), plan_source: "tuned" };
-            let encoder = self.target.open(&chosen, None, true)?;
+            let encoder = self.target.open(&chosen, None)?;
             let found = self.measure(&encoder, plan)?;
             let rate = found.tokens_per_second;
             measured.push(found);

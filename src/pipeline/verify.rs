@@ -119,7 +119,7 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn start(target: &'a Target, texts: &[String], cores: usize, bundle: Option<(Bundle, Head)>) -> Result<Table<'a>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
-        let encoder = target.open(&chosen(target, Precision::Fp32, Provider::OpenVino, cores), None, true)?;
+        let encoder = target.open(&chosen(target, Precision::Fp32, Provider::OpenVino, cores), None)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &Pool::new(cores)?);
         let mut table = Table { target, tokenized, reference: Vec::new(), cores, bundle, runtime };
@@ -155,7 +155,7 @@ impl<'a> Table<'a> {
         threads: usize,
         options: &VerifyOptions,
     ) -> Result<Vec<Verified>> {
-        let encoder = self.target.open(&chosen(self.target, precision, provider, threads), self.calibration(), true)?;
+        let encoder = self.target.open(&chosen(self.target, precision, provider, threads), self.calibration())?;
         let (worst, mean) = precision.promised_cosines();
         let (bound_worst, bound_mean) = (options.worst.unwrap_or(worst), options.mean.unwrap_or(mean));
         let row = |token_budget: Option<usize>| {

@@ -20,12 +20,11 @@ const ABSENT: &str = "";
 /// The graph so far.
 pub(super) struct Fused<'a> {
     nodes: Nodes<'a>,
-    masked: bool,
 }
 
 impl<'a> Fused<'a> {
-    pub(super) fn new(masked: bool, sites: &'a [Site]) -> Fused<'a> {
-        Fused { nodes: Nodes::new(sites), masked }
+    pub(super) fn new(sites: &'a [Site]) -> Fused<'a> {
+        Fused { nodes: Nodes::new(sites) }
     }
 
     fn add(&mut self, op_type: &str, inputs: &[&str], name: &str, attributes: Vec<AttributeProto>) -> String {
@@ -73,10 +72,7 @@ impl<'a> Operators<'a> for Fused<'a> {
     fn attention(&mut self, layer: &Layer, heads: usize, products: [&str; 3]) -> String {
         let bias = self.attention_bias(layer);
         let [query, key, value] = products;
-        let mut inputs = vec![query, key, value, &bias];
-        if self.masked {
-            inputs.push(Feed::Lengths.name());
-        }
+        let inputs = [query, key, value, &bias, Feed::Lengths.name()];
         // The query's weights are scaled already.
         let attributes = vec![AttributeProto::int("num_heads", heads as i64), AttributeProto::float("scale", 1.0)];
         self.add("MultiHeadAttention", &inputs, &format!("{}.attention.self/merged", layer.name), attributes)
@@ -104,11 +100,11 @@ impl<'a> Operators<'a> for Fused<'a> {
     }
 
     fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]) {
-        pool::vectors(&mut self.nodes, description, readout, self.masked, states);
+        pool::vectors(&mut self.nodes, description, readout, states);
     }
 
     fn inputs(&self, _: Readout) -> Vec<ValueInfoProto> {
-        super::rectangle(self.masked)
+        super::rectangle()
     }
 
     fn nodes(&mut self) -> &mut Nodes<'a> {

@@ -4,8 +4,7 @@
 //! description, once for both lowerings:
 //! - where CLS alone is wanted of the last layer, it computes query, attention output, feed-forward part and norms for
 //!   that row alone, once its keys and values are there;
-//! - padding is masked by row lengths, which the graph turns into whatever its operators want, and not at all in
-//!   an unmasked graph, for rows as long as the batch is wide.
+//! - padding is masked by row lengths, which the graph turns into whatever its operators want.
 //!
 //! `standard.rs` is for providers that recognise and fuse patterns themselves, `fused.rs` for ONNX Runtime's own on a CPU,
 //! `packed.rs` for GPUs.
@@ -33,7 +32,7 @@ pub(super) use standalone::taking_a_mask;
 use standard::Standard;
 
 /// Changes whenever the graph of the same files would differ: graphs of another version are built again.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 /// The operator set that has Gelu as one operator, and the file version that goes with it.
 pub(super) const OPSET: i64 = 20;
 pub(super) const IR_VERSION: i64 = 10;
@@ -104,27 +103,18 @@ trait Operators<'a> {
     fn finish(self, inputs: Vec<ValueInfoProto>, output: ValueInfoProto) -> ModelProto;
 }
 
-/// The graph of an encoder; without `masked` it takes no lengths, and all rows must be as long as the batch is wide.
-///
-/// What `sites` name is quantised.
-pub(super) fn lower(
-    description: &Description,
-    readout: Readout,
-    lowering: Lowering,
-    masked: bool,
-    sites: &[Site],
-) -> ModelProto {
+/// The graph of an encoder. What `sites` name is quantised.
+pub(super) fn lower(description: &Description, readout: Readout, lowering: Lowering, sites: &[Site]) -> ModelProto {
     match lowering {
-        Lowering::Standard => encoder(Standard::new(masked, sites), description, readout),
-        Lowering::Fused => encoder(Fused::new(masked, sites), description, readout),
-        // Packed tokens have no padding to mask.
+        Lowering::Standard => encoder(Standard::new(sites), description, readout),
+        Lowering::Fused => encoder(Fused::new(sites), description, readout),
         Lowering::Packed { attention, half } => encoder(Packed::new(attention, half), description, readout),
     }
 }
 
 /// The graph of CLS vectors with what goes into these products as further outputs, whose names come with it.
 pub(super) fn tapped(description: &Description, lowering: Lowering, products: &[&str]) -> (ModelProto, Vec<String>) {
-    let mut model = lower(description, Readout::default(), lowering, true, &[]);
+    let mut model = lower(description, Readout::default(), lowering, &[]);
     let graph = model.graph.as_mut().expect("a lowered model has a graph; this is a bug");
     let taps: Vec<String> = products
         .iter()
@@ -158,20 +148,19 @@ fn encoder<'a>(mut operators: impl Operators<'a>, description: &Description, rea
     operators.finish(inputs, output)
 }
 
-/// What a graph takes; without `masked` all of its rows are as long as the batch is wide.
-pub(super) fn feeds(lowering: Lowering, readout: Readout, masked: bool) -> Vec<Feed> {
+/// What a graph takes.
+pub(super) fn feeds(lowering: Lowering, readout: Readout) -> Vec<Feed> {
     match lowering {
         Lowering::Packed { attention, .. } => packed::feeds(attention, readout),
-        _ if masked => vec![Feed::Ids, Feed::Lengths],
-        _ => vec![Feed::Ids],
+        Lowering::Standard | Lowering::Fused => vec![Feed::Ids, Feed::Lengths],
     }
 }
 
 /// What graphs of padded rows take.
-fn rectangle(masked: bool) -> Vec<ValueInfoProto> {
+fn rectangle() -> Vec<ValueInfoProto> {
     let ids = ValueInfoProto::new(Feed::Ids.name(), INT32, &[Dim::Named("rows"), Dim::Named("width")]);
     let lengths = ValueInfoProto::new(Feed::Lengths.name(), INT32, &[Dim::Named("rows")]);
-    if masked { vec![ids, lengths] } else { vec![ids] }
+    vec![ids, lengths]
 }
 
 /// The hidden states, layer by layer; of the last one the CLS row alone where it is `cut`.
@@ -204,13 +193,13 @@ fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: 
 /// A graph that gives the rows of all tokens, as an exporter's does.
 #[cfg(test)]
 pub(super) fn lower_all_tokens(description: &Description) -> ModelProto {
-    let mut operators = Standard::new(true, &[]);
+    let mut operators = Standard::new(&[]);
     let states = walk(&mut operators, description, false);
     let name = "last_hidden_state";
     let last = states.last().expect("an encoder has layers; this is a bug");
     operators.nodes().add("Identity", &[&last.rows], name, vec![]);
     let dims = [Dim::Named("rows"), Dim::Named("width"), Dim::Fixed(description.hidden)];
-    operators.finish(rectangle(true), ValueInfoProto::new(name, FLOAT, &dims))
+    operators.finish(rectangle(), ValueInfoProto::new(name, FLOAT, &dims))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) struct Packed<'a> {
 
 impl Packed<'_> {
     pub(super) fn new(attention: Attention, half: bool) -> Self {
-        let mut fused = Fused::new(true, &[]);
+        let mut fused = Fused::new(&[]);
         fused.nodes().in_half(half);
         Packed { fused, attention }
     }

@@ -20,20 +20,14 @@ pub(super) struct State {
 }
 
 /// The vectors, [rows, width], from the states of the layers that are taken, the last one first.
-pub(super) fn vectors(
-    nodes: &mut Nodes<'_>,
-    description: &Description,
-    readout: Readout,
-    masked: bool,
-    states: &[State],
-) {
+pub(super) fn vectors(nodes: &mut Nodes<'_>, description: &Description, readout: Readout, states: &[State]) {
     let mut parts = Vec::new();
     for state in states {
         for part in readout.pooling.parts() {
             parts.push(match part {
                 Part::Cls if state.cut => state.rows.clone(),
                 Part::Cls => cls_row(nodes, &state.rows),
-                Part::Mean => mean(nodes, description, masked, &state.rows),
+                Part::Mean => mean(nodes, description, &state.rows),
             });
         }
     }
@@ -60,12 +54,8 @@ pub(super) fn cls_row(nodes: &mut Nodes<'_>, state: &str) -> String {
 }
 
 /// The mean over the tokens of a state, [rows, 1, hidden].
-fn mean(nodes: &mut Nodes<'_>, description: &Description, masked: bool, state: &str) -> String {
+fn mean(nodes: &mut Nodes<'_>, description: &Description, state: &str) -> String {
     let name = format!("{state}/mean");
-    if !masked {
-        nodes.int64s("token_axis", &[1]);
-        return nodes.add("ReduceMean", &[state, "token_axis"], &name, vec![]);
-    }
     if !nodes.has(WEIGHTS) {
         weights(nodes, description.embeddings.places.len() / description.hidden);
     }

@@ -3,7 +3,7 @@
 use super::super::interface::Feed;
 use crate::onnx::{AttributeProto, Dim, INT32, INT64, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-/// The masked graph `model` with `input_ids` and `attention_mask`, 64-bit [rows, width], instead of ids and lengths.
+/// The graph `model` with `input_ids` and `attention_mask`, 64-bit [rows, width], instead of ids and lengths.
 ///
 /// Rows must be padded at their end: a row's length is the sum of its mask.
 pub(in crate::encode) fn taking_a_mask(mut model: ModelProto) -> ModelProto {

@@ -20,12 +20,11 @@ const BIAS: &str = "padding/bias";
 /// The graph so far.
 pub(super) struct Standard<'a> {
     nodes: Nodes<'a>,
-    masked: bool,
 }
 
 impl<'a> Standard<'a> {
-    pub(super) fn new(masked: bool, sites: &'a [Site]) -> Standard<'a> {
-        Standard { nodes: Nodes::new(sites), masked }
+    pub(super) fn new(sites: &'a [Site]) -> Standard<'a> {
+        Standard { nodes: Nodes::new(sites) }
     }
 
     /// 0 for a token and [`MASKED`] for padding: [rows, 1, 1, width].
@@ -41,13 +40,13 @@ impl<'a> Standard<'a> {
         self.nodes.add("Where", &["padding/is_token", "kept", "masked"], BIAS, vec![]);
     }
 
-    /// [rows, tokens, hidden] to heads, in the order that `permutation` of [rows, tokens, heads, size] says.
-    fn split_heads(&mut self, values: &str, shape: [usize; 2], permutation: &[i64]) -> String {
+    /// [rows, tokens, hidden] to [rows, heads, tokens, size].
+    fn split_heads(&mut self, values: &str, shape: [usize; 2]) -> String {
         let [heads, size] = shape;
         let shape = format!("{values}/heads_shape");
         self.nodes.int64s(&shape, &[0, 0, heads as i64, size as i64]);
         let split = self.nodes.add("Reshape", &[values, &shape], &format!("{values}/heads"), vec![]);
-        let order = vec![AttributeProto::ints("perm", permutation)];
+        let order = vec![AttributeProto::ints("perm", &[0, 2, 1, 3])];
         self.nodes.add("Transpose", &[&split], &format!("{values}/heads_first"), order)
     }
 
@@ -73,9 +72,7 @@ impl<'a> Operators<'a> for Standard<'a> {
         self.nodes.add("Gather", &["words", Feed::Ids.name()], "embeddings/words", vec![]);
         self.nodes.add("Slice", &["places", "zero", "width", "zero"], "embeddings/places", vec![]);
         self.nodes.add("Add", &["embeddings/words", "embeddings/places"], "embeddings/sum", vec![]);
-        if self.masked {
-            self.padding_bias(place_count);
-        }
+        self.padding_bias(place_count);
         self.norm(norm, "embeddings/sum")
     }
 
@@ -90,14 +87,13 @@ impl<'a> Operators<'a> for Standard<'a> {
         let hidden = layer.output.inputs;
         let shape = [heads, hidden / heads];
         let [query, key, value] = products;
-        let query = self.split_heads(query, shape, &[0, 2, 1, 3]);
-        let key = self.split_heads(key, shape, &[0, 2, 3, 1]);
-        let value = self.split_heads(value, shape, &[0, 2, 1, 3]);
+        let [query, key, value] = [query, key, value].map(|product| self.split_heads(product, shape));
+        // A step of its own, which OpenVINO takes into the product; turned at once with the heads, it costs a copy.
+        let turn = vec![AttributeProto::ints("perm", &[0, 1, 3, 2])];
+        let key = self.nodes.add("Transpose", &[&key], &format!("{key}/turned"), turn);
         let name = |step: &str| format!("{}.attention.self/{step}", layer.name);
-        let mut scores = self.nodes.add("MatMul", &[&query, &key], &name("scores"), vec![]);
-        if self.masked {
-            scores = self.nodes.add("Add", &[&scores, BIAS], &name("biased"), vec![]);
-        }
+        let scores = self.nodes.add("MatMul", &[&query, &key], &name("scores"), vec![]);
+        let scores = self.nodes.add("Add", &[&scores, BIAS], &name("biased"), vec![]);
         let shares = self.nodes.add("Softmax", &[&scores], &name("shares"), vec![AttributeProto::int("axis", -1)]);
         let context = self.nodes.add("MatMul", &[&shares, &value], &name("context"), vec![]);
         let swap = vec![AttributeProto::ints("perm", &[0, 2, 1, 3])];
@@ -122,11 +118,11 @@ impl<'a> Operators<'a> for Standard<'a> {
     }
 
     fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]) {
-        pool::vectors(&mut self.nodes, description, readout, self.masked, states);
+        pool::vectors(&mut self.nodes, description, readout, states);
     }
 
     fn inputs(&self, _: Readout) -> Vec<ValueInfoProto> {
-        super::rectangle(self.masked)
+        super::rectangle()
     }
 
     fn nodes(&mut self) -> &mut Nodes<'a> {

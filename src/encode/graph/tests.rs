@@ -25,10 +25,10 @@ const PADDED: [(Lowering, Provider); 3] =
 /// Who runs which lowering in 32 bits.
 const RUNS: [(Lowering, Provider); 4] = [PADDED[0], PADDED[1], PADDED[2], (PACKED, Provider::Packed)];
 
-fn vectors(description: &Description, run: (Lowering, Provider), texts: &[&[u32]], masked: bool) -> Vec<f32> {
+fn vectors(description: &Description, run: (Lowering, Provider), texts: &[&[u32]], width: usize) -> Vec<f32> {
     let (lowering, _) = run;
-    let model = lower(description, Readout::default(), lowering, masked, &[]);
-    self::run(&model, Readout::default(), run, texts, masked)
+    let model = lower(description, Readout::default(), lowering, &[]);
+    self::run(&model, Readout::default(), run, texts, width)
 }
 
 fn settings(provider: Provider) -> Settings {
@@ -48,13 +48,12 @@ fn run(
     readout: Readout,
     (lowering, provider): (Lowering, Provider),
     texts: &[&[u32]],
-    masked: bool,
+    width: usize,
 ) -> Vec<f32> {
     let bytes = model.encode_to_vec();
     let graph = Graph::Memory { name: "tiny", bytes: &bytes };
-    let interface = Interface::built(feeds(lowering, readout, masked), readout, HIDDEN);
+    let interface = Interface::built(feeds(lowering, readout), readout, HIDDEN);
     let mut session = Session::open(library::load(provider).unwrap(), graph, interface, settings(provider)).unwrap();
-    let width = if masked { 16 } else { texts[0].len() };
     session.encode(&batch(texts, width)).unwrap()
 }
 
@@ -71,9 +70,9 @@ fn every_lowering_computes_bert_padded_and_not() {
         let description = tiny.description("").unwrap();
         for run in RUNS {
             let case = format!("{layers} layers, {activation:?}, {run:?}");
-            tiny.assert_computed(&case, &TEXTS, &vectors(&description, run, &TEXTS, true));
-            tiny.assert_computed(&case, &same_length, &vectors(&description, run, &same_length, true));
-            tiny.assert_computed(&case, &same_length, &vectors(&description, run, &same_length, false));
+            tiny.assert_computed(&case, &TEXTS, &vectors(&description, run, &TEXTS, 16));
+            tiny.assert_computed(&case, &same_length, &vectors(&description, run, &same_length, 16));
+            tiny.assert_computed(&case, &same_length, &vectors(&description, run, &same_length, 7));
         }
     }
 }
@@ -91,44 +90,18 @@ fn every_readout_is_computed_padded_and_not() {
             let readout = Readout { pooling, layers };
             for (lowering, provider) in RUNS {
                 let case = format!("{readout}, {lowering:?} on {provider}");
-                for (texts, masked) in [(&TEXTS[..], true), (&TEXTS[2..], true), (&same_length, false)] {
-                    let model = lower(&description, readout, lowering, masked, &[]);
+                for (texts, width) in [(&TEXTS[..], 16), (&TEXTS[2..], 16), (&same_length, 7)] {
+                    let model = lower(&description, readout, lowering, &[]);
                     tiny.assert_read_out(
                         &case,
                         readout,
                         texts,
-                        &run(&model, readout, (lowering, provider), texts, masked),
+                        &run(&model, readout, (lowering, provider), texts, width),
                     );
                 }
             }
         }
     }
-}
-
-#[test]
-fn micro_batches_without_padding_go_to_the_graph_without_a_mask() {
-    if !has_runtime() {
-        return;
-    }
-    // Two encoders, so that it shows which of the two graphs ran.
-    let [padded, full] = [1, 2].map(|layers| Tiny::new(Family::Bert, layers, Activation::Gelu));
-    let (library, settings) = (library::load(Provider::Mlas).unwrap(), settings(Provider::Mlas));
-    let bytes = |tiny: &Tiny, masked| {
-        lower(&tiny.description("").unwrap(), Readout::default(), Lowering::Fused, masked, &[]).encode_to_vec()
-    };
-    let (masked, unmasked) = (bytes(&padded, true), bytes(&full, false));
-    let graph = |bytes| Graph::Memory { name: "tiny", bytes };
-    let interface = |masked| {
-        let readout = Readout::default();
-        Interface::built(feeds(Lowering::Fused, readout, masked), readout, HIDDEN)
-    };
-    let session = Session::open(library, graph(&masked), interface(true), settings).unwrap();
-    let unmasked = session.with_unmasked(library, graph(&unmasked), interface(false), settings);
-    let mut session = unmasked.unwrap();
-    let same_length: [&[u32]; 2] = [&[1, 7, 7, 39, 2, 5, 5], &[1, 30, 20, 10, 0, 9, 2]];
-    full.assert_computed("full", &same_length, &session.encode(&batch(&same_length, 7)).unwrap());
-    padded.assert_computed("padded", &same_length, &session.encode(&batch(&same_length, 8)).unwrap());
-    padded.assert_computed("of two lengths", &TEXTS, &session.encode(&batch(&TEXTS, 16)).unwrap());
 }
 
 #[test]
@@ -141,7 +114,7 @@ fn every_familys_names_are_read_with_and_without_their_prefix() {
         let description = tiny.description(prefix).unwrap();
         for run in RUNS {
             let case = format!("{family:?} as `{prefix}`, {run:?}");
-            tiny.assert_computed(&case, &TEXTS, &vectors(&description, run, &TEXTS, true));
+            tiny.assert_computed(&case, &TEXTS, &vectors(&description, run, &TEXTS, 16));
         }
     }
     let wrong = Tiny::new(Family::Bert, 1, Activation::Gelu).description("roberta.");
@@ -156,7 +129,7 @@ fn each_lowering_names_only_its_operator_sets() {
         for (lowering, allowed) in
             [(Lowering::Standard, &[""][..]), (Lowering::Fused, fused), (PACKED, fused), (ON_GPU, fused)]
         {
-            let bytes = lower(&description, Readout::default(), lowering, true, &[]).encode_to_vec();
+            let bytes = lower(&description, Readout::default(), lowering, &[]).encode_to_vec();
             let model = ModelProto::decode(bytes.as_slice()).unwrap();
             let imported: Vec<&str> = model.opset_import.iter().map(|opset| opset.domain()).collect();
             assert_eq!(imported, allowed);
@@ -179,14 +152,14 @@ fn a_site_is_rounded_once_and_every_provider_rounds_alike() {
     let products = [&layer.query, &layer.key, &layer.value].map(|linear| linear.name.clone()).to_vec();
     let smoothing = (1..=HIDDEN).map(|channel| channel as f32 / 4.0).collect();
     let site = Site { products, low: -9.0, high: 9.0, smoothing };
-    let exact = vectors(&description, RUNS[0], &TEXTS, true);
+    let exact = vectors(&description, RUNS[0], &TEXTS, 16);
     let found = PADDED.map(|(lowering, provider)| {
-        let model = lower(&description, Readout::default(), lowering, true, std::slice::from_ref(&site));
+        let model = lower(&description, Readout::default(), lowering, std::slice::from_ref(&site));
         let nodes = &model.graph.as_ref().unwrap().node;
         let count = |op: &str| nodes.iter().filter(|node| node.op_type() == op).count();
         // The rows are shared by three products, each with a weight of its own.
         assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (1, 4));
-        run(&model, Readout::default(), (lowering, provider), &TEXTS, true)
+        run(&model, Readout::default(), (lowering, provider), &TEXTS, 16)
     });
     for other in &found[1..] {
         let fidelity = super::super::Fidelity::of(other, &found[0], HIDDEN);
@@ -210,16 +183,14 @@ fn taps_are_what_goes_into_the_products() {
 }
 
 #[test]
-fn only_a_masked_graph_takes_lengths_and_only_the_last_layer_is_cut() {
+fn a_graph_takes_ids_and_lengths_and_only_its_last_layer_is_cut() {
     let description = Tiny::new(Family::Bert, 3, Activation::Gelu).description("").unwrap();
     for lowering in [Lowering::Standard, Lowering::Fused] {
-        for (masked, inputs) in [(true, &["input_ids", "lengths"][..]), (false, &["input_ids"])] {
-            let graph = lower(&description, Readout::default(), lowering, masked, &[]).graph.unwrap();
-            assert_eq!(graph.input.iter().map(|input| input.name()).collect::<Vec<_>>(), inputs);
-            let cuts: Vec<&str> =
-                graph.node.iter().map(|node| node.name()).filter(|name| name.ends_with("cls_row")).collect();
-            assert_eq!(cuts, ["encoder.layer.1.output.LayerNorm/normed/cls_row"]);
-        }
+        let graph = lower(&description, Readout::default(), lowering, &[]).graph.unwrap();
+        assert_eq!(graph.input.iter().map(|input| input.name()).collect::<Vec<_>>(), ["input_ids", "lengths"]);
+        let cuts: Vec<&str> =
+            graph.node.iter().map(|node| node.name()).filter(|name| name.ends_with("cls_row")).collect();
+        assert_eq!(cuts, ["encoder.layer.1.output.LayerNorm/normed/cls_row"]);
     }
 }
 
@@ -233,8 +204,8 @@ fn packed_graphs_in_16_bits_are_near_those_in_32() {
         for pooling in [Pooling::Cls, Pooling::ClsMean] {
             let readout = Readout { pooling, layers: Layers::Last4 };
             let [exact, half] = [PACKED, HALF].map(|lowering| {
-                let model = lower(&description, readout, lowering, true, &[]);
-                run(&model, readout, (lowering, Provider::Packed), &TEXTS, true)
+                let model = lower(&description, readout, lowering, &[]);
+                run(&model, readout, (lowering, Provider::Packed), &TEXTS, 16)
             });
             let fidelity = super::super::Fidelity::of(&half, &exact, readout.width(HIDDEN));
             assert!(fidelity.worst_cosine > 0.9999, "{activation:?}: {fidelity:?}");
@@ -248,8 +219,7 @@ fn a_gpus_graph_differs_from_the_checked_one_in_attention_alone() {
     let description = Tiny::new(Family::Bert, 3, Activation::Gelu).description("").unwrap();
     for pooling in [Pooling::Cls, Pooling::Mean] {
         let readout = Readout { pooling, layers: Layers::Last };
-        let [gpus, checked] =
-            [ON_GPU, HALF].map(|lowering| lower(&description, readout, lowering, true, &[]).graph.unwrap());
+        let [gpus, checked] = [ON_GPU, HALF].map(|lowering| lower(&description, readout, lowering, &[]).graph.unwrap());
         let is_attention = |name: &str| name.contains("attention.self/") || name.starts_with("packing/");
         let products: Vec<String> = description
             .layers
@@ -284,9 +254,9 @@ fn the_graph_for_gpus_is_valid_to_onnx_runtime_which_has_no_kernel_for_it_on_a_c
     let description = Tiny::new(Family::Bert, 2, Activation::Gelu).description("").unwrap();
     for pooling in [Pooling::Cls, Pooling::ClsMean] {
         let readout = Readout { pooling, layers: Layers::Last };
-        let bytes = lower(&description, readout, ON_GPU, true, &[]).encode_to_vec();
+        let bytes = lower(&description, readout, ON_GPU, &[]).encode_to_vec();
         let graph = Graph::Memory { name: "gpu", bytes: &bytes };
-        let interface = Interface::built(feeds(ON_GPU, readout, true), readout, HIDDEN);
+        let interface = Interface::built(feeds(ON_GPU, readout), readout, HIDDEN);
         let library = library::load(Provider::Packed).unwrap();
         // Types and shapes are checked before kernels are looked for.
         let error = Session::open(library, graph, interface, settings(Provider::Packed)).err().unwrap();

@@ -131,7 +131,7 @@ impl<'a> Calibrator<'a> {
 
     fn session(&self, graph: &[u8], floats: Precision) -> Result<Session> {
         let interface = Interface::built(
-            graph::feeds(self.lowering(), Readout::default(), true),
+            graph::feeds(self.lowering(), Readout::default()),
             Readout::default(),
             self.description.hidden,
         );
@@ -159,7 +159,7 @@ impl<'a> Calibrator<'a> {
     /// The vectors of texts with these products quantised, row-major, in the texts' order.
     fn vectors(&self, sites: &[Site], texts: &[Vec<u32>]) -> Result<Vec<f32>> {
         let hidden = self.description.hidden;
-        let model = graph::lower(self.description, Readout::default(), self.lowering(), true, sites);
+        let model = graph::lower(self.description, Readout::default(), self.lowering(), sites);
         // The exact ones are fp32's, whatever the floats are beside the products in 8 bits.
         let floats = if sites.is_empty() { Precision::Fp32 } else { self.settings.floats };
         let mut session = self.session(&model.encode_to_vec(), floats)?;
