@@ -37,7 +37,6 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
         graph_cache: graphs.path().to_owned(),
         window: (MAX_LENGTH as usize).into(),
         readout: encode::Readout::default(),
-        many_texts: true,
         chosen: encode::choose(&Wanted { precision, ..Wanted::default() }, None).unwrap(),
         calibration: None,
         clean: "none".to_owned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
 use ort::session::Session as OrtSession;
-use ort::session::builder::SessionBuilder;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynTensor, Tensor, TensorRef};
 
 use super::interface::{Feed, Input, Interface};
@@ -185,7 +185,11 @@ fn builder(library: &Library, settings: Settings) -> ort::Result<SessionBuilder>
     let builder = OrtSession::builder(&library.environment)?.with_intra_threads(settings.threads)?;
     let builder = builder.with_memory_pattern(false)?;
     match settings.provider {
-        Provider::OpenVino => Ok(builder.with_execution_providers([openvino(settings)])?),
+        Provider::OpenVino => {
+            // It has its own: ONNX Runtime's would take 8-bit products apart where it recognises them.
+            let builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
+            Ok(builder.with_execution_providers([openvino(settings)])?)
+        }
         // ONNX Runtime's own kernels run where no provider is named.
         Provider::Mlas | Provider::Packed => Ok(builder),
         Provider::Cuda => cuda(builder, settings),
