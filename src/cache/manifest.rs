@@ -34,6 +34,38 @@ pub struct Part {
     pub digest: String,
 }
 
+/// Seconds of work by its kind. Units overlap, so that the sum may be more than the wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageSeconds {
+    /// Reading, unpacking and parsing the input.
+    pub read: f64,
+    /// Tokenizing.
+    pub tokenize: f64,
+    /// Sessions running, the mean over them: the device's time, where that is a GPU.
+    pub encode: f64,
+    /// Writing parts, fsync included.
+    pub write: f64,
+    /// Micro-batches waiting for a session, summed over them: next to nothing where the encoder starves.
+    pub queue: f64,
+}
+
+impl StageSeconds {
+    /// The kind of work that took the longest, if any was done: what to make faster first.
+    pub fn limiting(&self) -> Option<&'static str> {
+        let kinds = [("read", self.read), ("tokenize", self.tokenize), ("encode", self.encode), ("write", self.write)];
+        let (kind, seconds) = kinds.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        (seconds > 0.0).then_some(kind)
+    }
+
+    fn add(&mut self, other: &StageSeconds) {
+        self.read += other.read;
+        self.tokenize += other.tokenize;
+        self.encode += other.encode;
+        self.write += other.write;
+        self.queue += other.queue;
+    }
+}
+
 /// What a unit did and cost; sums over units are the totals of `run.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitStats {
@@ -80,6 +112,9 @@ pub struct UnitStats {
     /// Texts whose vectors came from a cache.
     #[serde(default)]
     pub texts_cached: u64,
+    /// Where the time went.
+    #[serde(default)]
+    pub stage_seconds: StageSeconds,
 }
 
 impl UnitStats {
@@ -90,6 +125,7 @@ impl UnitStats {
             padded_tokens: self.padded_tokens,
             seconds: self.seconds,
             encoder_seconds: self.encoder_seconds,
+            stage_seconds: self.stage_seconds,
             batches_split: self.batches_split,
             texts: self.texts,
             texts_truncated: self.texts_truncated,
@@ -119,6 +155,7 @@ impl UnitStats {
             *self.rejected.entry(reason.clone()).or_default() += rows;
         }
         self.texts_cached += other.texts_cached;
+        self.stage_seconds.add(&other.stage_seconds);
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use features::{committed_keys, finished_embed, read_part};
 pub use file_state::FileState;
 pub use key::Key;
 pub use known::{Fetched, Known};
-pub use manifest::{Manifest, Part, SNAPSHOT, UnitRecord, UnitStats};
+pub use manifest::{Manifest, Part, SNAPSHOT, StageSeconds, UnitRecord, UnitStats};
 pub use output::{Output, Resolved, State, is_same_run, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 pub use store::{

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::allowance::Allowance;
 use super::fault::Fault;
 use super::graph::{self, Lowering};
 use super::identity::{assemble, graph_digest, load_tokenizer};
@@ -45,6 +46,7 @@ pub struct Encoder {
 
 struct Inner {
     service: Service,
+    allowance: Allowance,
     model: Model,
     width: usize,
     tokenizer: Tokenizer,
@@ -86,7 +88,9 @@ impl Encoder {
         let service = Service::start(sessions, fault)?;
         let numerics = chosen.numerics(calibration.map(Calibration::digest));
         let width = model.width(*readout);
-        let inner = Inner { service, model, width, tokenizer, identity, numerics, chosen: chosen.clone() };
+        let allowance = Allowance::default();
+        let chosen = chosen.clone();
+        let inner = Inner { service, allowance, model, width, tokenizer, identity, numerics, chosen };
         Ok(Encoder { inner: Arc::new(inner) })
     }
 
@@ -118,6 +122,11 @@ impl Encoder {
     /// The tokenizer that belongs to the encoder.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.inner.tokenizer
+    }
+
+    /// What is known of the memory that micro-batches find.
+    pub(super) fn allowance(&self) -> &Allowance {
+        &self.inner.allowance
     }
 
     /// Micro-batches that should be on their way at a time, so that no session starves.

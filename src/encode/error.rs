@@ -217,6 +217,15 @@ impl Error {
         matches!(self, Self::Run { .. } | Self::OutputShape { .. } | Self::OutputNotFinite { .. })
     }
 
+    /// Whether the memory was too small, in the words of ONNX Runtime, its providers, CUDA and C++.
+    pub(super) fn is_of_memory(&self) -> bool {
+        let Self::Run { source, .. } = self else { return false };
+        let said = source.to_string().to_lowercase();
+        ["out of memory", "out_of_memory", "bad_alloc", "alloc_failed", "failed to allocate", "available memory of"]
+            .iter()
+            .any(|words| said.contains(words))
+    }
+
     /// A provider's failure on a micro-batch.
     pub(super) fn provider(batch: &super::MicroBatch, message: &str) -> Self {
         Self::Run { rows: batch.rows(), width: batch.width, source: ort::Error::new(message) }

@@ -33,6 +33,13 @@ impl Fault {
         fault.ok_or_else(|| Error::UnknownFault { variable: VARIABLE, given: given.to_owned() })
     }
 
+    fn words(self) -> String {
+        match self {
+            Fault::RowsOver(rows) => format!("Failed to allocate memory for more than {rows} rows"),
+            Fault::Id(id) => format!("cannot compute id {id}"),
+        }
+    }
+
     /// Fails where `batch` is one of those that shall.
     pub(super) fn strike(self, batch: &MicroBatch) -> Result<()> {
         let struck = match self {
@@ -41,7 +48,7 @@ impl Fault {
         };
         match struck {
             // Two lines, as providers write them.
-            true => Err(Error::provider(batch, &format!("a fault that {VARIABLE} asked for:\n  {self:?}"))),
+            true => Err(Error::provider(batch, &format!("a fault that {VARIABLE} asked for:\n  {}", self.words()))),
             false => Ok(()),
         }
     }

@@ -25,6 +25,7 @@
 //! type do. The library is loaded by `library.rs` before any other call, because a lazy failure inside `ort` panics.
 //! One dedicated thread owns the session: tokio only waits for it.
 
+mod allowance;
 mod batch;
 mod choose;
 mod device;

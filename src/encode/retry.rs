@@ -1,12 +1,13 @@
 //! Texts to vectors, whatever becomes of single micro-batches.
 //!
 //! One that fails (too little memory, a text that the provider cannot take) is split by rows and its halves are tried
-//! again, down to single texts; a text that fails alone is told apart and the others go on. A provider that is broken
+//! again, down to single texts; where memory was too small, later ones are split before they are tried. A text that fails alone is told apart and the others go on. A provider that is broken
 //! must not turn a million texts into failures, so where nothing succeeds any more that is the error.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use super::allowance::Allowance;
 use super::{BatchPlan, Encoder, Error, MicroBatch, Result};
 use crate::tokenize::Tokenized;
 
@@ -52,6 +53,7 @@ impl Encoder {
             pad: self.tokenizer().pad_id(),
             width: self.width(),
             in_flight: self.in_flight(),
+            allowance: self.allowance(),
         };
         let mut vectors = texts.encode(plans, |batch| self.encode(batch)).await?;
         if self.packs() {
@@ -67,6 +69,7 @@ struct Texts<'a> {
     pad: u32,
     width: usize,
     in_flight: usize,
+    allowance: &'a Allowance,
 }
 
 impl Texts<'_> {
@@ -85,6 +88,12 @@ impl Texts<'_> {
             while running.len() < self.in_flight
                 && let Some(plan) = waiting.pop()
             {
+                if !self.allowance.takes(&plan)
+                    && let Some([front, back]) = plan.halves(&self.lengths)
+                {
+                    waiting.extend([back, front]);
+                    continue;
+                }
                 let answer = encode(MicroBatch::gather(&plan, self.pad, |row| self.texts.ids(row)));
                 running.push(async move { (plan, answer.await) });
             }
@@ -92,6 +101,7 @@ impl Texts<'_> {
             let error = match answer {
                 Ok(rows) => {
                     self.put(&mut vectors, &plan, &rows);
+                    self.allowance.fitted(&plan);
                     failures_in_a_row = 0;
                     continue;
                 }
@@ -99,6 +109,9 @@ impl Texts<'_> {
                 Err(error) => return Err(error),
             };
             if let Some([front, back]) = plan.halves(&self.lengths) {
+                if error.is_of_memory() {
+                    self.allowance.too_large(&plan);
+                }
                 vectors.splits += 1;
                 waiting.extend([back, front]);
                 continue;

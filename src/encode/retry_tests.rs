@@ -20,7 +20,11 @@ fn texts(count: u32) -> Tokenized {
 }
 
 fn failure(batch: &MicroBatch) -> Error {
-    Error::provider(batch, "std::bad_alloc,\n  they say")
+    Error::provider(batch, "cannot compute,\n  they say")
+}
+
+fn no_memory(batch: &MicroBatch) -> Error {
+    Error::provider(batch, "Failed to allocate memory for requested buffer of size 7")
 }
 
 /// Encodes all texts to vectors of one value, their number, with a provider that fails where `fails` says so; returns
@@ -33,7 +37,8 @@ fn encode(texts: &Tokenized, fails: impl Fn(&MicroBatch) -> Option<Error>) -> (R
         std::future::ready(fails(&batch).map_or(Ok(firsts), Err))
     };
     let plans = plan_micro_batches(&texts.lengths(), 2048, 512);
-    let texts = Texts { texts, lengths: texts.lengths(), pad: PAD, width: 1, in_flight: 2 };
+    let allowance = Allowance::default();
+    let texts = Texts { texts, lengths: texts.lengths(), pad: PAD, width: 1, in_flight: 2, allowance: &allowance };
     let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
     (threads.block_on(texts.encode(plans, provider)), asked.get())
 }
@@ -71,15 +76,31 @@ proptest! {
     #[test]
     fn too_little_memory_costs_no_text(count in 1u32..300, rows in 1usize..20) {
         let texts = texts(count);
-        let (vectors, _) = encode(&texts, |batch| (batch.rows() > rows).then(|| failure(batch)));
+        let (vectors, _) = encode(&texts, |batch| (batch.rows() > rows).then(|| no_memory(batch)));
         prop_assert!(checked(&texts, &vectors.unwrap()).is_empty());
+    }
+}
+
+#[test]
+fn what_was_too_large_once_is_not_tried_again_and_again() {
+    let texts = texts(6000);
+    for rows in [2, 10] {
+        let failed = Cell::new(0);
+        let (vectors, asked) = encode(&texts, |batch| {
+            let fails = batch.padded_tokens() > 40 * rows;
+            failed.set(failed.get() + usize::from(fails));
+            fails.then(|| no_memory(batch))
+        });
+        assert!(checked(&texts, &vectors.unwrap()).is_empty());
+        // On the way down, with two in flight, and now and then when the limit has been raised.
+        assert!(failed.get() <= 16 + asked / 32, "{} of {asked} failed", failed.get());
     }
 }
 
 #[test]
 fn a_reason_is_one_short_line_in_the_providers_words() {
     let (vectors, _) = encode(&texts(20), holding(&[3]));
-    assert_eq!(vectors.unwrap().failed, [Failed { text: 2, reason: "std::bad_alloc, they say".to_owned() }]);
+    assert_eq!(vectors.unwrap().failed, [Failed { text: 2, reason: "cannot compute, they say".to_owned() }]);
     let batch = MicroBatch { width: 8, lengths: vec![1], ids: vec![0; 8] };
     let long = reason(&Error::provider(&batch, &format!("here: {} no memory", "é ".repeat(500))));
     assert!(long.starts_with("here: é") && long.ends_with("é no memory") && long.contains("..."), "{long}");

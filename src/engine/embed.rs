@@ -199,9 +199,10 @@ impl Unit {
         // Taken before anything can fail, so that units behind this one never wait for a dead one.
         let ticket = self.runtime.claims.as_ref().map(|claims| claims.ticket(self.sequence));
         let schema = input.schema();
+        let reading = self.counters.read_time.timer();
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let batch = concat_batches(&schema, &batches)?;
-        drop(batches);
+        drop((batches, reading));
         let texts = self.texts(&batch)?;
         let distinct = Distinct::of(&texts);
         let mine = match &ticket {
@@ -275,7 +276,9 @@ impl Unit {
         let opened = self.runtime.encoder.get().await?;
         let encoder = &opened.encoder;
         let rows = slots.iter().map(|slot| distinct.first[*slot]).collect();
+        let tokenizing = self.counters.tokenize_time.timer();
         let tokenized = tokenize(Arc::clone(&opened), texts.clone(), rows).await?;
+        drop(tokenizing);
         let plans = encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
         let turn = self.runtime.turn.lock().await;

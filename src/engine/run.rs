@@ -21,7 +21,8 @@ use super::runtime::EmbedRuntime;
 use super::sink::{PartSinkExec, SinkSpec};
 use super::unit::WorkUnit;
 use super::{Error, Result};
-use crate::cache::{Output, PartMetadata, UnitRecord, UnitStats};
+use crate::cache::{Output, PartMetadata, StageSeconds, UnitRecord, UnitStats};
+use crate::encode::Usage;
 use crate::schema::Dataset;
 
 /// Units in flight: while one is at the encoder, the next is read and tokenized, and the one before is written.
@@ -242,6 +243,7 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         return Err(Error::RowsLost { source_file, rows_in: unit.rows_in, rows_out, rows_rejected });
     }
     let counter = |name: &str| counter(plan, name);
+    let seconds = |name: &str| counter(name) as f64 / 1e9;
     let stats = UnitStats {
         rows_out,
         rows_rejected,
@@ -259,6 +261,12 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         texts_truncated: counter("texts_truncated"),
         rejected: PartSinkExec::rejected(plan),
         texts_cached: counter("texts_cached"),
+        stage_seconds: StageSeconds {
+            read: seconds("read_time"),
+            tokenize: seconds("tokenize_time"),
+            write: seconds("write_time"),
+            ..StageSeconds::default()
+        },
         ..UnitStats::default()
     };
     Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })
@@ -273,12 +281,12 @@ fn counter(plan: &Arc<dyn ExecutionPlan>, name: &str) -> u64 {
 struct Clock {
     runtime: Option<Arc<EmbedRuntime>>,
     last: Instant,
-    encoder_seconds: f64,
+    usage: Usage,
 }
 
 impl Clock {
     fn start(runtime: Option<Arc<EmbedRuntime>>) -> Clock {
-        Clock { runtime, last: Instant::now(), encoder_seconds: 0.0 }
+        Clock { runtime, last: Instant::now(), usage: Usage::default() }
     }
 
     fn lap(&mut self, stats: &mut UnitStats) {
@@ -286,9 +294,11 @@ impl Clock {
         stats.seconds = (now - self.last).as_secs_f64();
         self.last = now;
         if let Some(runtime) = &self.runtime {
-            let total = runtime.encoder.usage().wall_seconds;
-            stats.encoder_seconds = total - self.encoder_seconds;
-            self.encoder_seconds = total;
+            let usage = runtime.encoder.usage();
+            stats.encoder_seconds = usage.wall_seconds - self.usage.wall_seconds;
+            stats.stage_seconds.encode = usage.busy_seconds - self.usage.busy_seconds;
+            stats.stage_seconds.queue = usage.queue_seconds - self.usage.queue_seconds;
+            self.usage = usage;
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, is_not_null, is_null};
@@ -158,7 +159,12 @@ impl ExecutionPlan for PartSinkExec {
         let (spec, metrics) = (Arc::clone(&self.spec), self.metrics.clone());
         let parts = async move {
             let schema = input.schema();
+            let reading = Instant::now();
             let batches: Vec<RecordBatch> = input.try_collect().await?;
+            if spec.mode.is_none() {
+                // Nothing else lies between here and the input.
+                MetricBuilder::new(&metrics).subset_time("read_time", partition).add_elapsed(reading);
+            }
             // Writing and fsync block, and a blocked worker of the runtime would stall other units.
             tokio::task::spawn_blocking(move || write(&spec, &schema, &batches, &metrics))
                 .await
@@ -174,6 +180,8 @@ fn write(
     batches: &[RecordBatch],
     metrics: &ExecutionPlanMetricsSet,
 ) -> Result<RecordBatch> {
+    let write_time = MetricBuilder::new(metrics).subset_time("write_time", 0);
+    let _writing = write_time.timer();
     let batch = concat_batches(schema, batches)?;
     let mut parts = Vec::new();
     match spec.mode {

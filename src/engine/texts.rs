@@ -1,7 +1,7 @@
 //! The texts of a unit on their way through `EmbedExec`: which are distinct, what became of them, what it cost.
 
 use arrow::array::{Array, StringArray};
-use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
 use hashbrown::HashMap;
 
 use crate::cache::{Failure, Fetched, Key};
@@ -24,11 +24,14 @@ pub(super) struct Counters {
     pub(super) texts: Count,
     pub(super) texts_truncated: Count,
     pub(super) texts_cached: Count,
+    pub(super) read_time: Time,
+    pub(super) tokenize_time: Time,
 }
 
 impl Counters {
     pub(super) fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Counters {
         let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
+        let time = |name: &'static str| MetricBuilder::new(metrics).subset_time(name, partition);
         Counters {
             tokens: counter("tokens"),
             padded_tokens: counter("padded_tokens"),
@@ -43,6 +46,8 @@ impl Counters {
             texts: counter("texts"),
             texts_truncated: counter("texts_truncated"),
             texts_cached: counter("texts_cached"),
+            read_time: time("read_time"),
+            tokenize_time: time("tokenize_time"),
         }
     }
 }

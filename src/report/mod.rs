@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cache::{self, Manifest, UnitStats};
+use crate::cache::{self, Manifest, StageSeconds, UnitStats};
 use crate::encode::{Chosen, EncoderIdentity, Numerics, Plan};
 use crate::head::BundleEncoder;
 use crate::telemetry::peak_rss_bytes;
@@ -140,6 +140,10 @@ pub struct RunReport {
     pub encoder_seconds: f64,
     /// `tokens / encoder_seconds`.
     pub tokens_per_second: Option<f64>,
+    /// Seconds of work by its kind.
+    pub stage_seconds: StageSeconds,
+    /// The kind of work that took the longest.
+    pub limiting_stage: Option<&'static str>,
     /// The encoder.
     #[serde(flatten)]
     pub encoder: EncoderReport,
@@ -207,6 +211,8 @@ impl Start {
             padding_ratio: (tokens > 0).then(|| padded_tokens as f64 / tokens as f64),
             encoder_seconds,
             tokens_per_second: (encoder_seconds > 0.0).then(|| tokens as f64 / encoder_seconds),
+            stage_seconds: stats.stage_seconds,
+            limiting_stage: stats.stage_seconds.limiting(),
             encoder,
             peak_rss_bytes: peak_rss_bytes(),
             inputs,

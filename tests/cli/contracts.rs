@@ -109,6 +109,8 @@ fn every_report_has_the_documented_figures() {
         "padding_ratio",
         "encoder_seconds",
         "tokens_per_second",
+        "stage_seconds",
+        "limiting_stage",
         "model",
         "encoder_id",
         "numerics",

@@ -27,7 +27,7 @@ pub(super) fn section(run: &Value, units: &[UnitRecord]) -> Markup {
                 @if let Some(share) = run["truncated_share"].as_f64() { (card(&percent(share), "texts truncated")) }
             }
             div.plots { (throughput(units)) }
-            (times(run, seconds))
+            (times(run))
             (rejects(run))
             (inputs(run))
         }
@@ -65,14 +65,19 @@ fn throughput(units: &[UnitRecord]) -> Markup {
     lines(&frame, &[Line { name: "rows/s".to_owned(), points: points.clone() }], false)
 }
 
-fn times(run: &Value, seconds: f64) -> Markup {
-    let encoder = run["encoder_seconds"].as_f64().unwrap_or(0.0);
+fn times(run: &Value) -> Markup {
     let text = |key: &str| run[key].as_str().map(str::to_owned);
-    let mut rows = Vec::new();
-    if encoder > 0.0 {
-        rows.push(vec!["encoder".to_owned(), format!("{encoder:.1} s")]);
-        rows.push(vec!["everything else".to_owned(), format!("{:.1} s", (seconds - encoder).max(0.0))]);
-    }
+    let kinds = [
+        ("read", "reading (units overlap)"),
+        ("tokenize", "tokenizing"),
+        ("encode", "encoder at work"),
+        ("write", "writing"),
+    ];
+    let took = |key: &str| run["stage_seconds"][key].as_f64().filter(|seconds| *seconds > 0.0);
+    let mut rows: Vec<Vec<String>> = kinds
+        .iter()
+        .filter_map(|(key, name)| Some(vec![(*name).to_owned(), format!("{:.2} s", took(key)?)]))
+        .collect();
     let known = [("model", "model"), ("encoder_id", "encoder id"), ("numerics", "numerics"), ("device", "device")];
     rows.extend(known.iter().filter_map(|(key, name)| Some(vec![(*name).to_owned(), text(key)?])));
     html! {
