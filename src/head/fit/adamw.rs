@@ -17,7 +17,10 @@ const EPSILON: f64 = 1e-8;
 /// The optimizer of some parameters.
 pub(super) struct AdamW {
     slots: Vec<Slot>,
-    /// What each learning rate divides by: one value, or one a head `[heads, 1, 1]`.
+    /// The learning rates and weight decays: one value, or one a head `[heads, 1, 1]`.
+    rates: Tensor,
+    decays: Tensor,
+    /// What each learning rate divides by.
     inverse_rates: Tensor,
     /// What weight decay leaves of a weight at each step.
     kept: Tensor,
@@ -45,9 +48,16 @@ impl AdamW {
             let zeros = || parameter.f_zeros_like();
             Ok(Slot { parameter: parameter.shallow_clone(), mean: zeros()?, squares: zeros()?, scratch: zeros()? })
         };
-        let kept = rates.f_mul(decays)?.f_neg()?.f_add_scalar(1.0)?;
         let slots = parameters.map(slot).collect::<Torch<_>>()?;
-        Ok(Self { slots, inverse_rates: rates.f_reciprocal()?, kept, steps: 0 })
+        let (rates, decays) = (rates.shallow_clone(), decays.shallow_clone());
+        let (inverse_rates, kept) = constants(&rates, &decays)?;
+        Ok(Self { slots, rates, decays, inverse_rates, kept, steps: 0 })
+    }
+
+    /// Takes this share of the learning rates from now on; above 0.
+    pub(super) fn scale_rates(&mut self, share: f64) -> Torch<()> {
+        (self.inverse_rates, self.kept) = constants(&self.rates.f_mul_scalar(share)?, &self.decays)?;
+        Ok(())
     }
 
     /// One step down the gradients by the parameters, in their order.
@@ -67,6 +77,11 @@ impl AdamW {
         }
         Ok(())
     }
+}
+
+/// What learning rates divide by, and what is left of a weight.
+fn constants(rates: &Tensor, decays: &Tensor) -> Torch<(Tensor, Tensor)> {
+    Ok((rates.f_reciprocal()?, rates.f_mul(decays)?.f_neg()?.f_add_scalar(1.0)?))
 }
 
 #[cfg(test)]
@@ -92,6 +107,10 @@ mod tests {
         let scalar = |value: f32| Tensor::from(value).to_device(Device::Cpu);
         let mut adamw = AdamW::new([&ours].into_iter(), &scalar(1e-2), &scalar(0.1)).unwrap();
         for step in 1..=200 {
+            if step == 100 {
+                optimizer.set_learning_rate(2e-3).unwrap();
+                adamw.scale_rates(0.2).unwrap();
+            }
             adamw.step(&Tensor::run_backward(&[loss(&ours)], &[&ours], false, false)).unwrap();
             optimizer.zero_grad().unwrap();
             loss(&theirs).backward();

@@ -118,12 +118,16 @@ fn fit(
 /// Trains on all rows for a number of epochs that is known to be good.
 fn refit(
     examples: &Examples<'_>,
-    epochs: usize,
+    best_epoch: usize,
     recipe: &Recipe,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Head> {
     let all: Vec<usize> = (0..examples.labels.len()).collect();
     let mut run = Run::new(Side::of(examples, &all), recipe)?;
+    let epochs = if recipe.anneal { 2 * best_epoch } else { best_epoch };
+    if recipe.anneal {
+        run.fall_over(epochs);
+    }
     for epoch in 1..=epochs {
         let step = Step { refit: true, epoch, epochs, rows_done: 0, rows: all.len() };
         run.epoch(epoch, &mut |rows_done| progress(Progress::Step(Step { rows_done, ..step })))?;

@@ -21,6 +21,8 @@ pub(super) struct Run<'a> {
     network: Network,
     optimizer: AdamW,
     recipe: &'a Recipe,
+    /// Rows at whose end the learning rate is to be zero, and those that are done.
+    falling: Option<(f64, f64)>,
 }
 
 impl<'a> Run<'a> {
@@ -33,7 +35,12 @@ impl<'a> Run<'a> {
         let [rate, decay] = [recipe.learning_rate, recipe.weight_decay].map(|value| Tensor::from(value as f32));
         let optimizer =
             AdamW::new(std::iter::once(&network.parameters), &rate, &decay).map_err(torch("set up AdamW"))?;
-        Ok(Self { train, whitener, network, optimizer, recipe })
+        Ok(Self { train, whitener, network, optimizer, recipe, falling: None })
+    }
+
+    /// Has the learning rate fall evenly, to zero at the end of so many epochs.
+    pub(super) fn fall_over(&mut self, epochs: usize) {
+        self.falling = Some(((epochs * self.train.len()) as f64, 0.0));
     }
 
     /// Prepares other rows as the training rows were.
@@ -43,10 +50,14 @@ impl<'a> Run<'a> {
 
     /// Runs one epoch, counted from 1; the mean of its batches' losses. `on_rows` hears of rows that are done.
     pub(super) fn epoch(&mut self, epoch: usize, on_rows: &mut dyn FnMut(usize)) -> Result<f64> {
-        let Self { train, whitener, network, optimizer, recipe } = self;
+        let Self { train, whitener, network, optimizer, recipe, falling } = self;
         let (mut total, mut steps, mut done) = (0.0, 0, 0);
         train.each_window(true, whitener.as_ref(), &mut |rows| {
             for_each_batch(rows, recipe.batch_size as i64, &mut |features, labels| {
+                if let Some((rows, done)) = falling {
+                    optimizer.scale_rates(1.0 - *done / *rows)?;
+                    *done += labels.len() as f64;
+                }
                 total += network.differentiate(features, labels)?;
                 optimizer.step(&[&network.gradients])?;
                 steps += 1;

@@ -74,10 +74,8 @@ fn times(run: &Value) -> Markup {
         ("write", "writing"),
     ];
     let took = |key: &str| run["stage_seconds"][key].as_f64().filter(|seconds| *seconds > 0.0);
-    let mut rows: Vec<Vec<String>> = kinds
-        .iter()
-        .filter_map(|(key, name)| Some(vec![(*name).to_owned(), format!("{:.2} s", took(key)?)]))
-        .collect();
+    let mut rows: Vec<Vec<String>> =
+        kinds.iter().filter_map(|(key, name)| Some(vec![(*name).to_owned(), format!("{:.2} s", took(key)?)])).collect();
     let known = [("model", "model"), ("encoder_id", "encoder id"), ("numerics", "numerics"), ("device", "device")];
     rows.extend(known.iter().filter_map(|(key, name)| Some(vec![(*name).to_owned(), text(key)?])));
     html! {

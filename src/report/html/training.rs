@@ -20,7 +20,7 @@ pub(super) fn section(training: &TrainingReport, run: &Value) -> Markup {
             @if training.recipe.refit {
                 p.note {
                     "The figures are of the head that was trained without the validation rows; the one that is kept was
-                     then trained on all rows for as many epochs."
+                     then trained on all rows for as long."
                 }
             }
             div.plots { (losses(training)) (accuracies(training)) }
