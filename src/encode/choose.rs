@@ -244,7 +244,7 @@ mod tests {
         let chosen = choose(&Wanted { precision: PrecisionChoice::Fp32, ..other }, Some(&tuned)).unwrap();
         assert_eq!(
             (chosen.provider, chosen.plan),
-            (Provider::OpenVino, Plan { sessions: 1, threads: 2, token_budget: 2048 })
+            (Provider::OpenVino, Plan { sessions: 2, threads: 1, token_budget: 1024 })
         );
     }
 
