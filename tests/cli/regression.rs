@@ -76,7 +76,7 @@ fn a_committed_part_that_is_gone_or_changed_is_noticed() {
     std::fs::write(&part, changed).unwrap();
     place.run(&["train", "features", "--out", "head"]).fails(1, &["rows/part-000000", "changed"]);
     std::fs::remove_file(&part).unwrap();
-    let again = ["embed", "--model", &model, "in.csv", "--out", "features"];
+    let again = ["embed", "--model", &model, "in.csv", "--out", "features", "--precision", "fp32"];
     place.run(&again).fails(1, &["rows/part-000000", "gone", "--overwrite"]);
 }
 
@@ -165,7 +165,7 @@ fn explain_says_that_the_output_of_another_run_would_be_refused() {
     let place = Place::new();
     place.write("in.csv", csv(5, 6));
     place.embed(&model, &["in.csv", "--out", "out", "--max-length", "8"]);
-    let embed = ["explain", "embed", "--model", &model, "in.csv", "--out", "out"];
+    let embed = ["explain", "embed", "--model", &model, "in.csv", "--out", "out", "--precision", "fp32"];
     let other = place.run(&embed).ok();
     assert!(other.stdout.contains("another run") && other.stdout.contains("(0 done)"), "{}", other.stdout);
     let same = place.run(&[&embed[..], &["--max-length", "8"]].concat()).ok();

@@ -190,7 +190,13 @@ mod tests {
     fn network(sizes: &[usize], dropout: f64) -> Network {
         let hidden = sizes[1..sizes.len() - 1].to_vec();
         let recipe = Recipe { hidden, dropout, zero_output: false, ..Recipe::default_() };
-        Network::new(sizes[0], &vec![0.2; sizes[sizes.len() - 1]], &recipe).unwrap()
+        drawn(sizes[0], &vec![0.2; sizes[sizes.len() - 1]], &recipe)
+    }
+
+    /// First weights take from the generator that trainings in other tests draw their orders from.
+    fn drawn(width: usize, shares: &[f64], recipe: &Recipe) -> Network {
+        let _generator = super::super::GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Network::new(width, shares, recipe).unwrap()
     }
 
     #[test]
@@ -242,7 +248,7 @@ mod tests {
 
     #[test]
     fn layers_start_as_pytorchs_do() {
-        let head = Network::new(384, &[0.5, 0.5], &Recipe::article()).unwrap().to_head().unwrap();
+        let head = drawn(384, &[0.5, 0.5], &Recipe::article()).to_head().unwrap();
         assert_eq!(
             head.layers.iter().map(|layer| (layer.inputs, layer.outputs)).collect::<Vec<_>>(),
             [(384, 512), (512, 2)]
