@@ -11,7 +11,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 MODEL := all-MiniLM-L6-v2
 LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
 
-.PHONY: help tools deps deps-cuda build model demo test bench bench-peers check-tokenizer check-kills check-scale check-gpu lint install clean
+.PHONY: help tools deps deps-cuda build model demo test bench bench-peers check-tokenizer check-kills check-scale check-gpu pack-gpu lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ check-scale: model ## 5 million short and 200,000 long reviews through a tiny en
 
 check-gpu: ## vectors and rates on a GPU (after `make model deps-cuda`), one table; DRY=1 checks without one
 	@.ci/check-gpu
+
+pack-gpu: ## what check-gpu needs on a machine without network, in pieces of 60 MiB (after `make model deps-cuda`)
+	@.ci/pack-gpu
 
 lint: deps ## check format and lints
 	@$(CARGO) fmt --check
