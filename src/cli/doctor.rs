@@ -66,6 +66,7 @@ fn findings(
         "onnxruntime": encoder,
         "libtorch": libtorch,
         "devices": ["cpu"],
+        "cuda_libraries": encode::has_cuda(),
         "cores": std::thread::available_parallelism().map_or(1, usize::from),
         "cache": model::cache_root()?,
         "models": models,
