@@ -241,7 +241,7 @@ fn torment(place: &Place, command: &[&str], input: impl Fn(usize) -> String) {
 
 #[test]
 fn ingest_survives_kills_at_any_time() {
-    torment(&Place::new(), &["ingest", "in.csv"], |rows| troubled(rows * 4));
+    torment(&Place::new(), &["ingest", "in.csv"], |rows| troubled(rows * 16));
 }
 
 #[test]
