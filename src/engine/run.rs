@@ -262,7 +262,7 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         rejected: PartSinkExec::rejected(plan),
         texts_cached: counter("texts_cached"),
         stage_seconds: StageSeconds {
-            read: seconds("read_time"),
+            read: unit.read_seconds + seconds("read_time"),
             tokenize: seconds("tokenize_time"),
             write: seconds("write_time"),
             ..StageSeconds::default()

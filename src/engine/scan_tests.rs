@@ -118,6 +118,7 @@ fn reviews_just_parsed_enter_the_same_plan() {
         rows_in: 2,
         bytes: 1,
         held_bytes: 1,
+        read_seconds: 0.0,
         input: UnitInput::Reviews(batch),
         rejects: None,
     };

@@ -32,6 +32,8 @@ pub struct WorkUnit {
     pub bytes: u64,
     /// Bytes of its texts and of what is kept beside them, unpacked, as far as can be told.
     pub held_bytes: u64,
+    /// Seconds that reading it took before it came here.
+    pub read_seconds: f64,
     /// What the plan reads.
     pub input: UnitInput,
     /// Records that the parser rejected.
@@ -179,6 +181,7 @@ pub fn plan_units(source: &ParquetSource, unit_bytes: u64, limit: u64, first: u6
                 rows_in,
                 bytes: source.bytes * rows_in / source.rows().max(1),
                 held_bytes: source.held_bytes * rows_in / source.rows().max(1),
+                read_seconds: 0.0,
                 input: UnitInput::Parquet(Scan {
                     path: source.path.clone(),
                     bytes: source.bytes,

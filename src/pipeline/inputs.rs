@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arrow::datatypes::Field;
 use futures::{Stream, StreamExt, stream};
@@ -202,8 +203,10 @@ impl Inputs {
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
         let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
         let mut reader = UnitReader::new(&self.discovery, &self.options);
-        while let Some(unit) = reader.next() {
-            let unit = unit?;
+        loop {
+            let reading = Instant::now();
+            let Some(unit) = reader.next().transpose()? else { break };
+            let read_seconds = reading.elapsed().as_secs_f64();
             let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
             let sources: Vec<String> = unit.spans.into_iter().map(|span| span.source).collect();
             let source = sources.first().cloned().unwrap_or_default();
@@ -216,6 +219,7 @@ impl Inputs {
                 rows_in: unit.rows_in,
                 bytes: bytes - bytes_before,
                 held_bytes: unit.reviews.get_array_memory_size() as u64,
+                read_seconds,
                 input: UnitInput::Reviews(kept::named(&unit.reviews, &self.kept)),
                 rejects: Some(unit.rejects),
             };

@@ -21,8 +21,8 @@ pub(super) struct Run<'a> {
     network: Network,
     optimizer: AdamW,
     recipe: &'a Recipe,
-    /// Rows at whose end the learning rate is to be zero, and those that are done.
-    falling: Option<(f64, f64)>,
+    /// Epochs at whose end the learning rate is to be zero.
+    falls_over: Option<usize>,
 }
 
 impl<'a> Run<'a> {
@@ -35,12 +35,12 @@ impl<'a> Run<'a> {
         let [rate, decay] = [recipe.learning_rate, recipe.weight_decay].map(|value| Tensor::from(value as f32));
         let optimizer =
             AdamW::new(std::iter::once(&network.parameters), &rate, &decay).map_err(torch("set up AdamW"))?;
-        Ok(Self { train, whitener, network, optimizer, recipe, falling: None })
+        Ok(Self { train, whitener, network, optimizer, recipe, falls_over: None })
     }
 
     /// Has the learning rate fall evenly, to zero at the end of so many epochs.
     pub(super) fn fall_over(&mut self, epochs: usize) {
-        self.falling = Some(((epochs * self.train.len()) as f64, 0.0));
+        self.falls_over = Some(epochs);
     }
 
     /// Prepares other rows as the training rows were.
@@ -50,13 +50,14 @@ impl<'a> Run<'a> {
 
     /// Runs one epoch, counted from 1; the mean of its batches' losses. `on_rows` hears of rows that are done.
     pub(super) fn epoch(&mut self, epoch: usize, on_rows: &mut dyn FnMut(usize)) -> Result<f64> {
-        let Self { train, whitener, network, optimizer, recipe, falling } = self;
+        let Self { train, whitener, network, optimizer, recipe, falls_over } = self;
         let (mut total, mut steps, mut done) = (0.0, 0, 0);
+        let rows_of = |epochs: usize| (epochs * train.len()) as f64;
+        let (before, all) = (rows_of(epoch - 1), falls_over.map(rows_of));
         train.each_window(true, whitener.as_ref(), &mut |rows| {
             for_each_batch(rows, recipe.batch_size as i64, &mut |features, labels| {
-                if let Some((rows, done)) = falling {
-                    optimizer.scale_rates(1.0 - *done / *rows)?;
-                    *done += labels.len() as f64;
+                if let Some(all) = all {
+                    optimizer.scale_rates(1.0 - (before + done as f64) / all)?;
                 }
                 total += network.differentiate(features, labels)?;
                 optimizer.step(&[&network.gradients])?;
