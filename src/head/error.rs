@@ -50,6 +50,9 @@ pub enum Error {
         "--sweep needs all features in memory, and they take more than --memory allows: raise it, or train on fewer"
     )]
     SweepInParts,
+    /// The threads of a training cannot be started.
+    #[error("cannot start the threads that train")]
+    Threads(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The vectors of a part cannot be read.
     #[error(transparent)]
     Vectors(Box<dyn std::error::Error + Send + Sync>),

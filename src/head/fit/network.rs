@@ -23,6 +23,8 @@ pub(super) struct Network {
     pub gradients: Tensor,
     /// Views of those.
     layers: Vec<Layer>,
+    /// The last bias is trained here, and not with another part of the network.
+    has_bias: bool,
     dropout: f64,
     random: fastrand::Rng,
 }
@@ -59,6 +61,20 @@ impl Network {
         build().map_err(torch("set up the head's layers"))
     }
 
+    /// A part of a network, as a head of its own. The last bias is trained with the first part.
+    pub(super) fn part(head: &Head, rank: u64, recipe: &Recipe) -> Torch<Self> {
+        let outputs = head.layers.iter().map(|layer| layer.outputs);
+        let sizes: Vec<usize> = head.layers.iter().take(1).map(|layer| layer.inputs).chain(outputs).collect();
+        let network = Self::zeros(&sizes, recipe)?;
+        for (layer, values) in network.layers.iter().zip(&head.layers) {
+            let weight = Tensor::f_from_slice(&values.weight)?.f_reshape(layer.weight.size())?;
+            layer.weight.shallow_clone().f_copy_(&weight)?;
+            layer.bias.shallow_clone().f_copy_(&Tensor::f_from_slice(&values.bias)?)?;
+        }
+        let random = fastrand::Rng::with_seed(recipe.seed.wrapping_add(rank));
+        Ok(Self { has_bias: rank == 0, random, ..network })
+    }
+
     fn zeros(sizes: &[usize], recipe: &Recipe) -> Torch<Self> {
         let pairs: Vec<(i64, i64)> = sizes.windows(2).map(|pair| (pair[0] as i64, pair[1] as i64)).collect();
         let count: i64 = pairs.iter().map(|(inputs, outputs)| (inputs + 1) * outputs).sum();
@@ -80,7 +96,7 @@ impl Network {
             first += (inputs + 1) * outputs;
         }
         let random = fastrand::Rng::with_seed(recipe.seed);
-        Ok(Self { parameters, gradients, layers, dropout: recipe.dropout, random })
+        Ok(Self { parameters, gradients, layers, has_bias: true, dropout: recipe.dropout, random })
     }
 
     /// Scores `[rows, classes]` of vectors `[rows, width]`.
@@ -96,8 +112,14 @@ impl Network {
         Ok(values)
     }
 
-    /// The mean cross-entropy of vectors `[rows, width]`, with dropout; leaves its gradient in `gradients`.
-    pub(super) fn differentiate(&mut self, features: &Tensor, labels: &[i64]) -> Torch<f64> {
+    /// The mean cross-entropy of vectors `[rows, width]`, with dropout; leaves its gradient in `gradients`. `sum` makes the
+    /// scores of this part of a network those of the whole; `None` where it cannot.
+    pub(super) fn differentiate(
+        &mut self,
+        features: &Tensor,
+        labels: &[i64],
+        sum: &mut dyn FnMut(&mut [f32]) -> bool,
+    ) -> Torch<Option<f64>> {
         let last = self.layers.len() - 1;
         // What each layer multiplies. A linear head has no hidden values to drop, so its inputs are dropped.
         let mut inputs =
@@ -108,18 +130,25 @@ impl Network {
             inputs.push(self.dropped(hidden)?);
         }
         let Layer { weight, bias, .. } = &self.layers[last];
-        let (loss, mut delta) = cross_entropy(&inputs[last].f_linear(weight, Some(bias))?, labels)?;
+        let mut scores = copy(&inputs[last].f_linear(weight, Some(bias))?)?;
+        if !sum(&mut scores) {
+            return Ok(None);
+        }
+        let loss = cross_entropy(&mut scores, labels);
+        let mut delta = Tensor::f_from_slice(&scores)?.f_reshape([labels.len() as i64, -1])?;
         for number in (0..=last).rev() {
             let Layer { weight, weight_gradient, bias_gradient, .. } = &self.layers[number];
             let _ = delta.f_transpose(0, 1)?.f_mm_out(weight_gradient, &inputs[number])?;
-            let _ = delta.f_sum_intlist_out(bias_gradient, 0, false, Kind::Float)?;
+            if number < last || self.has_bias {
+                let _ = delta.f_sum_intlist_out(bias_gradient, 0, false, Kind::Float)?;
+            }
             if number > 0 {
                 // Nothing comes back where ReLU or dropout left nothing.
                 let delta_of_kept = delta.f_mul_scalar_(1.0 / (1.0 - self.dropout))?;
                 delta = inputs[number].f_threshold_backward(&delta_of_kept.f_mm(weight)?, 0.0)?;
             }
         }
-        Ok(loss)
+        Ok(Some(loss))
     }
 
     /// Values with the recipe's share of them at zero, the others larger for it.
@@ -145,12 +174,12 @@ impl Network {
     }
 }
 
-/// The mean loss of scores `[rows, classes]`, and its gradient by them: (softmax - the true class) / rows. So few numbers
-/// are dealt with sooner out of libtorch.
-fn cross_entropy(scores: &Tensor, labels: &[i64]) -> Torch<(f64, Tensor)> {
-    let mut values = copy(scores)?;
+/// The mean loss of scores `[rows, classes]`, which become its gradient by them: (softmax - the true class) / rows. So few
+/// numbers are dealt with sooner out of libtorch.
+fn cross_entropy(scores: &mut [f32], labels: &[i64]) -> f64 {
     let (mut loss, share) = (0.0, 1.0 / labels.len() as f32);
-    for (scores, label) in values.chunks_exact_mut(scores.size()[1] as usize).zip(labels) {
+    let classes = scores.len() / labels.len();
+    for (scores, label) in scores.chunks_exact_mut(classes).zip(labels) {
         let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let score = scores[*label as usize];
         scores.iter_mut().for_each(|score| *score = (*score - highest).exp());
@@ -159,7 +188,7 @@ fn cross_entropy(scores: &Tensor, labels: &[i64]) -> Torch<(f64, Tensor)> {
         scores.iter_mut().for_each(|score| *score *= share / sum);
         scores[*label as usize] -= share;
     }
-    Ok((loss / labels.len() as f64, Tensor::f_from_slice(&values)?.f_reshape(scores.size())?))
+    loss / labels.len() as f64
 }
 
 /// 0 for a share of the values, and for the others what keeps the mean. libtorch's own draw takes ten times as long.
@@ -226,7 +255,7 @@ mod tests {
             let due = values.cross_entropy_for_logits(&Tensor::from_slice(&labels));
             due.backward();
 
-            let loss = network.differentiate(&features, &labels).unwrap();
+            let loss = network.differentiate(&features, &labels, &mut |_| true).unwrap().unwrap();
             assert!((loss - due.double_value(&[])).abs() < 1e-6, "{sizes:?}: {loss}");
             let gradients = network.layers.iter().flat_map(|layer| [&layer.weight_gradient, &layer.bias_gradient]);
             for (ours, parameter) in gradients.zip(&parameters) {

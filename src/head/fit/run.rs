@@ -5,11 +5,11 @@
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::adamw::AdamW;
-use super::network::{Network, Torch, torch};
+use super::network::{Network, Torch, copy, torch};
+use super::shard::{Part, Shards};
 use super::side::{Rows, Side};
 use super::whiten::Whitener;
-use super::{Error, Head, Recipe, Result};
+use super::{Error, Head, Recipe, Result, THREADS};
 
 /// Rows of a validation step: bounds the memory of the hidden layer.
 const VALIDATION_STEP: i64 = 8192;
@@ -18,8 +18,7 @@ const VALIDATION_STEP: i64 = 8192;
 pub(super) struct Run<'a> {
     train: Side<'a>,
     whitener: Option<Whitener>,
-    network: Network,
-    optimizer: AdamW,
+    shards: Shards,
     recipe: &'a Recipe,
     /// Epochs at whose end the learning rate is to be zero.
     falls_over: Option<usize>,
@@ -32,10 +31,8 @@ impl<'a> Run<'a> {
         let whitener = recipe.whiten.then(|| Whitener::of(&train)).transpose()?;
         train.prepare(whitener.as_ref())?;
         let network = Network::new(train.examples.width, &shares(&train), recipe)?;
-        let [rate, decay] = [recipe.learning_rate, recipe.weight_decay].map(|value| Tensor::from(value as f32));
-        let optimizer =
-            AdamW::new(std::iter::once(&network.parameters), &rate, &decay).map_err(torch("set up AdamW"))?;
-        Ok(Self { train, whitener, network, optimizer, recipe, falls_over: None })
+        let shards = Shards::of(network, recipe, THREADS)?;
+        Ok(Self { train, whitener, shards, recipe, falls_over: None })
     }
 
     /// Has the learning rate fall evenly, to zero at the end of so many epochs.
@@ -50,23 +47,23 @@ impl<'a> Run<'a> {
 
     /// Runs one epoch, counted from 1; the mean of its batches' losses. `on_rows` hears of rows that are done.
     pub(super) fn epoch(&mut self, epoch: usize, on_rows: &mut dyn FnMut(usize)) -> Result<f64> {
-        let Self { train, whitener, network, optimizer, recipe, falls_over } = self;
+        let Self { train, whitener, shards, recipe, falls_over } = self;
         let (mut total, mut steps, mut done) = (0.0, 0, 0);
-        let rows_of = |epochs: usize| (epochs * train.len()) as f64;
-        let (before, all) = (rows_of(epoch - 1), falls_over.map(rows_of));
+        let rows_of = |epochs: usize| epochs * train.len();
         train.each_window(true, whitener.as_ref(), &mut |rows| {
-            for_each_batch(rows, recipe.batch_size as i64, &mut |features, labels| {
-                if let Some(all) = all {
-                    optimizer.scale_rates(1.0 - (before + done as f64) / all)?;
-                }
-                total += network.differentiate(features, labels)?;
-                optimizer.step(&[&network.gradients])?;
-                steps += 1;
-                done += labels.len();
-                on_rows(done);
-                Ok(())
-            })
-            .map_err(torch("train an epoch"))
+            let batches = Batches {
+                size: recipe.batch_size,
+                before: rows_of(epoch - 1) + done,
+                falls_over: falls_over.map(rows_of),
+                ..Batches::drawn(rows).map_err(torch("draw an order of rows"))?
+            };
+            let answers =
+                shards.each(rows, &mut |rows| on_rows(done + rows), |part, on_rows| batches.train(part, on_rows));
+            let (loss, count) = answers.map_err(torch("train an epoch"))?[0];
+            total += loss;
+            steps += count;
+            done += rows.len() as usize;
+            Ok(())
         })?;
         let loss = total / f64::from(steps);
         if loss.is_finite() {
@@ -76,10 +73,12 @@ impl<'a> Run<'a> {
     }
 
     /// Loss and accuracy of rows with the network as it is now.
-    pub(super) fn validate(&self, held_out: &Side<'_>) -> Result<(f64, f64)> {
+    pub(super) fn validate(&mut self, held_out: &Side<'_>) -> Result<(f64, f64)> {
         let (mut loss, mut right) = (0.0, 0);
-        held_out.each_window(false, self.whitener.as_ref(), &mut |rows| {
-            let (more, hits) = self.loss_and_hits(rows).map_err(torch("validate an epoch"))?;
+        let Self { whitener, shards, .. } = self;
+        held_out.each_window(false, whitener.as_ref(), &mut |rows| {
+            let answers = shards.each(rows, &mut |_| {}, |part, _| loss_and_hits(part));
+            let (more, hits) = answers.map_err(torch("validate an epoch"))?[0];
             loss += more;
             right += hits;
             Ok(())
@@ -88,25 +87,9 @@ impl<'a> Run<'a> {
         Ok((loss / rows, right as f64 / rows))
     }
 
-    /// The sum of the rows' losses, and how many are told right.
-    fn loss_and_hits(&self, rows: &Rows) -> Torch<(f64, i64)> {
-        let _no_gradients = tch::no_grad_guard();
-        let (mut loss, mut right) = (0.0, 0);
-        for first in (0..rows.len()).step_by(VALIDATION_STEP as usize) {
-            let count = VALIDATION_STEP.min(rows.len() - first);
-            let labels = rows.labels.f_narrow(0, first, count)?;
-            let scores = self.network.forward(&rows.features.f_narrow(0, first, count)?)?;
-            // -100 is PyTorch's default label to ignore, which no class index is.
-            loss +=
-                scores.f_cross_entropy_loss(&labels, None::<Tensor>, Reduction::Sum, -100, 0.0)?.f_double_value(&[])?;
-            right += scores.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
-        }
-        Ok((loss, right))
-    }
-
     /// The head as it is now, for vectors as the encoder makes them.
     pub(super) fn head(&self) -> Result<Head> {
-        let mut head = self.network.to_head()?;
+        let mut head = self.shards.to_head()?;
         if let Some(whitener) = &self.whitener {
             whitener.fold_into(&mut head).map_err(torch("fold the whitening into the head"))?;
         }
@@ -114,15 +97,63 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Hands a window's rows to `each` in a drawn order, batch by batch.
-fn for_each_batch(rows: &Rows, batch: i64, each: &mut dyn FnMut(&Tensor, &[i64]) -> Torch<()>) -> Torch<()> {
-    let order = Tensor::f_randperm(rows.len(), (Kind::Int64, Device::Cpu))?;
-    let labels = Vec::<i64>::try_from(rows.labels.f_index_select(0, &order)?)?;
-    for (first, labels) in (0..rows.len()).step_by(batch as usize).zip(labels.chunks(batch as usize)) {
-        let chosen = order.f_narrow(0, first, labels.len() as i64)?;
-        each(&rows.features.f_index_select(0, &chosen)?, labels)?;
+/// A window's rows in a drawn order, cut into batches.
+struct Batches {
+    order: Vec<i64>,
+    labels: Vec<i64>,
+    size: usize,
+    /// Rows that the run has seen before.
+    before: usize,
+    /// Rows at which the learning rate is to be zero.
+    falls_over: Option<usize>,
+}
+
+impl Batches {
+    fn drawn(rows: &Rows) -> Torch<Self> {
+        let order = Tensor::f_randperm(rows.len(), (Kind::Int64, Device::Cpu))?;
+        let labels = Vec::<i64>::try_from(rows.labels.f_index_select(0, &order)?)?;
+        Ok(Self { order: Vec::try_from(order)?, labels, size: 1, before: 0, falls_over: None })
     }
-    Ok(())
+
+    /// Trains a part of the network; the sum of the batches' losses, and their number.
+    fn train(&self, part: Part<'_>, on_rows: &mut dyn FnMut(usize)) -> Torch<Option<(f64, u32)>> {
+        let Part { network, optimizer, rows, mut member } = part;
+        let (mut total, mut steps, mut done) = (0.0, 0, 0);
+        for (chosen, labels) in self.order.chunks(self.size).zip(self.labels.chunks(self.size)) {
+            if let Some(end) = self.falls_over {
+                optimizer.scale_rates(1.0 - (self.before + done) as f64 / end as f64)?;
+            }
+            let features = rows.features.f_index_select(0, &Tensor::f_from_slice(chosen)?)?;
+            let Some(loss) = network.differentiate(&features, labels, &mut |scores| member.sum(scores))? else {
+                return Ok(None);
+            };
+            optimizer.step(&[&network.gradients])?;
+            total += loss;
+            steps += 1;
+            done += labels.len();
+            on_rows(done);
+        }
+        Ok(Some((total, steps)))
+    }
+}
+
+/// The sum of the rows' losses, and how many are told right.
+fn loss_and_hits(Part { network, rows, mut member, .. }: Part<'_>) -> Torch<Option<(f64, i64)>> {
+    let _no_gradients = tch::no_grad_guard();
+    let (mut loss, mut right) = (0.0, 0);
+    for first in (0..rows.len()).step_by(VALIDATION_STEP as usize) {
+        let count = VALIDATION_STEP.min(rows.len() - first);
+        let labels = rows.labels.f_narrow(0, first, count)?;
+        let mut scores = copy(&network.forward(&rows.features.f_narrow(0, first, count)?)?)?;
+        if !member.sum(&mut scores) {
+            return Ok(None);
+        }
+        let scores = Tensor::f_from_slice(&scores)?.f_reshape([count, -1])?;
+        // -100 is PyTorch's default label to ignore, which no class index is.
+        loss += scores.f_cross_entropy_loss(&labels, None::<Tensor>, Reduction::Sum, -100, 0.0)?.f_double_value(&[])?;
+        right += scores.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    }
+    Ok(Some((loss, right)))
 }
 
 /// Each class's share of the rows, counting one more of each so that none is zero.

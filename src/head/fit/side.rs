@@ -22,6 +22,11 @@ impl Rows {
     pub(super) fn len(&self) -> i64 {
         self.labels.numel() as i64
     }
+
+    /// The same tensors, for another thread.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self { features: self.features.shallow_clone(), labels: self.labels.shallow_clone() }
+    }
 }
 
 /// Some rows of examples, by the parts that their vectors are in.
