@@ -15,6 +15,9 @@ pub const AUTO_COSINE: f64 = 0.9999;
 /// Tokens of a GPU's micro-batches: hundreds of texts, which fill its multiprocessors.
 const GPU_TOKENS: usize = 65_536;
 
+/// Sessions of a GPU: one has its inputs and vectors copied while the other computes.
+const GPU_SESSIONS: usize = 2;
+
 /// What was asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted {
@@ -131,7 +134,7 @@ pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
     Ok(Chosen { precision, provider, gpus: None, plan, reason, plan_source })
 }
 
-/// Decides on GPUs, for which nothing is tuned: each has a session, and micro-batches large enough to fill it.
+/// Decides on GPUs, for which nothing is tuned: each has sessions that take turns, and micro-batches large enough to fill it.
 fn choose_on(gpus: Gpus, wanted: &Wanted) -> Result<Chosen> {
     if wanted.provider != ProviderChoice::Auto {
         return Err(Error::ProviderOfDevice { provider: wanted.provider, device: gpus });
@@ -143,12 +146,11 @@ fn choose_on(gpus: Gpus, wanted: &Wanted) -> Result<Chosen> {
         None => (Precision::Fp16, "auto: 16-bit floats on a GPU (worst cosine 0.999)"),
     };
     Provider::Cuda.check(precision)?;
-    let (token_budget, plan_source) = match wanted.token_budget {
-        Some(token_budget) => (token_budget, "flags"),
-        None => (GPU_TOKENS, "default"),
-    };
+    let token_budget = wanted.token_budget.unwrap_or(GPU_TOKENS);
+    let plan_source = if wanted.token_budget.is_some() || wanted.sessions.is_some() { "flags" } else { "default" };
+    let sessions = gpus.count() * wanted.sessions.unwrap_or(GPU_SESSIONS).max(1);
     // A GPU leaves the cores to the tokenizer, which has as many threads as all sessions.
-    let plan = Plan { sessions: gpus.count(), threads: wanted.threads().div_ceil(gpus.count()), token_budget };
+    let plan = Plan { sessions, threads: wanted.threads().div_ceil(sessions), token_budget };
     let (provider, gpus, reason) = (Provider::Cuda, Some(gpus), reason.to_owned());
     Ok(Chosen { precision, provider, gpus, plan, reason, plan_source })
 }
@@ -249,13 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_computes_in_16_bits_with_a_session_each() {
+    fn a_gpu_computes_in_16_bits_with_two_sessions_each() {
         let wanted = Wanted { device: "cuda:0,3".parse().unwrap(), threads: Some(15), ..Wanted::default() };
         let chosen = choose(&wanted, None).unwrap();
         assert_eq!((chosen.precision, chosen.provider), (Precision::Fp16, Provider::Cuda));
-        assert_eq!((chosen.device().as_str(), chosen.plan.sessions, chosen.plan_source), ("cuda:0,3", 2, "default"));
+        assert_eq!((chosen.device().as_str(), chosen.plan.sessions, chosen.plan_source), ("cuda:0,3", 4, "default"));
         assert!(chosen.plan.token_budget >= 32_768);
         assert!(chosen.plan.sessions * chosen.plan.threads >= 15, "the tokenizer has all cores");
+        let asked = choose(&Wanted { sessions: Some(3), ..wanted }, None).unwrap();
+        assert_eq!((asked.plan.sessions, asked.plan_source), (6, "flags"));
         let asked = Wanted { precision: PrecisionChoice::Fp32, token_budget: Some(999), ..wanted };
         let chosen = choose(&asked, None).unwrap();
         assert_eq!((chosen.precision, chosen.plan.token_budget, chosen.plan_source), (Precision::Fp32, 999, "flags"));
