@@ -11,7 +11,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 MODEL := all-MiniLM-L6-v2
 LIBRARY := $(DESTDIR)$(PREFIX)/lib/bertline
 
-.PHONY: help tools deps deps-cuda build model demo test bench bench-peers check-tokenizer check-kills check-scale check-gpu pack-gpu lint install clean
+.PHONY: help tools deps deps-cuda deps-cuda-train build model demo test bench bench-peers check-tokenizer check-kills check-scale check-gpu pack-gpu lint install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ deps: tools ## put the pinned native libraries (ONNX Runtime, libtorch) under .n
 
 deps-cuda: tools ## put what a GPU needs (CUDA build of ONNX Runtime, CUDA libraries) there, too; 2.5 GB, once
 	@$(PYTHON) .cargo/deps.py --cuda
+
+deps-cuda-train: tools ## put what `train --device cuda` needs (CUDA part of libtorch) there, too; 3 GB, once
+	@$(PYTHON) .cargo/deps.py --cuda-train
 
 build: deps ## build bertline and bertline-train into target/release/ (or CARGO_TARGET_DIR)
 	@$(CARGO) build --release
@@ -71,6 +74,8 @@ install: ## copy what `make build` built, with its libraries, to PREFIX (/usr/lo
 	@cp -R -P .native/libtorch/lib $(LIBRARY)/libtorch/lib
 	@rm -rf $(LIBRARY)/onnxruntime-cuda
 	@if [ -d .native/onnxruntime-cuda ]; then cp -R -P .native/onnxruntime-cuda $(LIBRARY)/onnxruntime-cuda; fi
+	@rm -rf $(LIBRARY)/libtorch-cuda
+	@if [ -d .native/libtorch-cuda ]; then cp -R -P .native/libtorch-cuda $(LIBRARY)/libtorch-cuda; fi
 	@echo "install: bertline and bertline-train are in $(DESTDIR)$(PREFIX)/bin, their libraries in $(LIBRARY)"
 
 clean: ## remove what was built and demo-out/; .native/ and the model cache stay

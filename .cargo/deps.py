@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Put the pinned native libraries under .native/: ONNX Runtime with OpenVINO, and the CPU part of libtorch; with
-`--cuda` instead the ONNX Runtime that computes on GPUs, and CUDA's libraries, under .native/onnxruntime-cuda/.
+`--cuda` instead the ONNX Runtime that computes on GPUs, and CUDA's libraries, under .native/onnxruntime-cuda/; with
+`--cuda-train` the CUDA part of libtorch with the CUDA libraries that it was built for, under .native/libtorch-cuda/.
 
-The wheels are named with hashes in native-requirements.txt and cuda-requirements.txt and downloaded for a fixed platform
+The wheels are named with hashes in *-requirements.txt and downloaded for a fixed platform
 and Python, so the host's Python version does not matter. Only libraries and headers are kept. A folder appears whole or
 not at all.
 """
@@ -20,6 +21,7 @@ import zipfile
 HERE = pathlib.Path(__file__).resolve().parent
 NATIVE = HERE.parent / ".native"
 CUDA = NATIVE / "onnxruntime-cuda"
+CUDA_TRAIN = NATIVE / "libtorch-cuda"
 
 # wheel name prefix -> [(folder in the wheel, folder in .native, file names to keep; None keeps all)]
 ONNXRUNTIME = {
@@ -44,6 +46,18 @@ TAKE_CUDA = {
     })],
     "nvidia_": CUDA_LIBRARIES,
 }
+# What the CUDA part of libtorch asks for by name. cudart and cupti are loaded with its CPU part.
+TAKE_CUDA_TRAIN = {
+    "torch-": [("torch/lib/", "", {
+        "libtorch_cuda.so", "libtorch_cuda_linalg.so", "libtorch_nvshmem.so", "libc10_cuda.so",
+    })],
+    "nvidia_cudnn": [("nvidia/cudnn/lib/", "", None)],
+    "nvidia_cusparselt": [("nvidia/cusparselt/lib/", "", None)],
+    "nvidia_nccl": [("nvidia/nccl/lib/", "", None)],
+    "nvidia_nvshmem": [("nvidia/nvshmem/lib/", "", {"libnvshmem_host.so.3"})],
+    "nvidia_cusolver": [("nvidia/cu13/lib/", "", {"libcusolver.so.12"})],
+    "nvidia_": [("nvidia/cu13/lib/", "", None)],
+}
 # `libtorch.so` of the wheel pulls in CUDA; the CPU part alone answers to its name (and the linker wants libgomp.so).
 LINKS = {
     "libtorch/lib/libtorch.so": "libtorch_cpu.so",
@@ -58,8 +72,8 @@ def download(requirements, megabytes, folder):
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps",
                "--only-binary=:all:", "--require-hashes", "--implementation", "cp", "--python-version", "3.11",
                "--abi", "cp311", "--abi", "none", "--dest", str(folder), "-r", str(requirements)]
-    for tag in ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_25_x86_64", "manylinux2014_x86_64",
-                "manylinux_2_17_x86_64"):
+    for tag in ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_25_x86_64", "manylinux_2_18_x86_64",
+                "manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux2010_x86_64"):
         command += ["--platform", tag]
     if subprocess.run(command).returncode != 0:
         sys.exit("deps: pip could not download the native libraries; check the network (or pip's index settings) and "
@@ -106,9 +120,9 @@ def put(folder, requirements, megabytes, take, links, also=None):
 
 def beside(fresh):
     (fresh / "libtorch/build-version").write_text("2.13.0\n")
-    # What `--cuda` put there stays.
-    if CUDA.is_dir():
-        os.rename(CUDA, fresh / CUDA.name)
+    # What the other two put there stays.
+    for folder in filter(pathlib.Path.is_dir, (CUDA, CUDA_TRAIN)):
+        os.rename(folder, fresh / folder.name)
 
 
 def main():
@@ -116,6 +130,8 @@ def main():
         sys.exit(f"deps: the pinned libraries are for Linux on x86-64; this is {platform.system()} on {platform.machine()}")
     if sys.argv[1:] == ["--cuda"]:
         put(CUDA, HERE / "cuda-requirements.txt", 1570, TAKE_CUDA, LINKS_CUDA)
+    elif sys.argv[1:] == ["--cuda-train"]:
+        put(CUDA_TRAIN, HERE / "cuda-train-requirements.txt", 2400, TAKE_CUDA_TRAIN, {})
     else:
         put(NATIVE, HERE / "native-requirements.txt", 620, TAKE, LINKS, beside)
 

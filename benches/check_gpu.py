@@ -3,7 +3,8 @@
 
 Right: every vector against fp32 on the CPU, and texts alone against texts in large micro-batches. Fast: BERT-base's
 geometry and MiniLM on real reviews, against Hugging Face torch with SDPA and sentence-transformers in 16 bits, as a share
-of a matrix product's rate on the same card in the same run, and the whole `score` against its own encoder. `--dry` runs
+of a matrix product's rate on the same card in the same run, and the whole `score` against its own encoder. Heads: the
+same losses from the CPU and the GPU (with `make deps-cuda-train`). `--dry` runs
 all of it without a GPU: our packed graph on the CPU's kernels, the rivals in fp32, few texts; its rates mean nothing.
 `make check-gpu` runs it; the Python needs numpy and pyarrow, and what it compares with needs torch with CUDA, transformers and
 sentence-transformers: what is not there is left out by name.
@@ -170,6 +171,24 @@ class Check:
         share = report["tokens"] / wall / rate
         what, goal = f"{name}: the whole `score`", "at least 90 % of the encoder's rate"
         self.add(what, goal, f"{100 * share:.0f} %, {len(self.texts) / wall:,.0f} reviews/s", self.verdict(share >= 0.9))
+        self.heads(name, features)
+
+    def heads(self, name, features):
+        """The same heads by the CPU and by the GPU, on the same features."""
+        for what, flags in (("article", ["--recipe", "article"]), ("three layers", ["--hidden", "512,128"])):
+            runs = []
+            try:
+                for device in ("cpu", "cpu" if self.asked.dry else "cuda"):
+                    out = tempfile.mkdtemp(dir=self.tmp)
+                    self.binary.run(["train", features, *flags, "--epochs", "3", "--device", device, "--out", out])
+                    runs.append(json.loads(pathlib.Path(out, "run.json").read_text())["metrics"]["epochs"])
+            except CannotRun as missing:
+                self.add(f"{name}: `train`, {what}", "losses within 0.01", "", f"cannot run here: {missing}")
+                continue
+            apart = max(abs(one["validation_loss"] - other["validation_loss"]) for one, other in zip(*runs))
+            cpu, gpu = (sum(epoch["seconds"] for epoch in run) for run in runs)
+            measured = f"{apart:.4f} apart, {cpu:.2f} s and {gpu:.2f} s"
+            self.add(f"{name}: `train` by CPU and GPU, {what}", "losses within 0.01", measured, apart <= 0.01)
 
     def run(self):
         models = {"MiniLM": self.asked.model}

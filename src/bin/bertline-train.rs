@@ -5,8 +5,6 @@ mod fit;
 
 use std::process::ExitCode;
 
-use bertline::head::Trainers;
-
 fn main() -> ExitCode {
-    bertline::cli::train_main(Trainers { train: fit::train, sweep: fit::sweep })
+    bertline::cli::train_main(fit::on)
 }

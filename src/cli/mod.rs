@@ -23,7 +23,7 @@ use anyhow::Result;
 use arrow::util::pretty::pretty_format_batches;
 use clap::Parser;
 
-use crate::head::Trainers;
+use crate::head::OnDevice;
 use crate::pipeline;
 use crate::telemetry::Terminal;
 use args::{Cli, Command, TrainCli};
@@ -41,10 +41,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs `bertline-train`, whose own part is the trainer.
-pub fn train_main(trainers: Trainers) -> ExitCode {
+pub fn train_main(on_device: OnDevice) -> ExitCode {
     let cli = TrainCli::parse();
     let terminal = Terminal { quiet: cli.quiet, json: cli.json };
-    let done = pipeline::train(&cli.options, trainers, terminal)
+    let done = pipeline::train(&cli.options, on_device, terminal)
         .map_err(anyhow::Error::from)
         .map(|outcome| summary::stage(terminal, "train", &cli.options.out.out, &outcome));
     exit(terminal, done.map(|()| ExitCode::SUCCESS))
@@ -69,7 +69,7 @@ fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
             summary::evaluation(terminal, &options.out.out, &outcome);
         }
         // Its own binary parses the options again: what was typed is handed on as it is.
-        Command::Train(_) => return train::start(&train::typed()),
+        Command::Train(options) => return train::start(&options, &train::typed()),
         Command::Predict(options) => predict::predict(&options, terminal)?,
         Command::Export(options) => export::export(&options, terminal)?,
         Command::Tokenize(options) => tokenize::tokenize(&options, terminal)?,

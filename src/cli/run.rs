@@ -22,11 +22,11 @@ pub(super) fn run(file: &Path, set: &[String], terminal: Terminal) -> Result<Exi
             Stage::Ingest(options) => ("ingest", options.out.out.clone(), pipeline::ingest(&options, terminal)?),
             Stage::Embed(options) => ("embed", options.out.out.clone(), pipeline::embed(&options, terminal)?),
             Stage::Score(options) => ("score", options.out.out.clone(), pipeline::score(&options, terminal)?),
-            Stage::Train(_, arguments) => {
+            Stage::Train(options, arguments) => {
                 let flags = [(terminal.quiet, "--quiet"), (terminal.json, "--json")];
                 let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag.to_owned());
                 let arguments: Vec<OsString> = flags.chain(arguments).map(OsString::from).collect();
-                let code = train::start(&arguments)?;
+                let code = train::start(&options, &arguments)?;
                 if code != ExitCode::SUCCESS {
                     return Ok(code);
                 }

@@ -8,9 +8,12 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use super::INTERRUPTED;
+use crate::pipeline::TrainOptions;
 use crate::{engine, native, pipeline};
 
 const LIBRARY: &str = "libtorch/lib/libtorch_cpu.so";
+/// What registers GPUs with libtorch as it is loaded; CUDA's own libraries lie beside it.
+const CUDA: [&str; 2] = ["libtorch-cuda/libtorch_cuda.so", "libtorch-cuda/libtorch_cuda_linalg.so"];
 
 /// What was typed, less the program's name and the word `train`.
 pub(super) fn typed() -> Vec<OsString> {
@@ -22,13 +25,17 @@ pub(super) fn typed() -> Vec<OsString> {
 }
 
 /// Runs `bertline-train` with `arguments` and hands on how it ended; a signal to this process ends that one too.
-pub(super) fn start(arguments: &[OsString]) -> Result<ExitCode> {
-    let mut child = command()?.args(arguments).spawn().context("cannot start `bertline-train`")?;
+pub(super) fn start(options: &TrainOptions, arguments: &[OsString]) -> Result<ExitCode> {
+    let gpu = options.gpu().map_err(pipeline::Error::from)?;
+    let mut child = command(gpu.is_some())?.args(arguments).spawn().context("cannot start `bertline-train`")?;
     let Some(status) = engine::unless_interrupted(&mut child).map_err(pipeline::Error::from)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     match status.code() {
         // The dynamic loader's own exit code: it has said which library it could not load.
+        Some(127) if gpu.is_some() => {
+            bail!("`bertline-train` could not load its libraries; run `make deps-cuda-train`")
+        }
         Some(127) => bail!("`bertline-train` could not load its libraries; run `make deps`, then `make build`"),
         Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         // Ended by the same Ctrl-C as this process.
@@ -37,20 +44,27 @@ pub(super) fn start(arguments: &[OsString]) -> Result<ExitCode> {
     }
 }
 
-fn command() -> Result<Command> {
-    let program = beside_this("bertline-train")?;
-    let Some(library) = native::find(LIBRARY) else {
-        let searched: Vec<String> = native::searched().iter().map(|path| path.display().to_string()).collect();
-        bail!("libtorch is not there, and `train` needs it; run `make deps` (searched: {})", searched.join(", "));
-    };
-    let mut command = Command::new(program);
+fn command(on_gpu: bool) -> Result<Command> {
+    let mut command = Command::new(beside_this("bertline-train")?);
+    let library = find(LIBRARY, "`train` needs libtorch; run `make deps`")?;
     // The run path of a build is enough where the build stands; a library found elsewhere must be said.
-    if let Some(folder) = library.parent() {
-        let mut paths = vec![folder.to_owned()];
-        paths.extend(std::env::var_os("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths));
-        command.env("LD_LIBRARY_PATH", std::env::join_paths(paths)?);
+    let mut paths: Vec<PathBuf> = library.parent().into_iter().map(Path::to_owned).collect();
+    if on_gpu {
+        let needs = "device cuda needs the CUDA part of libtorch; run `make deps-cuda-train`";
+        let libraries = CUDA.iter().map(|library| find(library, needs)).collect::<Result<Vec<_>>>()?;
+        paths.extend(libraries[0].parent().map(Path::to_owned));
+        command.env("LD_PRELOAD", std::env::join_paths(libraries)?);
     }
+    paths.extend(std::env::var_os("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths));
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(paths)?);
     Ok(command)
+}
+
+fn find(library: &str, needs: &str) -> Result<PathBuf> {
+    native::find(library).with_context(|| {
+        let searched: Vec<String> = native::searched().iter().map(|path| path.display().to_string()).collect();
+        format!("{needs} ({library} is in none of {})", searched.join(", "))
+    })
 }
 
 fn beside_this(name: &str) -> Result<PathBuf> {

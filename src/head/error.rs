@@ -53,6 +53,24 @@ pub enum Error {
     /// The threads of a training cannot be started.
     #[error("cannot start the threads that train")]
     Threads(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// libtorch cannot compute on a GPU.
+    #[error(
+        "libtorch cannot train on GPU {number} (it sees {found}): {reason}; leave `--device` out to train on the CPU"
+    )]
+    NoGpu {
+        /// The number of the GPU.
+        number: usize,
+        /// How many there are.
+        found: i64,
+        /// libtorch's own account.
+        reason: String,
+    },
+    /// Training takes one GPU.
+    #[error("`train` computes on one GPU, and --device names {count}; name one of them")]
+    SeveralGpus {
+        /// How many were named.
+        count: usize,
+    },
     /// The vectors of a part cannot be read.
     #[error(transparent)]
     Vectors(Box<dyn std::error::Error + Send + Sync>),
@@ -220,6 +238,7 @@ impl Error {
                 | Self::ValidationMismatch { .. }
                 | Self::EmptyValidation
                 | Self::SweepInParts
+                | Self::SeveralGpus { .. }
                 | Self::NotABundle { .. }
         )
     }

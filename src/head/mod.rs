@@ -81,6 +81,9 @@ pub struct Step {
 /// Trains a head: examples, validation set if there is one apart, recipe, and who hears how it goes.
 pub type Trainer = fn(&Examples<'_>, Option<&Examples<'_>>, &Recipe, &mut dyn FnMut(Progress<'_>)) -> Result<Trained>;
 
+/// Gives what trains on a GPU by its number, or on the CPU.
+pub type OnDevice = fn(Option<u32>) -> Result<Trainers>;
+
 /// What of training needs libtorch.
 #[derive(Debug, Clone, Copy)]
 pub struct Trainers {

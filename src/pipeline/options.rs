@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueHint};
 
 use crate::encode::{DeviceChoice, Layers, Pooling, Precision, PrecisionChoice, ProviderChoice, Readout, Wanted};
-use crate::head::RecipeName;
+use crate::head::{self, RecipeName};
 use crate::ingest::{Clean, Encoding, Format};
 use crate::tokenize::{Truncation, Window};
 
@@ -113,7 +113,7 @@ pub struct DeviceOptions {
     /// Threads of the encoder and of the tokenizer [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Encoder sessions that share the threads [default: what `bertline tune` found, else 1]
+    /// Encoder sessions that share the threads, or of each GPU [default: what `bertline tune` found, else 1 or 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub sessions: Option<u16>,
     /// Tokens of a micro-batch, padding included [default: what `bertline tune` found, else by provider]
@@ -299,6 +299,9 @@ pub struct TrainOptions {
     /// with the lowest cross-validated log loss
     #[arg(long)]
     pub sweep: bool,
+    /// auto and cpu are the CPU; cuda or cuda:N a GPU, which pays for a --sweep and for wide batches
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
     /// Also train on all folds but one, and validate on that one, for each of K folds: says what to expect of new texts
     #[arg(long, value_name = "K")]
     pub folds: Option<usize>,
@@ -318,6 +321,20 @@ pub struct TrainOptions {
     /// Seed of the split, the initialisation and the shuffling
     #[arg(long, default_value_t = 42, value_name = "N", allow_negative_numbers = true)]
     pub seed: u64,
+}
+
+impl TrainOptions {
+    /// The GPU to train on, where there is to be one.
+    ///
+    /// # Errors
+    /// Where it is several.
+    pub fn gpu(&self) -> head::Result<Option<u32>> {
+        let Some(gpus) = self.device.gpus() else { return Ok(None) };
+        match gpus.count() {
+            1 => Ok(gpus.numbers().next()),
+            count => Err(head::Error::SeveralGpus { count }),
+        }
+    }
 }
 
 /// `bertline score`

@@ -19,7 +19,7 @@ use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
 use crate::evaluate::Evaluation;
 use crate::head::{
-    self, Bundle, BundleEncoder, Overrides, Recipe, RecipeName, Trained, Trainers, TrainingData, TrainingReport,
+    self, Bundle, BundleEncoder, OnDevice, Overrides, Recipe, RecipeName, Trained, TrainingData, TrainingReport,
 };
 use crate::report::html::Distributions;
 use crate::report::{EncoderReport, Input, Start, ThisRun};
@@ -28,10 +28,11 @@ use crate::telemetry::Terminal;
 /// How often vectors are in memory while a head is trained on them: as they were read, and as tensors of both sides.
 const COPIES: u64 = 3;
 
-/// Runs the stage; `trainers` are the part of it that needs libtorch.
-pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> Result<Outcome> {
+/// Runs the stage; `on_device` gives the part of it that needs libtorch.
+pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("train");
     let recipe = recipe(options)?;
+    let trainers = on_device(options.gpu()?)?;
     let resolved = resolve(options, &recipe)?;
     let inputs: Vec<PathBuf> = options.inputs.iter().chain(&options.validation).cloned().collect();
     let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &inputs)?;
@@ -97,6 +98,7 @@ pub fn train(options: &TrainOptions, trainers: Trainers, terminal: Terminal) -> 
     let bundle = bundle.save(&trained.head, &options.out.out)?;
     super::evaluate::save(&options.out.out, &evaluation)?;
     let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
+    extra.insert("device".to_owned(), json!(options.device.to_string()));
     extra.insert("temperature".to_owned(), json!(bundle.temperature));
     extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
     extra.insert("features_in_memory".to_owned(), json!(set.vectors.in_memory()));
@@ -155,6 +157,10 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
     resolved.insert("target_precision".to_owned(), json!(options.target_precision));
     if options.sweep {
         resolved.insert("sweep".to_owned(), json!(true));
+    }
+    // A GPU adds in another order.
+    if options.device.gpus().is_some() {
+        resolved.insert("device".to_owned(), json!("cuda"));
     }
     if options.folds.is_some() || options.repeats.is_some() {
         let asked = json!({ "folds": options.folds, "repeats": options.repeats });

@@ -2,7 +2,7 @@
 
 use super::datasets::{read, strings, texts, vectors};
 use super::fixtures::head;
-use super::support::{Place, model, project};
+use super::support::{Place, Ran, model, project};
 
 /// Reviews of three moods that a head can tell apart, as `(text, label)`.
 fn moods(rows: std::ops::Range<usize>) -> Vec<(String, &'static str)> {
@@ -134,6 +134,24 @@ fn what_cannot_be_trained_on_is_refused_with_the_way_out() {
     place.run(&["train", "nowhere", "--out", "d"]).fails(1, &["nowhere"]);
     place.run(&["train", &project("pipelines"), "--out", "e"]).fails(1, &["not the output of `bertline embed`"]);
     assert_eq!(texts(&read(&place, "unlabelled/rows"), "label"), [None, None]);
+}
+
+#[test]
+fn a_gpu_that_is_not_to_be_had_is_said_and_nothing_falls_back() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    place.write("labelled.csv", csv(&moods(0..30)));
+    place.embed(&model, &["labelled.csv", "--out", "features"]);
+    let train = ["train", "features", "--out", "no", "--device"];
+    place.run(&[&train[..], &["cuda:0,1"]].concat()).fails(2, &["one GPU", "names 2"]);
+    place.run(&[&train[..], &["gpu"]].concat()).fails(2, &["cuda"]);
+    // With the CUDA part of libtorch or without.
+    place.run(&[&train[..], &["cuda:63"]].concat()).fails(1, &["device"]);
+    let libtorch = std::path::Path::new(&project(".native/libtorch")).canonicalize().unwrap();
+    fs_err::os::unix::fs::symlink(libtorch, place.path("libtorch")).unwrap();
+    let output = place.command(&[&train[..], &["cuda"]].concat()).env("BERTLINE_LIB_DIR", place.path("")).output();
+    Ran::of(&output.unwrap()).fails(1, &["make deps-cuda-train", "libtorch_cuda.so"]);
+    assert!(!place.path("no").exists());
 }
 
 #[test]

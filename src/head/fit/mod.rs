@@ -8,6 +8,7 @@
 
 mod adamw;
 mod all_reduce;
+mod device;
 mod network;
 #[cfg(test)]
 #[path = "../noise.rs"]
@@ -18,13 +19,13 @@ mod side;
 mod sweep;
 mod whiten;
 
-pub(crate) use sweep::sweep;
+use sweep::sweep;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use bertline::head::{
-    Dense, EpochMetrics, Error, Examples, Head, HeldOut, Progress, Recipe, Result, Split, Step, Trained,
+    Dense, EpochMetrics, Error, Examples, Head, HeldOut, Progress, Recipe, Result, Split, Step, Trained, Trainers,
     TrainingReport, evaluate, split,
 };
 
@@ -38,13 +39,22 @@ const THREADS: usize = 2;
 /// libtorch has one random generator a process; two trainings at once would draw from each other's.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
+/// What trains on a GPU, or on the CPU.
+///
+/// # Errors
+/// Where libtorch cannot compute on that GPU.
+pub(crate) fn on(gpu: Option<u32>) -> Result<Trainers> {
+    gpu.map_or(Ok(()), device::take_gpu)?;
+    Ok(Trainers { train, sweep })
+}
+
 /// Trains a head. Without `validation` a stratified share of `examples` is split off by the recipe's seed; `progress` hears
 /// of every epoch as it ends, those of a refit excepted. The same call on the same machine gives the same bytes.
 ///
 /// # Errors
 /// Where examples, validation set or recipe cannot be trained on as they are, the loss stops being a number, or
 /// libtorch fails.
-pub(crate) fn train(
+fn train(
     examples: &Examples<'_>,
     validation: Option<&Examples<'_>>,
     recipe: &Recipe,

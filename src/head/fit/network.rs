@@ -6,6 +6,7 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::device::{device, there};
 use super::{Dense, Error, Head, Recipe, Result};
 
 /// What libtorch answers a call with.
@@ -46,8 +47,12 @@ impl Network {
             let network = Self::zeros(&sizes, recipe)?;
             for Layer { weight, bias, .. } in &network.layers {
                 let bound = 1.0 / (weight.size()[1] as f64).sqrt();
-                let _ = weight.shallow_clone().f_uniform_(-bound, bound)?;
-                let _ = bias.shallow_clone().f_uniform_(-bound, bound)?;
+                for values in [weight, bias] {
+                    // Drawn by the CPU's generator, wherever the network is.
+                    let drawn =
+                        Tensor::f_empty(values.size(), (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound)?;
+                    values.shallow_clone().f_copy_(&drawn)?;
+                }
             }
             if recipe.zero_output
                 && let Some(Layer { weight, bias, .. }) = network.layers.last()
@@ -78,10 +83,8 @@ impl Network {
     fn zeros(sizes: &[usize], recipe: &Recipe) -> Torch<Self> {
         let pairs: Vec<(i64, i64)> = sizes.windows(2).map(|pair| (pair[0] as i64, pair[1] as i64)).collect();
         let count: i64 = pairs.iter().map(|(inputs, outputs)| (inputs + 1) * outputs).sum();
-        let [parameters, gradients] = [
-            Tensor::f_zeros([count], (Kind::Float, Device::Cpu))?,
-            Tensor::f_zeros([count], (Kind::Float, Device::Cpu))?,
-        ];
+        let [parameters, gradients] =
+            [Tensor::f_zeros([count], (Kind::Float, device()))?, Tensor::f_zeros([count], (Kind::Float, device()))?];
         let mut first = 0;
         let mut layers = Vec::with_capacity(pairs.len());
         for (inputs, outputs) in pairs {
@@ -135,7 +138,7 @@ impl Network {
             return Ok(None);
         }
         let loss = cross_entropy(&mut scores, labels);
-        let mut delta = Tensor::f_from_slice(&scores)?.f_reshape([labels.len() as i64, -1])?;
+        let mut delta = there(Tensor::f_from_slice(&scores)?)?.f_reshape([labels.len() as i64, -1])?;
         for number in (0..=last).rev() {
             let Layer { weight, weight_gradient, bias_gradient, .. } = &self.layers[number];
             let _ = delta.f_transpose(0, 1)?.f_mm_out(weight_gradient, &inputs[number])?;
@@ -156,8 +159,8 @@ impl Network {
         if self.dropout == 0.0 {
             return Ok(values);
         }
-        let mask =
-            Tensor::f_from_slice(&mask(&mut self.random, values.numel(), self.dropout))?.f_reshape(values.size())?;
+        let mask = Tensor::f_from_slice(&mask(&mut self.random, values.numel(), self.dropout))?;
+        let mask = there(mask)?.f_reshape(values.size())?;
         // Features belong to the caller.
         if self.layers.len() == 1 { values.f_mul(&mask) } else { values.f_mul_(&mask) }
     }

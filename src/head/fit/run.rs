@@ -5,6 +5,7 @@
 
 use tch::{Device, Kind, Reduction, Tensor};
 
+use super::device::there;
 use super::network::{Network, Torch, copy, torch};
 use super::shard::{Part, Shards};
 use super::side::{Rows, Side};
@@ -111,7 +112,7 @@ struct Batches {
 impl Batches {
     fn drawn(rows: &Rows) -> Torch<Self> {
         let order = Tensor::f_randperm(rows.len(), (Kind::Int64, Device::Cpu))?;
-        let labels = Vec::<i64>::try_from(rows.labels.f_index_select(0, &order)?)?;
+        let labels = Vec::<i64>::try_from(rows.labels.f_index_select(0, &there(order.shallow_clone())?)?)?;
         Ok(Self { order: Vec::try_from(order)?, labels, size: 1, before: 0, falls_over: None })
     }
 
@@ -123,7 +124,7 @@ impl Batches {
             if let Some(end) = self.falls_over {
                 optimizer.scale_rates(1.0 - (self.before + done) as f64 / end as f64)?;
             }
-            let features = rows.features.f_index_select(0, &Tensor::f_from_slice(chosen)?)?;
+            let features = rows.features.f_index_select(0, &there(Tensor::f_from_slice(chosen)?)?)?;
             let Some(loss) = network.differentiate(&features, labels, &mut |scores| member.sum(scores))? else {
                 return Ok(None);
             };
@@ -143,7 +144,7 @@ fn loss_and_hits(Part { network, rows, mut member, .. }: Part<'_>) -> Torch<Opti
     let (mut loss, mut right) = (0.0, 0);
     for first in (0..rows.len()).step_by(VALIDATION_STEP as usize) {
         let count = VALIDATION_STEP.min(rows.len() - first);
-        let labels = rows.labels.f_narrow(0, first, count)?;
+        let labels = rows.labels.f_narrow(0, first, count)?.f_to_device(Device::Cpu)?;
         let mut scores = copy(&network.forward(&rows.features.f_narrow(0, first, count)?)?)?;
         if !member.sum(&mut scores) {
             return Ok(None);

@@ -5,10 +5,11 @@
 //! threads take turns at other parts of the same tensors at each call: two of them were slower than one.
 
 use bertline::head::{Dense, Head, Recipe};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::adamw::AdamW;
 use super::all_reduce::{AllReduce, Member};
+use super::device::device;
 use super::network::{Network, Torch, torch};
 use super::side::Rows;
 use super::{Error, Result};
@@ -40,7 +41,8 @@ impl Shards {
     /// Cuts a network into up to so many shards: one with several hidden layers, or with few units, stays whole.
     pub(super) fn of(network: Network, recipe: &Recipe, most: usize) -> Result<Self> {
         let count = match recipe.hidden[..] {
-            [units] => (units / FEWEST_UNITS).clamp(1, most),
+            // A GPU needs no threads.
+            [units] if device() == Device::Cpu => (units / FEWEST_UNITS).clamp(1, most),
             _ => 1,
         };
         let networks = match count {

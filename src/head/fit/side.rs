@@ -6,6 +6,7 @@
 use bertline::head::{Examples, Result};
 use tch::{Device, Kind, Tensor};
 
+use super::device::{device, there};
 use super::network::{Torch, torch};
 use super::whiten::Whitener;
 
@@ -127,7 +128,7 @@ impl<'a> Side<'a> {
         let rows: usize = window.iter().map(|place| self.parts[*place].1.len()).sum();
         let width = self.examples.width as i64;
         let failed = "take features over";
-        let features = Tensor::f_empty([rows as i64, width], (Kind::Float, Device::Cpu)).map_err(torch(failed))?;
+        let features = Tensor::f_empty([rows as i64, width], (Kind::Float, device())).map_err(torch(failed))?;
         let (mut labels, mut done): (Vec<i64>, i64) = (Vec::with_capacity(rows), 0);
         for place in window {
             labels.extend(self.parts[*place].1.iter().map(|row| i64::from(self.examples.labels[*row])));
@@ -139,7 +140,8 @@ impl<'a> Side<'a> {
                 Ok(())
             })?;
         }
-        Ok(Rows { features, labels: Tensor::f_from_slice(&labels).map_err(torch(failed))? })
+        let labels = Tensor::f_from_slice(&labels).and_then(there).map_err(torch(failed))?;
+        Ok(Rows { features, labels })
     }
 }
 

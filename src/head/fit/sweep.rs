@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::GENERATOR;
 use super::adamw::AdamW;
+use super::device::{device, there};
 use super::network::{Torch, torch};
 use super::side::{Rows, Side};
 use super::whiten::Whitener;
@@ -23,7 +24,7 @@ const THREADS: i32 = 2;
 ///
 /// # Errors
 /// Where recipes or examples cannot be trained on as they are, or libtorch fails.
-pub(crate) fn sweep(
+pub(super) fn sweep(
     examples: &Examples<'_>,
     recipes: &[Recipe],
     folds: &[Split],
@@ -99,11 +100,11 @@ impl Heads {
         for (mask, fold) in masks.chunks_mut(rows).zip(folds) {
             fold.train.iter().for_each(|row| mask[*row] = 1.0);
         }
-        let masks = Tensor::f_from_slice(&masks)?.f_reshape([folds.len() as i64, rows as i64])?;
+        let masks = there(Tensor::f_from_slice(&masks)?)?.f_reshape([folds.len() as i64, rows as i64])?;
         let each = |value: fn(&Recipe) -> f64| {
             let values: Vec<f32> =
                 recipes.iter().flat_map(|recipe| std::iter::repeat_n(value(recipe) as f32, folds.len())).collect();
-            Tensor::f_from_slice(&values)?.f_reshape([-1, 1, 1])
+            there(Tensor::f_from_slice(&values)?)?.f_reshape([-1, 1, 1])
         };
         let layers = layers(examples, &recipes[0], (recipes.len() * folds.len()) as i64)?;
         let parameters = layers.iter().flat_map(|(weight, bias)| [weight, bias]);
@@ -122,7 +123,7 @@ impl Heads {
 
     fn epoch(&mut self, batch: i64) -> Torch<()> {
         let rows = self.labels.size()[0];
-        let order = Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?;
+        let order = there(Tensor::f_randperm(rows, (Kind::Int64, Device::Cpu))?)?;
         for first in (0..rows).step_by(batch as usize) {
             let chosen = order.f_narrow(0, first, batch.min(rows - first))?;
             let features = self.features.f_index_select(0, &chosen)?;
@@ -164,7 +165,7 @@ impl Heads {
     fn validate(&self) -> Torch<Vec<f64>> {
         let _no_gradients = tch::no_grad_guard();
         let rows = self.labels.size()[0];
-        let mut sums = Tensor::f_zeros([self.dropouts.size()[0]], (Kind::Double, Device::Cpu))?;
+        let mut sums = Tensor::f_zeros([self.dropouts.size()[0]], (Kind::Double, device()))?;
         let held_out = self.trained.f_neg()?.f_add_scalar(1.0)?;
         for first in (0..rows).step_by(VALIDATION_STEP as usize) {
             let count = VALIDATION_STEP.min(rows - first);
@@ -188,11 +189,12 @@ fn layers(examples: &Examples<'_>, recipe: &Recipe, heads: i64) -> Torch<Vec<(Te
     let layer = |(number, pair): (usize, &[usize])| {
         let (inputs, outputs) = (pair[0] as i64, pair[1] as i64);
         let bound = 1.0 / (inputs as f64).sqrt();
-        let draw = |shape: [i64; 3]| Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound);
+        let draw =
+            |shape: [i64; 3]| there(Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound)?);
         let (weight, bias) = match recipe.zero_output && number == last {
             true => (
-                Tensor::f_zeros([heads, inputs, outputs], (Kind::Float, Device::Cpu))?,
-                Tensor::f_from_slice(&odds)?.f_repeat([heads, 1, 1])?,
+                Tensor::f_zeros([heads, inputs, outputs], (Kind::Float, device()))?,
+                there(Tensor::f_from_slice(&odds)?)?.f_repeat([heads, 1, 1])?,
             ),
             false => (draw([heads, inputs, outputs])?, draw([heads, 1, outputs])?),
         };
