@@ -13,6 +13,7 @@ use datafusion_common::Result;
 use super::runtime::Head;
 use super::texts::{Counters, Distinct, Encoded};
 use super::{kept, salvage};
+use crate::evaluate::most_probable;
 use crate::ingest::RAW_PREFIX_BYTES;
 use crate::schema;
 
@@ -106,7 +107,7 @@ pub(super) fn predictions(
         let failed = slot.is_some_and(|slot| encoded.failures[slot].is_some());
         let place = slot.filter(|_| !failed).and_then(|slot| encoded.places[slot]);
         let probabilities = place.map(|place| vector_of(&scored, place, classes));
-        let class = probabilities.map(argmax);
+        let class = probabilities.map(most_probable);
         labels.append_option(class.map(|class| head.labels[class].as_str()));
         best.push(probabilities.zip(class).map(|(probabilities, class)| probabilities[class]));
         let abstains = best[row].zip(head.least_confidence).map(|(best, least)| f64::from(best) < least);
@@ -242,14 +243,4 @@ fn vectors(values: Vec<f32>, width: usize, valid: Vec<bool>) -> Result<ArrayRef>
     let nulls = NullBuffer::from(valid);
     let nulls = (nulls.null_count() > 0).then_some(nulls);
     Ok(Arc::new(FixedSizeListArray::try_new(item, width, Arc::new(Float32Array::from(values)), nulls)?))
-}
-
-fn argmax(probabilities: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, probability) in probabilities.iter().enumerate() {
-        if *probability > probabilities[best] {
-            best = class;
-        }
-    }
-    best
 }

@@ -56,7 +56,7 @@ impl<'a> Prepared<'a> {
         let (mut log_loss, mut brier) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         for (row, label) in judged.labels.iter().enumerate() {
             let probabilities = judged.row(row);
-            let best = best(probabilities);
+            let best = most_probable(probabilities);
             predicted.push(best as u32);
             confidence.push(probabilities[best]);
             // The clip of scikit-learn for single precision.
@@ -200,8 +200,8 @@ pub(super) fn bin_of(confidence: f32) -> usize {
     ((f64::from(confidence) * BINS as f64).ceil() as usize).clamp(1, BINS) - 1
 }
 
-/// The first of the largest.
-pub(super) fn best(probabilities: &[f32]) -> usize {
+/// The class of the largest probability, of equals the first.
+pub fn most_probable(probabilities: &[f32]) -> usize {
     let better = |best: usize, class: usize| if probabilities[class] > probabilities[best] { class } else { best };
     (0..probabilities.len()).fold(0, better)
 }

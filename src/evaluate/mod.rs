@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub use bootstrap::Interval;
 pub use curves::{ClassCurves, Histogram, Reliability};
-pub use measures::{ClassMeasures, NAMES};
+pub use measures::{ClassMeasures, NAMES, most_probable};
 pub use slices::{Slice, Slices};
 pub use temperature::{cool, fit_temperature};
 pub use threshold::Threshold;

@@ -8,6 +8,7 @@ use super::stage::CalibrateFrom;
 use super::{Error, PredictOptions, Result};
 use crate::encode::Encoder;
 use crate::engine::Opened;
+use crate::evaluate::most_probable;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -113,10 +114,9 @@ fn empty(text: &str) -> Prediction {
 }
 
 fn fill(prediction: &mut Prediction, labels: &[String], values: &[f32]) {
-    // The first of equals, as in bulk scoring.
-    let best = values.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
-    prediction.label = best.map(|(class, _)| labels[class].clone());
-    prediction.probability = best.map(|(_, value)| *value);
+    let class = most_probable(values);
+    prediction.label = Some(labels[class].clone());
+    prediction.probability = Some(values[class]);
     prediction.probabilities =
         labels.iter().zip(values).map(|(label, value)| (label.clone(), serde_json::json!(value))).collect();
 }

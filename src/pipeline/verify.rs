@@ -12,6 +12,7 @@ use super::stage::Target;
 use super::tune::{chosen, combinations, encode_all};
 use super::{Error, Result, VerifyOptions, sample};
 use crate::encode::{BatchPlan, Calibration, Encoder, Fidelity, Precision, Provider, Readout};
+use crate::evaluate::most_probable;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
 use crate::telemetry::Terminal;
@@ -190,7 +191,7 @@ fn flips(head: &Head, vectors: &[f32], reference: &[f32]) -> usize {
     let best = |vectors: &[f32]| -> Vec<usize> {
         let probabilities = head.probabilities(vectors);
         let rows = probabilities.chunks_exact(classes);
-        rows.map(|row| (0..classes).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0)).collect()
+        rows.map(most_probable).collect()
     };
     best(vectors).into_iter().zip(best(reference)).filter(|(a, b)| a != b).count()
 }
