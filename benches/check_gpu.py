@@ -188,7 +188,8 @@ class Check:
             apart = max(abs(one["validation_loss"] - other["validation_loss"]) for one, other in zip(*runs))
             cpu, gpu = (sum(epoch["seconds"] for epoch in run) for run in runs)
             measured = f"{apart:.4f} apart, {cpu:.2f} s and {gpu:.2f} s"
-            self.add(f"{name}: `train` by CPU and GPU, {what}", "losses within 0.01", measured, apart <= 0.01)
+            what = f"{name}: `train` by CPU and GPU, {what}"
+            self.add(what, "losses within 0.01", measured, self.verdict(apart <= 0.01))
 
     def run(self):
         models = {"MiniLM": self.asked.model}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::train;
 use crate::telemetry::Terminal;
 use crate::{encode, model, native};
 
@@ -35,6 +36,9 @@ pub(super) fn doctor(terminal: Terminal) -> Result<ExitCode> {
             if encode::has_cuda() { ", cuda (where a driver and a GPU are)" } else { " (`make deps-cuda` gets cuda)" };
         terminal.print(&format!("devices: cpu{cuda}"));
         match &libtorch {
+            Some(path) if native::find(train::CUDA[0]).is_some() => {
+                terminal.print(&format!("libtorch with its CUDA part ({})", path.display()));
+            }
             Some(path) => terminal.print(&format!("libtorch ({})", path.display())),
             None => terminal.print("libtorch: not found, `train` cannot run; run `make deps`"),
         }
@@ -65,6 +69,7 @@ fn findings(
         "version": env!("CARGO_PKG_VERSION"),
         "onnxruntime": encoder,
         "libtorch": libtorch,
+        "libtorch_cuda": native::find(train::CUDA[0]),
         "devices": ["cpu"],
         "cuda_libraries": encode::has_cuda(),
         "cores": std::thread::available_parallelism().map_or(1, usize::from),

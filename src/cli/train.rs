@@ -13,7 +13,7 @@ use crate::{engine, native, pipeline};
 
 const LIBRARY: &str = "libtorch/lib/libtorch_cpu.so";
 /// What registers GPUs with libtorch as it is loaded; CUDA's own libraries lie beside it.
-const CUDA: [&str; 2] = ["libtorch-cuda/libtorch_cuda.so", "libtorch-cuda/libtorch_cuda_linalg.so"];
+pub(super) const CUDA: [&str; 2] = ["libtorch-cuda/libtorch_cuda.so", "libtorch-cuda/libtorch_cuda_linalg.so"];
 
 /// What was typed, less the program's name and the word `train`.
 pub(super) fn typed() -> Vec<OsString> {
