@@ -1,6 +1,6 @@
 //! Starts `bertline-train`, the binary that is linked to libtorch, and says clearly where either is missing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -53,7 +53,11 @@ fn command(on_gpu: bool) -> Result<Command> {
         let needs = "device cuda needs the CUDA part of libtorch; run `make deps-cuda-train`";
         let libraries = CUDA.iter().map(|library| find(library, needs)).collect::<Result<Vec<_>>>()?;
         paths.extend(libraries[0].parent().map(Path::to_owned));
-        command.env("LD_PRELOAD", std::env::join_paths(libraries)?);
+        // By their names: a space in a path would end it.
+        let mut names: Vec<&OsStr> = libraries.iter().filter_map(|library| library.file_name()).collect();
+        let others = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty());
+        names.extend(others.as_deref());
+        command.env("LD_PRELOAD", names.join(OsStr::new(":")));
     }
     paths.extend(std::env::var_os("LD_LIBRARY_PATH").iter().flat_map(std::env::split_paths));
     command.env("LD_LIBRARY_PATH", std::env::join_paths(paths)?);

@@ -53,6 +53,11 @@ pub enum Error {
     /// The threads of a training cannot be started.
     #[error("cannot start the threads that train")]
     Threads(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// libtorch has no CUDA part in this process.
+    #[error(
+        "the CUDA part of libtorch is not loaded; run `make deps-cuda-train`, and train by `bertline train`, which loads it"
+    )]
+    NoCudaPart,
     /// libtorch cannot compute on a GPU.
     #[error(
         "libtorch cannot train on GPU {number} (it sees {found}): {reason}; leave `--device` out to train on the CPU"

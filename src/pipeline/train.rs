@@ -32,13 +32,14 @@ const COPIES: u64 = 3;
 pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("train");
     let recipe = recipe(options)?;
-    let trainers = on_device(options.gpu()?)?;
     let resolved = resolve(options, &recipe)?;
     let inputs: Vec<PathBuf> = options.inputs.iter().chain(&options.validation).cloned().collect();
     let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &inputs)?;
     if state == State::Complete {
         return super::stage::already_done("train", &options.out.out, terminal);
     }
+    let gpu = options.gpu()?;
+    let trainers = on_device(gpu)?;
     if state == State::Partial {
         // A head is made in one go: half of one is none.
         output.start_over(&resolved);
@@ -98,7 +99,7 @@ pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) ->
     let bundle = bundle.save(&trained.head, &options.out.out)?;
     super::evaluate::save(&options.out.out, &evaluation)?;
     let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
-    extra.insert("device".to_owned(), json!(options.device.to_string()));
+    extra.insert("device".to_owned(), json!(gpu.map_or("cpu".to_owned(), |number| format!("cuda:{number}"))));
     extra.insert("temperature".to_owned(), json!(bundle.temperature));
     extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
     extra.insert("features_in_memory".to_owned(), json!(set.vectors.in_memory()));

@@ -124,6 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn one_that_leaves_after_its_last_round_lets_nobody_down() {
+        let rounds: Vec<AllReduce> = (0..50_000).map(|_| AllReduce::new(2)).collect();
+        let work = |rank: usize| {
+            // Both must go through all of them, or one would wait for ever.
+            rounds.iter().filter(|all| !Member { all, rank, round: 0 }.sum(&mut [1.0])).count()
+        };
+        thread::scope(|scope| {
+            let other = scope.spawn(|| work(1));
+            assert_eq!(work(0) + other.join().unwrap(), 0, "let down");
+        });
+    }
+
+    #[test]
     fn who_waits_for_one_that_left_is_let_go() {
         each(3, |member| {
             for round in 0..10 {

@@ -18,11 +18,14 @@ static GPU: OnceLock<usize> = OnceLock::new();
 /// Where libtorch cannot compute there.
 pub(super) fn take_gpu(number: u32) -> Result<()> {
     let number = number as usize;
-    // It says what is missing: its CUDA part, a driver, or this GPU.
+    if !tch::utils::has_cudart() {
+        return Err(Error::NoCudaPart);
+    }
+    // It says what is missing: a driver, or this GPU.
     let _ = Tensor::f_zeros([1], (Kind::Float, Device::Cuda(number))).map_err(|source| {
         // Its first sentence: there may be a page of them.
         let page = source.to_string();
-        let line = page.lines().next().unwrap_or_default();
+        let line = page.lines().next().unwrap_or_default().trim_start_matches("Internal torch error: ");
         let reason = line.split(". ").next().unwrap_or(line).to_owned();
         Error::NoGpu { number, found: Cuda::device_count(), reason }
     })?;
@@ -50,7 +53,7 @@ mod tests {
     #[test]
     fn a_gpu_that_is_not_there_is_an_error_and_changes_nothing() {
         let error = take_gpu(63).unwrap_err();
-        assert!(matches!(&error, Error::NoGpu { number: 63, reason, .. } if !reason.is_empty()), "{error}");
+        assert!(matches!(&error, Error::NoCudaPart | Error::NoGpu { number: 63, .. }), "{error}");
         assert_eq!(device(), Device::Cpu);
     }
 }

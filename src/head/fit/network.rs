@@ -24,7 +24,7 @@ pub(super) struct Network {
     pub gradients: Tensor,
     /// Views of those.
     layers: Vec<Layer>,
-    /// The last bias is trained here, and not with another part of the network.
+    /// The last bias is trained here, not with another part of the network.
     has_bias: bool,
     dropout: f64,
     random: fastrand::Rng,
@@ -66,8 +66,9 @@ impl Network {
         build().map_err(torch("set up the head's layers"))
     }
 
-    /// A part of a network, as a head of its own. The last bias is trained with the first part.
-    pub(super) fn part(head: &Head, rank: u64, recipe: &Recipe) -> Torch<Self> {
+    /// A part of a network, as a head of its own, which draws its dropout from `random`; only one of the parts has the last
+    /// bias.
+    pub(super) fn part(head: &Head, has_bias: bool, random: fastrand::Rng, recipe: &Recipe) -> Torch<Self> {
         let outputs = head.layers.iter().map(|layer| layer.outputs);
         let sizes: Vec<usize> = head.layers.iter().take(1).map(|layer| layer.inputs).chain(outputs).collect();
         let network = Self::zeros(&sizes, recipe)?;
@@ -76,8 +77,7 @@ impl Network {
             layer.weight.shallow_clone().f_copy_(&weight)?;
             layer.bias.shallow_clone().f_copy_(&Tensor::f_from_slice(&values.bias)?)?;
         }
-        let random = fastrand::Rng::with_seed(recipe.seed.wrapping_add(rank));
-        Ok(Self { has_bias: rank == 0, random, ..network })
+        Ok(Self { has_bias, random, ..network })
     }
 
     fn zeros(sizes: &[usize], recipe: &Recipe) -> Torch<Self> {
@@ -155,7 +155,7 @@ impl Network {
     }
 
     /// Values with the recipe's share of them at zero, the others larger for it.
-    fn dropped(&mut self, mut values: Tensor) -> Torch<Tensor> {
+    pub(super) fn dropped(&mut self, mut values: Tensor) -> Torch<Tensor> {
         if self.dropout == 0.0 {
             return Ok(values);
         }

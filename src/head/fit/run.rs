@@ -58,9 +58,9 @@ impl<'a> Run<'a> {
                 falls_over: falls_over.map(rows_of),
                 ..Batches::drawn(rows).map_err(torch("draw an order of rows"))?
             };
-            let answers =
+            let answer =
                 shards.each(rows, &mut |rows| on_rows(done + rows), |part, on_rows| batches.train(part, on_rows));
-            let (loss, count) = answers.map_err(torch("train an epoch"))?[0];
+            let (loss, count) = answer.map_err(torch("train an epoch"))?;
             total += loss;
             steps += count;
             done += rows.len() as usize;
@@ -78,8 +78,8 @@ impl<'a> Run<'a> {
         let (mut loss, mut right) = (0.0, 0);
         let Self { whitener, shards, .. } = self;
         held_out.each_window(false, whitener.as_ref(), &mut |rows| {
-            let answers = shards.each(rows, &mut |_| {}, |part, _| loss_and_hits(part));
-            let (more, hits) = answers.map_err(torch("validate an epoch"))?[0];
+            let answer = shards.each(rows, &mut |_| {}, |part, _| loss_and_hits(part));
+            let (more, hits) = answer.map_err(torch("validate an epoch"))?;
             loss += more;
             right += hits;
             Ok(())

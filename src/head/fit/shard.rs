@@ -12,7 +12,7 @@ use super::all_reduce::{AllReduce, Member};
 use super::device::device;
 use super::network::{Network, Torch, torch};
 use super::side::Rows;
-use super::{Error, Result};
+use super::{Error, Result, THREADS};
 
 /// Hidden units that are worth a thread.
 const FEWEST_UNITS: usize = 64;
@@ -31,10 +31,13 @@ pub(super) struct Part<'a> {
     pub member: Member<'a>,
 }
 
-/// All shards of a network, with a thread for each but the first, which has the caller's.
+/// All shards of a network.
 pub(super) struct Shards {
     shards: Vec<Shard>,
-    others: rayon::ThreadPool,
+    /// A thread for each but the first, which has the caller's.
+    others: Option<rayon::ThreadPool>,
+    /// libtorch's own threads at a step.
+    threads: usize,
 }
 
 impl Shards {
@@ -45,39 +48,26 @@ impl Shards {
             [units] if device() == Device::Cpu => (units / FEWEST_UNITS).clamp(1, most),
             _ => 1,
         };
-        let networks = match count {
-            1 => vec![network],
-            _ => parts(&network.to_head()?, count)
-                .iter()
-                .zip(0..)
-                .map(|(part, rank)| Network::part(part, rank, recipe))
-                .collect::<Torch<_>>()
-                .map_err(torch("cut the head's layers"))?,
-        };
+        let networks = if count == 1 { vec![network] } else { cut(&network, count, recipe)? };
         let [rate, decay] = [recipe.learning_rate, recipe.weight_decay].map(|value| Tensor::from(value as f32));
         let shard = |network: Network| {
             let optimizer = AdamW::new(std::iter::once(&network.parameters), &rate, &decay)?;
             Ok(Shard { network, optimizer })
         };
         let shards = networks.into_iter().map(shard).collect::<Torch<_>>().map_err(torch("set up AdamW"))?;
-        // libtorch's own threads are worth it for a network that stays whole only where products are most of a step.
-        tch::set_num_threads(if recipe.hidden.len() > 1 { most as i32 } else { 1 });
-        // A pool of none would be one of all cores.
-        let others = rayon::ThreadPoolBuilder::new()
-            .num_threads((count - 1).max(1))
-            .start_handler(|_| tch::set_num_threads(1))
-            .build();
-        Ok(Self { shards, others: others.map_err(|source| Error::Threads(Box::new(source)))? })
+        // They are worth it for a network that stays whole only where products are most of a step.
+        let threads = if recipe.hidden.len() > 1 { most } else { 1 };
+        Ok(Self { shards, others: (count > 1).then(|| threads_of_one(count - 1)).transpose()?, threads })
     }
 
-    /// Has every shard do its part on the same rows, all at a time; what came of it, by rank. `on_rows` hears from the
-    /// first one alone. `None` is the answer of a part that was let down by another, which failed.
+    /// Has every shard do its part on the same rows, all at a time; what came of the first one. `on_rows` hears from that
+    /// alone. `None` is the answer of a part that was let down by another, which failed.
     pub(super) fn each<T: Send>(
         &mut self,
         rows: &Rows,
         on_rows: &mut dyn FnMut(usize),
         work: impl Fn(Part<'_>, &mut dyn FnMut(usize)) -> Torch<Option<T>> + Sync,
-    ) -> Torch<Vec<T>> {
+    ) -> Torch<T> {
         let all = AllReduce::new(self.shards.len());
         let mut parts = self.shards.iter_mut().zip(all.members()).map(|(Shard { network, optimizer }, member)| Part {
             network,
@@ -87,22 +77,43 @@ impl Shards {
         });
         let first = parts.next().expect("a network has a shard, else this is a bug");
         let rest: Vec<_> = parts.collect();
-        let mut answers: Vec<Torch<Option<T>>> = rest.iter().map(|_| Ok(None)).collect();
-        let answer = self.others.in_place_scope(|scope| {
-            for (part, answer) in rest.into_iter().zip(&mut answers) {
-                let work = &work;
-                scope.spawn(move |_| *answer = work(part, &mut |_| {}));
-            }
-            work(first, on_rows)
-        });
-        let answers: Vec<Option<T>> = std::iter::once(answer).chain(answers).collect::<Torch<_>>()?;
-        Ok(answers.into_iter().flatten().collect())
+        let mut failures: Vec<Torch<()>> = rest.iter().map(|_| Ok(())).collect();
+        tch::set_num_threads(self.threads as i32);
+        let answer = match &self.others {
+            None => work(first, on_rows),
+            Some(others) => others.in_place_scope(|scope| {
+                for (part, failure) in rest.into_iter().zip(&mut failures) {
+                    let work = &work;
+                    scope.spawn(move |_| *failure = work(part, &mut |_| {}).map(|_| ()));
+                }
+                work(first, on_rows)
+            }),
+        };
+        tch::set_num_threads(THREADS as i32);
+        failures.into_iter().collect::<Torch<()>>()?;
+        Ok(answer?.expect("a part is let down only by one that failed, else this is a bug"))
     }
 
     /// The whole head.
     pub(super) fn to_head(&self) -> Result<Head> {
         Ok(joined(self.shards.iter().map(|shard| shard.network.to_head()).collect::<Result<Vec<_>>>()?))
     }
+}
+
+/// Threads in which libtorch has none of its own.
+fn threads_of_one(count: usize) -> Result<rayon::ThreadPool> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(count).start_handler(|_| tch::set_num_threads(1));
+    threads.build().map_err(|source| Error::Threads(Box::new(source)))
+}
+
+/// A network with one hidden layer in parts.
+fn cut(network: &Network, count: usize, recipe: &Recipe) -> Result<Vec<Network>> {
+    let mut random = fastrand::Rng::with_seed(recipe.seed);
+    // Generators with seeds that are neighbours draw much alike; forked ones do not.
+    let randoms: Vec<fastrand::Rng> = (0..count).map(|_| random.fork()).collect();
+    let parts = parts(&network.to_head()?, count).into_iter().zip(randoms).enumerate();
+    let part = |(rank, (part, random)): (usize, (Head, _))| Network::part(&part, rank == 0, random, recipe);
+    parts.map(part).collect::<Torch<_>>().map_err(torch("cut the head's layers"))
 }
 
 /// A head with one hidden layer cut into heads with some of its units each, whose scores add up to its own.
@@ -141,13 +152,21 @@ fn joined(mut parts: Vec<Head>) -> Head {
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::super::noise::{noise, random_head};
     use super::*;
+
+    const FLOATS: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    fn whole(sizes: &[usize], recipe: &Recipe) -> Network {
+        Network::part(&random_head(sizes), true, fastrand::Rng::with_seed(recipe.seed), recipe).unwrap()
+    }
 
     /// A head after ten steps on the same rows, without dropout, in up to so many shards.
     fn trained(most: usize, recipe: &Recipe) -> (Vec<f64>, Head) {
         let (rows, width, labels) = (12, 6, [0, 1, 2, 1, 0, 2, 1, 1, 0, 2, 2, 0]);
-        let start = Network::part(&random_head(&[width, recipe.hidden[0], 3]), 0, recipe).unwrap();
+        let start = whole(&[width, recipe.hidden[0], 3], recipe);
         let mut shards = Shards::of(start, recipe, most).unwrap();
         assert_eq!(shards.shards.len(), most);
         let features = Tensor::from_slice(&noise(rows * width, 8)).view([rows as i64, width as i64]);
@@ -162,9 +181,7 @@ mod tests {
             }
             Ok(Some(losses))
         });
-        let losses = losses.unwrap();
-        assert!(losses.len() == most && losses.iter().all(|of_part| *of_part == losses[0]));
-        (losses[0].clone(), shards.to_head().unwrap())
+        (losses.unwrap(), shards.to_head().unwrap())
     }
 
     #[test]
@@ -178,8 +195,22 @@ mod tests {
                 assert!((ours - whole).abs() < 1e-4, "{in_shards:?} are not {losses:?}");
             }
             for (ours, whole) in joined.layers.iter().zip(&whole.layers) {
-                assert!(ours.bias.iter().zip(&whole.bias).all(|(ours, whole)| (ours - whole).abs() < 1e-3));
+                let values = ours.weight.iter().chain(&ours.bias).zip(whole.weight.iter().chain(&whole.bias));
+                assert!(values.into_iter().all(|(ours, whole)| (ours - whole).abs() < 1e-3));
             }
+        }
+    }
+
+    #[test]
+    fn shards_drop_units_independently_of_one_another() {
+        let recipe = Recipe { hidden: vec![2048], dropout: 0.5, ..Recipe::article() };
+        let mut shards = cut(&whole(&[3, 2048, 2], &recipe), 3, &recipe).unwrap();
+        let mut masks = shards.iter_mut().map(|shard| shard.dropped(Tensor::ones([256, 1024], FLOATS)).unwrap() - 1.0);
+        let [one, other, third] = std::array::from_fn(|_| masks.next().unwrap());
+        for (one, other) in [(&one, &other), (&other, &third), (&one, &third)] {
+            // Each is 1 or -1: the mean of 262,144 products deviates by 0.002.
+            let correlation = (one * other).mean(Kind::Float).double_value(&[]);
+            assert!(correlation.abs() < 0.01, "{correlation}");
         }
     }
 
@@ -187,7 +218,7 @@ mod tests {
     fn a_shard_that_fails_ends_the_others_and_is_told_of() {
         let recipe = Recipe { hidden: vec![256], ..Recipe::article() };
         for failing in 0..2 {
-            let start = Network::part(&random_head(&[4, 256, 2]), 0, &recipe).unwrap();
+            let start = whole(&[4, 256, 2], &recipe);
             let mut shards = Shards::of(start, &recipe, 2).unwrap();
             let rows = Rows { features: Tensor::from(0.0), labels: Tensor::from(0) };
             let answers = shards.each(&rows, &mut |_| {}, |mut part, _| {
