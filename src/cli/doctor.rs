@@ -12,7 +12,7 @@ use crate::{encode, model, native};
 /// Prints the findings; exit code 1 where scoring or training could not run.
 pub(super) fn doctor(terminal: Terminal) -> Result<ExitCode> {
     let encoder = encode::probe();
-    let libtorch = native::find("libtorch/lib/libtorch_cpu.so");
+    let libtorch = native::find(train::LIBRARY);
     let models = model::list()?;
     let well = encoder.is_ok() && libtorch.is_some();
     if terminal.json {

@@ -11,7 +11,8 @@ use super::INTERRUPTED;
 use crate::pipeline::TrainOptions;
 use crate::{engine, native, pipeline};
 
-const LIBRARY: &str = "libtorch/lib/libtorch_cpu.so";
+/// The CPU part, which all training needs.
+pub(super) const LIBRARY: &str = "libtorch/lib/libtorch_cpu.so";
 /// What registers GPUs with libtorch as it is loaded; CUDA's own libraries lie beside it.
 pub(super) const CUDA: [&str; 2] = ["libtorch-cuda/libtorch_cuda.so", "libtorch-cuda/libtorch_cuda_linalg.so"];
 

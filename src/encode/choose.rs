@@ -15,7 +15,7 @@ pub const AUTO_COSINE: f64 = 0.9999;
 /// Tokens of a GPU's micro-batches: hundreds of texts, which fill its multiprocessors.
 const GPU_TOKENS: usize = 65_536;
 
-/// Sessions of a GPU: one has its inputs and vectors copied while the other computes.
+/// Sessions of a GPU, so that one can compute while the other has its inputs and vectors copied.
 const GPU_SESSIONS: usize = 2;
 
 /// What was asked for.

@@ -299,7 +299,7 @@ pub struct TrainOptions {
     /// with the lowest cross-validated log loss
     #[arg(long)]
     pub sweep: bool,
-    /// auto and cpu are the CPU; cuda or cuda:N a GPU, which pays for a --sweep and for wide batches
+    /// Where to train: auto (the CPU), cpu, or cuda or cuda:N for one GPU, which `make deps-cuda-train` prepares for
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
     /// Also train on all folds but one, and validate on that one, for each of K folds: says what to expect of new texts

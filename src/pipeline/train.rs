@@ -38,8 +38,7 @@ pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) ->
     if state == State::Complete {
         return super::stage::already_done("train", &options.out.out, terminal);
     }
-    let gpu = options.gpu()?;
-    let trainers = on_device(gpu)?;
+    let trainers = on_device(options.gpu()?)?;
     if state == State::Partial {
         // A head is made in one go: half of one is none.
         output.start_over(&resolved);
@@ -99,7 +98,6 @@ pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) ->
     let bundle = bundle.save(&trained.head, &options.out.out)?;
     super::evaluate::save(&options.out.out, &evaluation)?;
     let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
-    extra.insert("device".to_owned(), json!(gpu.map_or("cpu".to_owned(), |number| format!("cuda:{number}"))));
     extra.insert("temperature".to_owned(), json!(bundle.temperature));
     extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
     extra.insert("features_in_memory".to_owned(), json!(set.vectors.in_memory()));
@@ -270,7 +268,8 @@ fn finish(
         parts: Vec::new(),
         stats,
     })?;
-    let encoder = EncoderReport::behind(&bundle.encoder);
+    let device = options.gpu()?.map_or_else(|| "cpu".to_owned(), |number| format!("cuda:{number}"));
+    let encoder = EncoderReport { device: Some(device), ..EncoderReport::behind(&bundle.encoder) };
     let inputs = options.inputs.iter().chain(&options.validation).map(|dir| input(dir)).collect::<Result<Vec<_>>>()?;
     let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
     let mut report = start.report(output.manifest(), this_run, encoder, inputs);

@@ -53,7 +53,7 @@ pub struct EncoderReport {
     pub numerics: Option<String>,
     /// Tokens of a text that the encoder sees.
     pub max_length: Option<u32>,
-    /// cpu, cuda:0, ...
+    /// Where it computes, and where a head was trained: cpu, cuda:0, ...
     pub device: Option<String>,
     /// Execution provider.
     pub provider: Option<String>,

@@ -7,17 +7,15 @@
 use bertline::head::{Error, Examples, Recipe, Result, Split, Swept};
 use tch::{Device, Kind, Tensor};
 
-use super::GENERATOR;
 use super::adamw::AdamW;
 use super::device::{device, there};
 use super::network::{Torch, torch};
 use super::side::{Rows, Side};
 use super::whiten::Whitener;
+use super::{GENERATOR, THREADS};
 
 /// Rows of a validation step.
 const VALIDATION_STEP: i64 = 2048;
-/// Threads: products are larger here than those of one head.
-const THREADS: i32 = 2;
 
 /// Trains every recipe on every fold; returns them in their order, each with its log loss at its best epoch. All must
 /// have the same seed, batch size, epochs, patience and hidden layers; features are whitened over all rows.
@@ -33,7 +31,7 @@ pub(super) fn sweep(
     recipes.iter().try_for_each(Recipe::check)?;
     examples.check()?;
     let _generator = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    tch::set_num_threads(THREADS);
+    tch::set_num_threads(THREADS as i32);
     let shape = &recipes[0];
     tch::manual_seed(shape.seed as i64);
     let rows = whitened(examples)?;
