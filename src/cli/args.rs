@@ -123,7 +123,8 @@ pub(super) enum Command {
     Tune(TuneOptions),
     /// Compare every precision, provider, micro-batch and thread count with fp32 alone; exit code 1 where a bound breaks
     #[command(after_help = "Examples:\n  bertline verify --texts reviews/ --head head\n  \
-                            bertline verify --precision int8 --worst 0.995")]
+                            bertline verify --precision int8 --worst 0.995\n  \
+                            bertline verify --device cuda")]
     Verify(VerifyOptions),
     /// Look after a store of vectors that runs share (`--cache DIR` of embed and score)
     #[command(after_help = "Examples:\n  bertline cache ls vectors/\n  bertline cache verify vectors/\n  \

@@ -63,7 +63,7 @@ pub(crate) use export::exported;
 pub use fidelity::Fidelity;
 pub use identity::{EncoderIdentity, identity_of};
 pub use int8::{Calibration, SAMPLE_TEXTS};
-pub use library::{LibraryReport, cpu_has_bf16, has_cuda, probe};
+pub use library::{LibraryReport, cpu_has_bf16, has_cuda, load_library, probe};
 pub use numerics::{Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
 pub use plan::{Host, Measured, Plan, Tuned};
 pub use readout::{Layers, Pooling, Readout};

@@ -183,16 +183,19 @@ pub struct VerifyOptions {
     /// A head bundle, to count the labels that would change
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub head: Option<PathBuf>,
-    /// Look at one precision alone: fp32, bf16, int8, or fp16 (a GPU's graph, by the CPU's kernels)
+    /// Look at one precision alone: fp32, bf16, int8, or fp16 (a GPU's graph, on the CPU by the CPU's kernels)
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<Precision>,
+    /// Look at the vectors of: auto (the CPU), cpu, cuda or cuda:N,N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
     /// The most threads to compare with [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Cosine that the worst text must keep [default: 0.99999 in fp32, 0.9999 in bf16, 0.99 in int8]
+    /// Cosine that the worst text must keep [default: 0.99999 in fp32, 0.9999 in bf16, 0.999 in fp16, 0.99 in int8]
     #[arg(long, value_name = "COSINE")]
     pub worst: Option<f64>,
-    /// Mean cosine to keep [default: 0.99999 in fp32, 0.9999 in bf16, 0.9985 in int8]
+    /// Mean cosine to keep [default: 0.99999 in fp32, 0.9999 in bf16, 0.999 in fp16, 0.9985 in int8]
     #[arg(long, value_name = "COSINE")]
     pub mean: Option<f64>,
 }

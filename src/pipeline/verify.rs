@@ -1,7 +1,7 @@
 //! The command `verify`: how far every way of computing is from fp32, one text at a time.
 //!
-//! What a careful user runs before trusting a precision: precision x provider x micro-batch x threads, on texts of their
-//! own, with the bounds that the run promises. With a head it also counts the texts whose label would change.
+//! What a careful user runs before trusting a precision or a GPU: precision x provider x micro-batch x threads, on texts of
+//! their own, with the bounds that the run promises. With a head it also counts the texts whose label would change.
 
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use super::score::target_of;
 use super::stage::Target;
 use super::tune::{chosen, combinations, encode_all};
 use super::{Error, Result, VerifyOptions, sample};
-use crate::encode::{BatchPlan, Calibration, Encoder, Fidelity, Precision, Provider, Readout};
+use crate::encode::{
+    self, BatchPlan, Calibration, Chosen, Encoder, Fidelity, Precision, PrecisionChoice, Provider, Readout, Wanted,
+};
 use crate::evaluate::most_probable;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
@@ -20,6 +22,8 @@ use crate::tokenize::{Pool, Tokenized};
 
 /// Token budgets of micro-batches; none is one text at a time.
 const SHAPES: [Option<usize>; 4] = [None, Some(1024), Some(2048), Some(8192)];
+/// The same on a GPU, up to what fills one.
+const GPU_SHAPES: [Option<usize>; 4] = [None, Some(1024), Some(8192), Some(65_536)];
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +36,8 @@ pub struct Verified {
     pub token_budget: Option<usize>,
     /// Threads of the session.
     pub threads: usize,
+    /// The device that computed, in the words of `--device`.
+    pub device: String,
     /// How far from fp32-alone.
     #[serde(flatten)]
     pub fidelity: Fidelity,
@@ -70,32 +76,63 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
     let cores =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let texts = sample::texts(&options.sample, clean, options.limit as usize)?;
-    let mut table = Table::start(&target, &texts, cores, bundle)?;
+    let calibration = bundle.as_ref().and_then(|(bundle, _)| bundle.encoder.calibration.clone()).map(Arc::new);
+    let ways = match options.device.gpus() {
+        Some(_) => ways_on_gpus(&target, cores, options)?,
+        None => ways_on_the_cpu(&target, cores, calibration.as_deref(), options, terminal)?,
+    };
+    if ways.is_empty() {
+        return Err(Error::NothingToVerify { precision: options.precision.map_or("any precision", Precision::name) });
+    }
+    let reference = if options.device.gpus().is_some() { Provider::Mlas } else { Provider::OpenVino };
+    let mut table = Table::start(&target, &texts, cores, reference, bundle)?;
     let mut rows = Vec::new();
-    let calibration = table.calibration();
-    let combinations = match options.precision {
+    for way in &ways {
+        let Chosen { precision, provider, plan, .. } = way;
+        terminal.status(&format!("verify: {precision} on {provider}, {} threads ...", plan.threads));
+        rows.extend(table.compare(way, calibration.clone(), options)?);
+    }
+    Ok(Verification { texts: texts.len(), reference: table.reference_name(), rows })
+}
+
+/// What can run here, first with one thread and then with all, in one session.
+fn ways_on_the_cpu(
+    target: &Target,
+    cores: usize,
+    calibration: Option<&Calibration>,
+    options: &VerifyOptions,
+    terminal: Terminal,
+) -> Result<Vec<Chosen>> {
+    let mut combinations = match options.precision {
         // What a GPU computes, by the CPU's kernels: only where it is asked for.
         Some(Precision::Fp16) if target.is_built() => vec![(Precision::Fp16, Provider::Packed)],
-        _ => combinations(&target, cores, calibration.as_deref())?,
+        _ => combinations(target, cores, calibration)?,
     };
     for left_out in [Precision::Bf16, Precision::Int8] {
         if options.precision.is_none() && combinations.iter().all(|(precision, _)| *precision != left_out) {
             terminal.say(&format!("{left_out} is left out: it cannot run here, or has no calibration yet"));
         }
     }
-    for (precision, provider) in combinations {
-        if options.precision.is_some_and(|only| only != precision) {
-            continue;
-        }
-        for threads in if cores > 1 { vec![1, cores] } else { vec![1] } {
-            terminal.status(&format!("verify: {precision} on {provider}, {threads} threads ..."));
-            rows.extend(table.compare(precision, provider, threads, options)?);
-        }
-    }
-    if rows.is_empty() {
-        return Err(Error::NothingToVerify { precision: options.precision.map_or("any precision", Precision::name) });
-    }
-    Ok(Verification { texts: texts.len(), reference: table.reference_name(), rows })
+    combinations.retain(|(precision, _)| options.precision.is_none_or(|only| only == *precision));
+    let threads = if cores > 1 { vec![1, cores] } else { vec![1] };
+    let ways = combinations.into_iter().flat_map(|(precision, provider)| {
+        threads.iter().map(move |&threads| chosen(target, precision, provider, threads))
+    });
+    Ok(ways.collect())
+}
+
+/// The precisions of a GPU, by the sessions that a run has. Its ONNX Runtime is loaded: it computes the reference, too.
+fn ways_on_gpus(target: &Target, cores: usize, options: &VerifyOptions) -> Result<Vec<Chosen>> {
+    let precisions = match options.precision {
+        Some(only) => vec![only.into()],
+        None if target.is_built() => vec![PrecisionChoice::Fp32, PrecisionChoice::Fp16],
+        None => vec![PrecisionChoice::Auto],
+    };
+    let wanted = Wanted { device: options.device, threads: Some(cores), ..Wanted::default() };
+    let ways = precisions.into_iter().map(|precision| target.choose(Wanted { precision, ..wanted }));
+    let ways = ways.collect::<Result<Vec<_>>>()?;
+    encode::load_library(Provider::Cuda)?;
+    Ok(ways)
 }
 
 /// The encoder to open, a head's own where one is given, and how its texts are cleaned.
@@ -113,28 +150,31 @@ struct Table<'a> {
     tokenized: Tokenized,
     reference: Vec<f32>,
     cores: usize,
+    /// Who computed the reference.
+    provider: Provider,
     bundle: Option<(Bundle, Head)>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl<'a> Table<'a> {
-    fn start(target: &'a Target, texts: &[String], cores: usize, bundle: Option<(Bundle, Head)>) -> Result<Table<'a>> {
+    fn start(
+        target: &'a Target,
+        texts: &[String],
+        cores: usize,
+        provider: Provider,
+        bundle: Option<(Bundle, Head)>,
+    ) -> Result<Table<'a>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Runtime)?;
-        let encoder = target.open(&chosen(target, Precision::Fp32, Provider::OpenVino, cores), None)?;
+        let encoder = target.open(&chosen(target, Precision::Fp32, provider, cores), None)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &Pool::new(cores)?);
-        let mut table = Table { target, tokenized, reference: Vec::new(), cores, bundle, runtime };
+        let mut table = Table { target, tokenized, reference: Vec::new(), cores, provider, bundle, runtime };
         table.reference = table.alone(&encoder)?;
         Ok(table)
     }
 
-    /// The head's own, where it has one.
-    fn calibration(&self) -> Option<Arc<Calibration>> {
-        self.bundle.as_ref()?.0.encoder.calibration.clone().map(Arc::new)
-    }
-
     fn reference_name(&self) -> String {
-        format!("fp32/{}, one text at a time, {} threads", Provider::OpenVino, self.cores)
+        format!("fp32/{}, one text at a time, {} threads", self.provider, self.cores)
     }
 
     /// The vectors with each text in a micro-batch of its own, not a token wider than it is.
@@ -151,12 +191,12 @@ impl<'a> Table<'a> {
 
     fn compare(
         &mut self,
-        precision: Precision,
-        provider: Provider,
-        threads: usize,
+        way: &Chosen,
+        calibration: Option<Arc<Calibration>>,
         options: &VerifyOptions,
     ) -> Result<Vec<Verified>> {
-        let encoder = self.target.open(&chosen(self.target, precision, provider, threads), self.calibration())?;
+        let encoder = self.target.open(way, calibration)?;
+        let Chosen { precision, provider, plan, .. } = *way;
         let (worst, mean) = precision.promised_cosines();
         let (bound_worst, bound_mean) = (options.worst.unwrap_or(worst), options.mean.unwrap_or(mean));
         let row = |token_budget: Option<usize>| {
@@ -171,7 +211,8 @@ impl<'a> Table<'a> {
                 precision,
                 provider,
                 token_budget,
-                threads,
+                threads: plan.threads,
+                device: way.device(),
                 fidelity,
                 label_flips,
                 bound_worst,
@@ -179,9 +220,13 @@ impl<'a> Table<'a> {
                 holds,
             })
         };
-        // Attention over packed tokens costs the square of their number where no operator does it.
-        let most = if provider == Provider::Packed { 1024 } else { usize::MAX };
-        SHAPES.into_iter().filter(|budget| budget.is_none_or(|budget| budget <= most)).map(row).collect()
+        let (shapes, most) = match provider {
+            Provider::Cuda => (GPU_SHAPES, usize::MAX),
+            // Attention over packed tokens costs the square of their number where no operator does it.
+            Provider::Packed => (SHAPES, 1024),
+            Provider::OpenVino | Provider::Mlas => (SHAPES, usize::MAX),
+        };
+        shapes.into_iter().filter(|budget| budget.is_none_or(|budget| budget <= most)).map(row).collect()
     }
 }
 

@@ -63,6 +63,10 @@ fn verify_says_yes_to_its_bounds_and_no_to_ones_that_cannot_be() {
         table["rows"].as_array().unwrap().iter().all(|row| row["provider"] == "packed-cpu" && row["holds"] == true)
     );
     place.run(&["verify", "--model", &model, "--precision", "fp8"]).fails(2, &["fp8", "fp16"]);
+    // GPUs have numbers far below this one, and no tables of the CPU come in its stead.
+    let gpu = ["verify", "--model", &model, "--limit", "4", "--device", "cuda:63"];
+    assert_eq!(place.run(&gpu).fails(1, &["device cuda"]).stdout, "");
+    place.run(&[&gpu[..], &["--precision", "int8"]].concat()).fails(2, &["cuda computes in fp32, fp16"]);
 }
 
 #[test]
