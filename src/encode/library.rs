@@ -17,6 +17,10 @@ use crate::native;
 const RELATIVE: &str = "onnxruntime/libonnxruntime.so";
 /// The same of the one that computes on GPUs, which has no OpenVINO.
 const RELATIVE_CUDA: &str = "onnxruntime-cuda/libonnxruntime.so";
+/// What its CUDA provider is linked against, in the order in which they need one another.
+const CUDA_LIBRARIES: [&str; 4] = ["libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10"];
+/// What it looks for when an operator of a ready-made graph, or the mean over tokens, asks for it.
+const CUDA_LATER: [&str; 2] = ["libnvrtc.so.13", "libcudnn.so.9"];
 /// What an NVIDIA driver brings, in the system's folders.
 const DRIVER: &str = "libcuda.so.1";
 /// What decides which precisions run fast, or at all.
@@ -128,9 +132,10 @@ fn preload(library: &Path) -> Result<()> {
     // Of `ort`'s errors none can be made before the library is loaded.
     let load = |path: &Path| ort::util::preload_dylib(path).map_err(|error| error.to_string());
     load(Path::new(DRIVER)).map_err(|reason| Error::NoDriver { reason })?;
+    let paths = CUDA_LIBRARIES.iter().map(|name| library.with_file_name(name));
     // cuDNN finds its other parts itself, and loads those that it needs.
-    for name in ort::ep::cuda::CUDA_DYLIBS.iter().chain(&["libcudnn.so.9"]) {
-        let path = library.with_file_name(name);
+    let later = CUDA_LATER.iter().map(|name| library.with_file_name(name)).filter(|path| path.exists());
+    for path in paths.chain(later) {
         load(&path).map_err(|reason| Error::CudaLibrary { path, reason })?;
     }
     Ok(())
