@@ -2,12 +2,16 @@
 //!
 //! A micro-batch is a rectangle as wide as its longest text, and every cell of padding costs as much as a token: texts
 //! of like length go together. Small rectangles win on a CPU, where activations stay in the cache. The provider keeps
-//! memory for every shape that it has seen, so widths come in steps and batch sizes from a short list.
+//! memory for every shape that it has seen, so widths come in steps and batch sizes from a short list. A graph that takes
+//! tokens without padding has none of these reasons, and is given texts by their tokens.
 
 /// Widths are multiples of this.
 pub(super) const WIDTH_STEP: usize = 8;
 /// The numbers of rows that a micro-batch may have; larger ones are multiples of the last.
 const ROWS: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64];
+
+/// Where no padding is computed, its places are still told: so many for each token of the budget, at most.
+const MOST_PADDED: usize = 4;
 
 /// Which texts of a unit make one micro-batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +145,36 @@ pub fn plan_micro_batches(lengths: &[u32], token_budget: usize, widest: usize) -
     plans
 }
 
+/// The same for a graph that computes no padding: the tokens alone count, so texts of any lengths go together, and the
+/// micro-batches are of like size, since a small one leaves a GPU idle. The product of a micro-batch's texts and tokens is
+/// at most `matrix`, which bounds what is made for each pair of them.
+pub(super) fn plan_packed(lengths: &[u32], token_budget: usize, matrix: usize, widest: usize) -> Vec<BatchPlan> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&row| (std::cmp::Reverse(lengths[row]), row));
+    let mut tokens: usize = lengths.iter().map(|&length| length as usize).sum();
+    let mut plans: Vec<BatchPlan> = Vec::new();
+    let (mut held, mut fair) = (usize::MAX, 0);
+    for row in order {
+        let length = lengths[row] as usize;
+        let fits = |plan: &BatchPlan| {
+            let rows = plan.rows.len() + 1;
+            held + length <= token_budget
+                && rows * (held + length) <= matrix
+                && rows * plan.width <= token_budget * MOST_PADDED
+        };
+        match plans.last_mut().filter(|plan| held < fair && fits(plan)) {
+            Some(plan) => plan.rows.push(row),
+            None => {
+                plans.push(BatchPlan { rows: vec![row], width: width_of(lengths[row]).min(widest.max(length)) });
+                (held, fair) = (0, tokens.div_ceil(tokens.div_ceil(token_budget)));
+            }
+        }
+        held += length;
+        tokens -= length;
+    }
+    plans
+}
+
 /// The width of a micro-batch whose longest text has `length` tokens.
 fn width_of(length: u32) -> usize {
     (length.max(1) as usize).next_multiple_of(WIDTH_STEP)
@@ -215,6 +249,25 @@ mod tests {
         }
 
         #[test]
+        fn packed_texts_are_in_one_batch_within_all_bounds(
+            lengths in prop::collection::vec(1u32..=512, 0..400),
+            token_budget in 1usize..5000,
+            matrix in 1usize..100_000,
+        ) {
+            let plans = plan_packed(&lengths, token_budget, matrix, 512);
+            let mut rows: Vec<usize> = plans.iter().flat_map(|plan| plan.rows.clone()).collect();
+            rows.sort_unstable();
+            prop_assert_eq!(rows, (0..lengths.len()).collect::<Vec<_>>());
+            for plan in &plans {
+                let tokens: usize = plan.rows.iter().map(|&row| lengths[row] as usize).sum();
+                prop_assert!(plan.rows.iter().all(|&row| lengths[row] as usize <= plan.width));
+                prop_assert!(plan.rows.len() == 1 || tokens <= token_budget);
+                prop_assert!(plan.rows.len() == 1 || plan.rows.len() * tokens <= matrix);
+                prop_assert!(plan.rows.len() == 1 || plan.rows.len() * plan.width <= token_budget * MOST_PADDED);
+            }
+        }
+
+        #[test]
         fn packing_keeps_every_token_and_offsets_lead_back(lengths in prop::collection::vec(1u32..=61, 1..50)) {
             let texts: Vec<Vec<u32>> = (0u32..).zip(&lengths).map(|(text, &length)| vec![text + 1; length as usize]).collect();
             for plan in plan_micro_batches(&lengths, 256, 61) {
@@ -253,16 +306,27 @@ mod tests {
         }
     }
 
+    /// Log-normal with IMDB's median of 230 tokens, cut at 250: the unit of 2 MiB that is worked on at a time.
+    fn like_imdb() -> Vec<u32> {
+        let uniform = |index: u64, salt: u64| ((index * 7919 + salt * 104_729) % 100_003) as f64 / 100_003.0;
+        let normal = |index: u64| (0..12).map(|salt| uniform(index, salt)).sum::<f64>() - 6.0;
+        (0..1600).map(|index| ((230.0 * (0.6 * normal(index)).exp()) as u32).clamp(12, 250)).collect()
+    }
+
+    #[test]
+    fn packed_micro_batches_are_few_and_of_like_size() {
+        let lengths = like_imdb();
+        let all: u32 = lengths.iter().sum();
+        let plans = plan_packed(&lengths, 65_536, usize::MAX, 250);
+        assert_eq!(plans.len(), all.div_ceil(65_536) as usize);
+        let tokens = plans.iter().map(|plan| plan.rows.iter().map(|&row| lengths[row]).sum::<u32>());
+        let (least, most) = (tokens.clone().min().unwrap(), tokens.max().unwrap());
+        assert!(least * 20 >= most * 19, "{least} to {most} tokens");
+    }
+
     #[test]
     fn lengths_like_imdbs_waste_little_on_padding_and_few_shapes() {
-        // Log-normal with IMDB's median of 230 tokens, cut at 250: the unit of 2 MiB that a CPU works on.
-        let lengths: Vec<u32> = (0..1600u64)
-            .map(|index| {
-                let uniform = |salt: u64| ((index * 7919 + salt * 104_729) % 100_003) as f64 / 100_003.0;
-                let normal = (0..12).map(uniform).sum::<f64>() - 6.0;
-                ((230.0 * (0.6 * normal).exp()) as u32).clamp(12, 250)
-            })
-            .collect();
+        let lengths = like_imdb();
         let plans = plan_micro_batches(&lengths, 2048, 250);
         let ratio = padding_ratio(&lengths, &plans);
         let shapes: HashSet<(usize, usize)> = plans.iter().map(|plan| (plan.rows.len(), plan.width)).collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::allowance::Allowance;
+use super::batch::plan_packed;
 use super::fault::Fault;
 use super::graph::{self, Lowering};
 use super::identity::{assemble, graph_digest, load_tokenizer};
@@ -14,10 +15,13 @@ use super::saved::{self, Key};
 use super::service::Service;
 use super::session::{Graph, Session, Settings};
 use super::{
-    BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, Plan, Precision, Provider, Readout,
-    Result, Usage, library, plan_micro_batches, proof,
+    BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, OnCpu, Plan, Precision, Provider,
+    Readout, Result, Usage, library, plan_micro_batches, proof,
 };
 use crate::tokenize::{Pool, Tokenizer, Window};
+
+/// 512 MiB of 32-bit floats.
+const MEAN_MATRIX: usize = 1 << 27;
 
 /// Everything that opening an encoder needs to know.
 #[derive(Debug, Clone)]
@@ -49,10 +53,13 @@ struct Inner {
     allowance: Allowance,
     model: Model,
     width: usize,
+    /// The most that a packed micro-batch's texts times its tokens may be.
+    matrix: usize,
     tokenizer: Tokenizer,
     identity: EncoderIdentity,
     numerics: Numerics,
     chosen: Chosen,
+    on_cpu: Option<OnCpu>,
 }
 
 impl Encoder {
@@ -75,22 +82,25 @@ impl Encoder {
             fits.then_some(()).ok_or(Error::OtherCalibration { model_dir: options.model_dir.clone() })?;
         }
         let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
-        proof::check(library, settings)?;
+        let gpus: Vec<Option<u32>> = chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect());
+        gpus.iter().try_for_each(|&gpu| proof::check(library, Settings { gpu, ..settings }))?;
         let graph = graph_file(options, &model, &identity, calibration)?;
         let interface = || model.interface(graph::feeds(chosen.lowering(), *readout), *readout);
-        let gpus: Vec<Option<u32>> = chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect());
         let settings = Settings { whole: matches!(model, Model::Built(_)), ..settings };
         let open = |index: usize| {
             let settings = Settings { gpu: gpus[index % gpus.len()], ..settings };
             Session::open(library, Graph::File(&graph), interface(), settings)
         };
         let sessions = (0..chosen.plan.sessions.max(1)).map(open).collect::<Result<Vec<_>>>()?;
+        let on_cpu = sessions.iter().find_map(Session::on_cpu).cloned();
         let service = Service::start(sessions, fault)?;
         let numerics = chosen.numerics(calibration.map(Calibration::digest));
         let width = model.width(*readout);
         let allowance = Allowance::default();
         let chosen = chosen.clone();
-        let inner = Inner { service, allowance, model, width, tokenizer, identity, numerics, chosen };
+        // The mean over tokens is a product with a matrix of texts and tokens, where no padding lines them up.
+        let matrix = if readout.pooling.has_mean() { MEAN_MATRIX } else { usize::MAX };
+        let inner = Inner { service, allowance, model, width, matrix, tokenizer, identity, numerics, chosen, on_cpu };
         Ok(Encoder { inner: Arc::new(inner) })
     }
 
@@ -117,6 +127,11 @@ impl Encoder {
     /// The length of a vector.
     pub fn width(&self) -> usize {
         self.inner.width
+    }
+
+    /// The nodes of a ready-made graph that the CPU computes where a GPU should.
+    pub fn on_cpu(&self) -> Option<&OnCpu> {
+        self.inner.on_cpu.as_ref()
     }
 
     /// The tokenizer that belongs to the encoder.
@@ -152,7 +167,10 @@ impl Encoder {
     /// The same by another token budget.
     pub fn micro_batches_within(&self, lengths: &[u32], token_budget: usize) -> Vec<BatchPlan> {
         let widest = self.inner.chosen.provider.widest(self.inner.identity.max_length as usize);
-        plan_micro_batches(lengths, token_budget, widest)
+        match self.packs() {
+            true => plan_packed(lengths, token_budget, self.inner.matrix, widest),
+            false => plan_micro_batches(lengths, token_budget, widest),
+        }
     }
 
     /// The vectors of a micro-batch, row-major [rows, width], in the batch's order.

@@ -16,7 +16,9 @@ pub enum Error {
     ProviderOfDevice { provider: super::ProviderChoice, device: super::Gpus },
     #[error("a ready-made graph computes as its file says, not in {precision}; leave `--precision` out")]
     ReadyMadePrecision { precision: super::Precision },
-    #[error("device cuda:{gpu} is not to be had; `nvidia-smi` says whether driver and GPU are there")]
+    #[error(
+        "device cuda:{gpu} is not to be had; `nvidia-smi` says whether a driver of 580 or newer and the GPU are there"
+    )]
     NoGpu {
         gpu: u32,
         #[source]
@@ -28,6 +30,13 @@ pub enum Error {
         "device cuda needs an NVIDIA driver, and its libcuda.so.1 is not to be had here ({reason}); install one, or leave `--device` out"
     )]
     NoDriver { reason: String },
+    #[error("`{graph}` cannot be opened with {nodes} on the CPU, where a GPU should compute")]
+    NodesOnCpu {
+        graph: String,
+        nodes: super::OnCpu,
+        #[source]
+        source: ort::Error,
+    },
     #[error("`{path}` cannot be loaded ({reason}); run `make deps-cuda` again")]
     CudaLibrary { path: PathBuf, reason: String },
     #[error("`{path}` was loaded before, and a process has one ONNX Runtime: it cannot compute on a GPU, too")]

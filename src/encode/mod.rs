@@ -13,7 +13,7 @@
 //! | which rows and layers make a vector? | `readout.rs` |
 //! | what does a graph take and give? | `interface.rs` |
 //! | on which device? | `device.rs` |
-//! | who computes it, and how precisely? | `library.rs`, `session.rs`, `proof.rs` |
+//! | who computes it, and how precisely? | `library.rs`, `session.rs`, `placement.rs`, `proof.rs` |
 //! | which products bear 8 bits, and in which ranges? | `int8/` |
 //! | what runs, out of flags, tuning and this CPU? how is the machine used? | `choose.rs`, `plan.rs` |
 //! | how are texts packed? | `batch.rs` |
@@ -41,6 +41,7 @@ mod interface;
 mod library;
 mod model;
 mod numerics;
+mod placement;
 mod plan;
 mod proof;
 mod readout;
@@ -65,6 +66,7 @@ pub use identity::{EncoderIdentity, identity_of};
 pub use int8::{Calibration, SAMPLE_TEXTS};
 pub use library::{LibraryReport, cpu_has_bf16, has_cuda, load_library, probe};
 pub use numerics::{Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
+pub use placement::OnCpu;
 pub use plan::{Host, Measured, Plan, Tuned};
 pub use readout::{Layers, Pooling, Readout};
 pub use retry::{Failed, Vectors};

@@ -36,7 +36,7 @@ pub(super) fn check(library: &Library, settings: Settings) -> Result<()> {
 }
 
 /// [SIZE, SIZE] times a matrix of ones.
-fn product() -> ModelProto {
+pub(super) fn product() -> ModelProto {
     let dims = [Dim::Named("rows"), Dim::Fixed(SIZE)];
     let product = GraphProto {
         node: vec![NodeProto::new("MatMul", &["values", "ones"], "products", vec![])],

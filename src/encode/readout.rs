@@ -55,6 +55,11 @@ impl Pooling {
         }
     }
 
+    /// Whether the mean is one of them.
+    pub(super) fn has_mean(self) -> bool {
+        self.parts().contains(&Part::Mean)
+    }
+
     /// What is made of the rows of a text's tokens, each of `row` values.
     pub(super) fn of(self, tokens: &[f32], row: usize) -> Vec<f32> {
         let count = (tokens.len() / row) as f64;

@@ -4,14 +4,17 @@
 //! encoder's thread.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider as _, ExecutionProviderDispatch};
+use ort::logging::LogLevel;
 use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynTensor, Tensor, TensorRef};
 
 use super::interface::{Feed, Input, Interface};
 use super::library::Library;
+use super::placement::{OnCpu, Placement};
 use super::{Chosen, Error, MicroBatch, Precision, Provider, Result};
 
 /// How a session computes.
@@ -53,10 +56,20 @@ pub(super) enum Graph<'a> {
     Memory { name: &'a str, bytes: &'a [u8] },
 }
 
+impl Graph<'_> {
+    fn name(self) -> String {
+        match self {
+            Graph::File(path) => path.display().to_string(),
+            Graph::Memory { name, .. } => name.to_owned(),
+        }
+    }
+}
+
 /// A graph that is ready to run.
 pub(super) struct Session {
     session: OrtSession,
     interface: Interface,
+    on_cpu: Option<OnCpu>,
 }
 
 impl Session {
@@ -67,7 +80,21 @@ impl Session {
         interface: Interface,
         settings: Settings,
     ) -> Result<Session> {
-        Ok(Session { session: commit(library, graph, settings)?, interface })
+        let placement = Arc::new(Placement::default());
+        let builder = builder(library, settings).and_then(|builder| match settings.gpu {
+            Some(_) => listen(builder, &placement),
+            None => Ok(builder),
+        });
+        let session = commit(builder, graph).map_err(|source| match placement.on_cpu() {
+            Some(nodes) => Error::NodesOnCpu { graph: graph.name(), nodes, source },
+            None => failed(graph, settings, source),
+        })?;
+        Ok(Session { session, interface, on_cpu: placement.on_cpu() })
+    }
+
+    /// The nodes that the CPU computes where a GPU should.
+    pub(super) fn on_cpu(&self) -> Option<&OnCpu> {
+        self.on_cpu.as_ref()
     }
 
     /// The vectors of a micro-batch, row-major [rows, width].
@@ -150,7 +177,11 @@ pub(super) fn run_floats(
     values: &[f32],
 ) -> Result<Vec<f32>> {
     let [rows, width] = shape;
-    let mut session = commit(library, graph, settings)?;
+    let session = commit(builder(library, settings), graph);
+    let mut session = session.map_err(|source| match settings.gpu {
+        Some(gpu) => Error::NoGpu { gpu, source },
+        None => failed(graph, settings, source),
+    })?;
     let mut run = || {
         let outputs = session.run(ort::inputs![TensorRef::from_array_view((shape, values))?])?;
         Ok(outputs[0].try_extract_tensor::<f32>()?.1.to_vec())
@@ -158,26 +189,22 @@ pub(super) fn run_floats(
     run().map_err(|source| Error::Run { rows, width, source })
 }
 
-fn commit(library: &Library, graph: Graph<'_>, settings: Settings) -> Result<OrtSession> {
-    let session = builder(library, settings).and_then(|mut builder| match graph {
+fn commit(builder: ort::Result<SessionBuilder>, graph: Graph<'_>) -> ort::Result<OrtSession> {
+    builder.and_then(|mut builder| match graph {
         Graph::File(path) => builder.commit_from_file(path),
         Graph::Memory { bytes, .. } => builder.commit_from_memory(bytes),
-    });
-    session.map_err(|source| match settings.gpu {
-        Some(gpu) => Error::NoGpu { gpu, source },
-        None => failed(graph, settings, source),
     })
 }
 
 fn failed(graph: Graph<'_>, settings: Settings, source: ort::Error) -> Error {
-    Error::Session {
-        graph: match graph {
-            Graph::File(path) => path.display().to_string(),
-            Graph::Memory { name, .. } => name.to_owned(),
-        },
-        numerics: format!("{}/{}", settings.precision, settings.provider),
-        source,
-    }
+    Error::Session { graph: graph.name(), numerics: format!("{}/{}", settings.precision, settings.provider), source }
+}
+
+/// ONNX Runtime says where it puts nodes at its most talkative level alone; a run adds a few lines, which are dropped.
+fn listen(builder: SessionBuilder, placement: &Arc<Placement>) -> ort::Result<SessionBuilder> {
+    let placement = Arc::clone(placement);
+    let builder = builder.with_log_level(LogLevel::Verbose)?;
+    Ok(builder.with_logger(Arc::new(move |_, _, _, _, line: &str| placement.hear(line)))?)
 }
 
 fn builder(library: &Library, settings: Settings) -> ort::Result<SessionBuilder> {
@@ -221,4 +248,26 @@ fn openvino(settings: Settings) -> ExecutionProviderDispatch {
         .with_arbitrary_config("load_config", config.to_string())
         .build()
         .error_on_failure()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    /// Its log is nobody's interface: this holds the words to the library that is there.
+    #[test]
+    fn onnx_runtime_says_where_a_graphs_nodes_are() {
+        if crate::native::find("onnxruntime/libonnxruntime.so").is_none() {
+            eprintln!("skipped: no ONNX Runtime (`make deps` gets it)");
+            return;
+        }
+        let library = super::super::library::load(Provider::Mlas).unwrap();
+        let placement = Arc::new(Placement::default());
+        let builder = OrtSession::builder(&library.environment).and_then(|builder| listen(builder, &placement));
+        let bytes = super::super::proof::product().encode_to_vec();
+        commit(builder, Graph::Memory { name: "product", bytes: &bytes }).unwrap();
+        assert_eq!(placement.on_cpu().unwrap().to_string(), "1 of 1 nodes");
+    }
 }

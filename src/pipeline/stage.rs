@@ -177,6 +177,9 @@ impl Planned {
             self.chosen.plan,
             self.chosen.plan_source,
         ));
+        if let Some(nodes) = encoder.on_cpu() {
+            terminal.warn(&format!("{nodes} of the ready-made graph run on the CPU, which may slow the GPU down"));
+        }
         let pool = Pool::new(self.chosen.plan.sessions * self.chosen.plan.threads)?;
         Ok(Opened { encoder, pool })
     }

@@ -25,7 +25,7 @@ const BIAS: &str = "packing/bias";
 pub(super) fn feeds(attention: Attention, readout: Readout) -> Vec<Feed> {
     let reference = attention == Attention::Reference;
     let mut feeds = vec![Feed::Tokens, Feed::Places, Feed::Starts];
-    if reference || readout.pooling.parts().contains(&Part::Mean) {
+    if reference || readout.pooling.has_mean() {
         feeds.extend([Feed::Ends, Feed::Numbers]);
     }
     if !reference {
