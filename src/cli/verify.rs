@@ -14,7 +14,7 @@ pub(super) fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Exit
     } else {
         terminal.say(&format!("{} texts against {}", verification.texts, verification.reference));
         terminal.print(
-            "precision  provider       micro-batch  threads  worst cosine  mean cosine  max difference  label flips  bounds",
+            "precision  provider       micro-batch  threads  worst cosine  mean cosine  max difference  to alone  label flips  bounds",
         );
         verification.rows.iter().for_each(|row| terminal.print(&line(row)));
     }
@@ -27,11 +27,12 @@ pub(super) fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Exit
 
 fn line(row: &Verified) -> String {
     let batch = row.token_budget.map_or_else(|| "alone".to_owned(), |budget| format!("{budget} tokens"));
+    let to_alone = row.worst_cosine_to_alone.map_or_else(|| "-".to_owned(), |cosine| format!("{cosine:.6}"));
     let flips = row.label_flips.map_or_else(|| "-".to_owned(), |flips| flips.to_string());
     let bounds =
         format!("{} (worst {}, mean {})", if row.holds { "hold" } else { "BROKEN" }, row.bound_worst, row.bound_mean);
     format!(
-        "{:<9}  {:<13}  {batch:<11}  {:>7}  {:>12.6}  {:>11.6}  {:>14.6}  {flips:>11}  {bounds}",
+        "{:<9}  {:<13}  {batch:<11}  {:>7}  {:>12.6}  {:>11.6}  {:>14.6}  {to_alone:>8}  {flips:>11}  {bounds}",
         row.precision,
         row.provider,
         row.threads,

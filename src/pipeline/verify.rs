@@ -41,6 +41,8 @@ pub struct Verified {
     /// How far from fp32-alone.
     #[serde(flatten)]
     pub fidelity: Fidelity,
+    /// The worst cosine to the same way of computing, one text at a time; `None` where this is it.
+    pub worst_cosine_to_alone: Option<f64>,
     /// Texts whose label another vector changes; `None` without a head.
     pub label_flips: Option<usize>,
     /// The least worst cosine that is promised.
@@ -199,13 +201,15 @@ impl<'a> Table<'a> {
         let Chosen { precision, provider, plan, .. } = *way;
         let (worst, mean) = precision.promised_cosines();
         let (bound_worst, bound_mean) = (options.worst.unwrap_or(worst), options.mean.unwrap_or(mean));
+        let alone = self.alone(&encoder)?;
         let row = |token_budget: Option<usize>| {
             let vectors = match token_budget {
-                None => self.alone(&encoder)?,
+                None => alone.clone(),
                 Some(budget) => encode_all(&encoder, &self.runtime, &self.tokenized, budget)?.2,
             };
             let fidelity = Fidelity::of(&vectors, &self.reference, encoder.width());
-            let holds = fidelity.worst_cosine >= bound_worst && fidelity.mean_cosine >= bound_mean;
+            let to_alone = Fidelity::of(&vectors, &alone, encoder.width()).worst_cosine;
+            let holds = fidelity.worst_cosine.min(to_alone) >= bound_worst && fidelity.mean_cosine >= bound_mean;
             let label_flips = self.bundle.as_ref().map(|(_, head)| flips(head, &vectors, &self.reference));
             Ok(Verified {
                 precision,
@@ -214,6 +218,7 @@ impl<'a> Table<'a> {
                 threads: plan.threads,
                 device: way.device(),
                 fidelity,
+                worst_cosine_to_alone: token_budget.map(|_| to_alone),
                 label_flips,
                 bound_worst,
                 bound_mean,

@@ -54,6 +54,10 @@ fn verify_says_yes_to_its_bounds_and_no_to_ones_that_cannot_be() {
         assert!(rows.iter().any(|row| row["provider"] == provider), "{table}");
     }
     assert!(rows.iter().all(|row| row["worst_cosine"].as_f64().unwrap() >= 0.99999), "{table}");
+    for row in rows {
+        let (alone, to_alone) = (row["token_budget"].is_null(), row["worst_cosine_to_alone"].as_f64());
+        assert!(if alone { to_alone.is_none() } else { to_alone.unwrap() >= 0.99999 }, "{row}");
+    }
     assert!(rows.iter().any(|row| row["token_budget"].is_null()), "{table}");
     verify(&["--worst", "1.5"]).fails(1, &["break their bounds"]);
     // What a GPU computes, as far as it can be told without one.
