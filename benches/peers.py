@@ -18,7 +18,8 @@ import time
 
 import numpy as np
 
-from systems import Binary, CannotRun, Machine, OwnGraph, base_model, vectors_of, versions
+from binary import Binary, CannotRun, base_model
+from systems import Machine, OwnGraph, vectors_of, versions
 
 SECTIONS = ["fp32", "bf16", "int8", "base", "tokenizing", "whole", "start", "memory", "train"]
 ST, REFERENCE = "sentence-transformers fp32", "torch fp32 sorted"

@@ -1,4 +1,4 @@
-"""What peers.py measures with: this machine, the project's own binary, and the encoder's graph run from Python."""
+"""What peers.py measures with: this machine, the vectors of an output folder, and the encoder's graph run from Python."""
 import importlib.metadata
 import json
 import os
@@ -6,19 +6,16 @@ import pathlib
 import re
 import subprocess
 import tempfile
-import time
 
 import numpy as np
+
+from binary import CannotRun
 
 RIVALS = ["torch", "transformers", "sentence-transformers", "openvino", "nncf", "onnxruntime", "tokenizers"]
 FLAGS = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
 # As encode/batch.rs packs: the tokens of a micro-batch, and the numbers of rows that it may have.
 ROWS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64]
 WIDTH_STEP = 8
-
-
-class CannotRun(Exception):
-    """Something is not to be had on this machine or in this build; the message says what."""
 
 
 class Machine:
@@ -42,42 +39,6 @@ def versions(ort_python):
     code = "import importlib.metadata as m; print('onnxruntime-openvino', m.version('onnxruntime-openvino'))"
     found.append(subprocess.run([ort_python, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
     return ", ".join(found)
-
-
-class Binary:
-    """The project's binary, with a model cache of its own for each model and precision."""
-
-    def __init__(self, path, threads, max_length, tmp):
-        self.path, self.threads, self.max_length, self.tmp = path, threads, max_length, tmp
-
-    def environment(self, model, precision):
-        cache = f"{self.tmp}/cache-{pathlib.Path(model).name}-{precision}"
-        return dict(os.environ, BERTLINE_CACHE=cache)
-
-    def run(self, arguments, environment=None):
-        done = subprocess.run([self.path, "--quiet", *arguments], env=environment, capture_output=True, text=True)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise CannotRun(f"bertline {arguments[0]}: {last.removeprefix('error: ')}")
-        return done.stdout
-
-    def embed(self, source, model, precision):
-        """Wall seconds of the command, its run.json, and its output folder."""
-        out = tempfile.mkdtemp(dir=self.tmp)
-        arguments = ["embed", source, "--out", out, "--model", model, "--precision", precision]
-        arguments += ["--max-length", str(self.max_length), "--threads", str(self.threads)]
-        start = time.perf_counter()
-        self.run(arguments, self.environment(model, precision))
-        wall = time.perf_counter() - start
-        return wall, json.loads(pathlib.Path(out, "run.json").read_text()), out
-
-    def graph(self, model, precision):
-        """The graph that an `embed` before this left in the model cache."""
-        folder = pathlib.Path(self.environment(model, precision)["BERTLINE_CACHE"], "graphs")
-        found = sorted(folder.glob("encoder-*.onnx"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise CannotRun(f"there is no encoder-*.onnx in {folder}")
-        return str(found[-1])
 
 
 def vectors_of(out, texts):
@@ -144,19 +105,3 @@ class OwnGraph:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
-
-
-def base_model(minilm, folder):
-    """A folder with BERT-base's geometry, random weights and MiniLM's tokenizer; the same weights every time."""
-    import shutil
-
-    import torch
-    import transformers
-
-    pathlib.Path(folder).mkdir(exist_ok=True)
-    torch.manual_seed(7)
-    transformers.BertModel(transformers.BertConfig(vocab_size=30522)).save_pretrained(folder)
-    for path in pathlib.Path(minilm).iterdir():
-        if path.name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-            shutil.copy(path, folder)
-    return str(folder)
