@@ -22,7 +22,7 @@ tools:
 deps: tools ## put the pinned native libraries (ONNX Runtime, libtorch) under .native/; 620 MB, once
 	@$(PYTHON) .cargo/deps.py
 
-deps-cuda: tools ## put what a GPU needs (CUDA build of ONNX Runtime, CUDA libraries) there, too; 2.5 GB, once
+deps-cuda: tools ## put what a GPU needs (CUDA build of ONNX Runtime, CUDA libraries) there, too; 2.1 GB, once
 	@$(PYTHON) .cargo/deps.py --cuda
 
 deps-cuda-train: tools ## put what `train --device cuda` needs (CUDA part of libtorch) there, too; 3 GB, once

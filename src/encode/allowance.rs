@@ -5,8 +5,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::BatchPlan;
-
 /// Micro-batches near the limit that must succeed before it is raised.
 const PATIENCE: usize = 32;
 
@@ -18,7 +16,7 @@ pub(super) struct Allowance {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
-    /// Cells (rows times width) of a micro-batch, at most.
+    /// Tokens that a micro-batch pays for, at most: its cells where it is padded.
     limit: Option<usize>,
     /// Micro-batches of more than half the limit that have succeeded since it changed.
     good: usize,
@@ -26,14 +24,14 @@ struct State {
 
 impl Allowance {
     /// Whether a micro-batch is worth an attempt.
-    pub(super) fn takes(&self, plan: &BatchPlan) -> bool {
-        self.lock().limit.is_none_or(|limit| cells(plan) <= limit)
+    pub(super) fn takes(&self, tokens: usize) -> bool {
+        self.lock().limit.is_none_or(|limit| tokens <= limit)
     }
 
     /// The memory was too small for it.
-    pub(super) fn too_large(&self, plan: &BatchPlan) {
+    pub(super) fn too_large(&self, tokens: usize) {
         let mut state = self.lock();
-        let half = cells(plan) / 2;
+        let half = tokens / 2;
         // Micro-batches that were on their way with it fail as well, and say nothing new.
         if state.limit.is_none_or(|limit| half < limit) {
             *state = State { limit: Some(half), good: 0 };
@@ -41,10 +39,10 @@ impl Allowance {
     }
 
     /// It was encoded.
-    pub(super) fn fitted(&self, plan: &BatchPlan) {
+    pub(super) fn fitted(&self, tokens: usize) {
         let mut state = self.lock();
         let Some(limit) = state.limit else { return };
-        state.good += usize::from(2 * cells(plan) > limit);
+        state.good += usize::from(2 * tokens > limit);
         if state.good >= PATIENCE {
             *state = State { limit: Some(limit + limit / 4 + 1), good: 0 };
         }
@@ -55,34 +53,26 @@ impl Allowance {
     }
 }
 
-fn cells(plan: &BatchPlan) -> usize {
-    plan.rows.len() * plan.width
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(rows: usize) -> BatchPlan {
-        BatchPlan { rows: (0..rows).collect(), width: 8 }
-    }
-
     #[test]
     fn a_limit_is_learned_at_once_and_raised_slowly() {
         let allowance = Allowance::default();
-        assert!(allowance.takes(&plan(1000)));
-        allowance.fitted(&plan(1000));
-        allowance.too_large(&plan(100));
-        allowance.too_large(&plan(100));
-        assert!(allowance.takes(&plan(50)) && !allowance.takes(&plan(51)));
-        (1..PATIENCE).for_each(|_| allowance.fitted(&plan(50)));
+        assert!(allowance.takes(1000));
+        allowance.fitted(1000);
+        allowance.too_large(100);
+        allowance.too_large(100);
+        assert!(allowance.takes(50) && !allowance.takes(51));
+        (1..PATIENCE).for_each(|_| allowance.fitted(50));
         // Small ones prove nothing.
-        (0..1000).for_each(|_| allowance.fitted(&plan(25)));
-        assert!(!allowance.takes(&plan(51)));
-        allowance.fitted(&plan(50));
-        assert!(allowance.takes(&plan(62)) && !allowance.takes(&plan(63)));
+        (0..1000).for_each(|_| allowance.fitted(25));
+        assert!(!allowance.takes(51));
+        allowance.fitted(50);
+        assert!(allowance.takes(62) && !allowance.takes(63));
         // One that was on its way since before the limit does not lower it again.
-        allowance.too_large(&plan(200));
-        assert!(allowance.takes(&plan(62)));
+        allowance.too_large(200);
+        assert!(allowance.takes(62));
     }
 }

@@ -81,9 +81,8 @@ impl Encoder {
             let fits = calibration.ok_or(Error::NotCalibrated)?.fits(&graph_digest(&identity));
             fits.then_some(()).ok_or(Error::OtherCalibration { model_dir: options.model_dir.clone() })?;
         }
-        let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
-        let gpus: Vec<Option<u32>> = chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect());
-        gpus.iter().try_for_each(|&gpu| proof::check(library, Settings { gpu, ..settings }))?;
+        prove(chosen)?;
+        let (library, settings, gpus) = (library_for(chosen.provider)?, Settings::of(chosen), gpus_of(chosen));
         let graph = graph_file(options, &model, &identity, calibration)?;
         let interface = || model.interface(graph::feeds(chosen.lowering(), *readout), *readout);
         let settings = Settings { whole: matches!(model, Model::Built(_)), ..settings };
@@ -189,6 +188,20 @@ impl Encoder {
     pub fn usage(&self) -> Usage {
         self.inner.service.usage()
     }
+}
+
+/// Loads the library of what is chosen, and proves that its device is there and computes as is asked.
+///
+/// # Errors
+/// Where the library is not there or another was loaded before, a GPU is not to be had, or the precision is another.
+pub fn prove(chosen: &Chosen) -> Result<()> {
+    let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
+    gpus_of(chosen).into_iter().try_for_each(|gpu| proof::check(library, Settings { gpu, ..settings }))
+}
+
+/// The GPUs, or none once for the CPU.
+fn gpus_of(chosen: &Chosen) -> Vec<Option<u32>> {
+    chosen.gpus.map_or(vec![None], |gpus| gpus.numbers().map(Some).collect())
 }
 
 /// The loaded library, if it has the provider.

@@ -30,7 +30,9 @@ pub enum Error {
         "device cuda needs an NVIDIA driver, and its libcuda.so.1 is not to be had here ({reason}); install one, or leave `--device` out"
     )]
     NoDriver { reason: String },
-    #[error("`{graph}` cannot be opened with {nodes} on the CPU, where a GPU should compute")]
+    #[error(
+        "`{graph}` cannot be opened with {nodes} on the CPU, where a GPU should compute; without `--device` the CPU computes all"
+    )]
     NodesOnCpu {
         graph: String,
         nodes: super::OnCpu,

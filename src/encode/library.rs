@@ -67,14 +67,6 @@ pub fn probe() -> Result<LibraryReport> {
     })
 }
 
-/// Loads the library that has the provider, for whatever is opened after.
-///
-/// # Errors
-/// Where it is not there, or another was loaded before.
-pub fn load_library(provider: Provider) -> Result<()> {
-    load(provider).map(|_| ())
-}
-
 /// The library that has the provider, loaded on the first call. A process has one: what the first call loads stays.
 pub(super) fn load(provider: Provider) -> Result<&'static Library> {
     static LIBRARY: OnceLock<Library> = OnceLock::new();

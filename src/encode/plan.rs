@@ -22,7 +22,7 @@ pub struct Plan {
     pub sessions: usize,
     /// Threads of each.
     pub threads: usize,
-    /// Tokens that one micro-batch holds at most, padding included.
+    /// Tokens that one micro-batch holds at most, with its padding where there is any.
     pub token_budget: usize,
 }
 

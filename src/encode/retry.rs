@@ -54,12 +54,9 @@ impl Encoder {
             width: self.width(),
             in_flight: self.in_flight(),
             allowance: self.allowance(),
+            packed: self.packs(),
         };
-        let mut vectors = texts.encode(plans, |batch| self.encode(batch)).await?;
-        if self.packs() {
-            vectors.padded_tokens = vectors.tokens;
-        }
-        Ok(vectors)
+        texts.encode(plans, |batch| self.encode(batch)).await
     }
 }
 
@@ -70,6 +67,8 @@ struct Texts<'a> {
     width: usize,
     in_flight: usize,
     allowance: &'a Allowance,
+    /// Whether padding costs nothing.
+    packed: bool,
 }
 
 impl Texts<'_> {
@@ -88,7 +87,7 @@ impl Texts<'_> {
             while running.len() < self.in_flight
                 && let Some(plan) = waiting.pop()
             {
-                if !self.allowance.takes(&plan)
+                if !self.allowance.takes(self.paid(&plan))
                     && let Some([front, back]) = plan.halves(&self.lengths)
                 {
                     waiting.extend([back, front]);
@@ -101,7 +100,7 @@ impl Texts<'_> {
             let error = match answer {
                 Ok(rows) => {
                     self.put(&mut vectors, &plan, &rows);
-                    self.allowance.fitted(&plan);
+                    self.allowance.fitted(self.paid(&plan));
                     failures_in_a_row = 0;
                     continue;
                 }
@@ -110,7 +109,7 @@ impl Texts<'_> {
             };
             if let Some([front, back]) = plan.halves(&self.lengths) {
                 if error.is_of_memory() {
-                    self.allowance.too_large(&plan);
+                    self.allowance.too_large(self.paid(&plan));
                 }
                 vectors.splits += 1;
                 waiting.extend([back, front]);
@@ -131,11 +130,20 @@ impl Texts<'_> {
     }
 
     fn put(&self, vectors: &mut Vectors, plan: &BatchPlan, rows: &[f32]) {
-        vectors.tokens += plan.rows.iter().map(|&row| u64::from(self.lengths[row])).sum::<u64>();
-        vectors.padded_tokens += (plan.rows.len() * plan.width) as u64;
+        vectors.tokens += self.tokens(plan) as u64;
+        vectors.padded_tokens += self.paid(plan) as u64;
         for (row, vector) in plan.rows.iter().zip(rows.chunks_exact(self.width)) {
             vectors.values[row * self.width..(row + 1) * self.width].copy_from_slice(vector);
         }
+    }
+
+    fn tokens(&self, plan: &BatchPlan) -> usize {
+        plan.rows.iter().map(|&row| self.lengths[row] as usize).sum()
+    }
+
+    /// Tokens that a micro-batch costs: with those of padding, where it has any.
+    fn paid(&self, plan: &BatchPlan) -> usize {
+        if self.packed { self.tokens(plan) } else { plan.rows.len() * plan.width }
     }
 
     /// A text of the shape of the one in `plan`, of padding alone: where that fails too, no text is at fault.

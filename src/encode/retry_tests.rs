@@ -38,7 +38,15 @@ fn encode(texts: &Tokenized, fails: impl Fn(&MicroBatch) -> Option<Error>) -> (R
     };
     let plans = plan_micro_batches(&texts.lengths(), 2048, 512);
     let allowance = Allowance::default();
-    let texts = Texts { texts, lengths: texts.lengths(), pad: PAD, width: 1, in_flight: 2, allowance: &allowance };
+    let texts = Texts {
+        texts,
+        lengths: texts.lengths(),
+        pad: PAD,
+        width: 1,
+        in_flight: 2,
+        allowance: &allowance,
+        packed: false,
+    };
     let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
     (threads.block_on(texts.encode(plans, provider)), asked.get())
 }

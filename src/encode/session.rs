@@ -85,7 +85,7 @@ impl Session {
             Some(_) => listen(builder, &placement),
             None => Ok(builder),
         });
-        let session = commit(builder, graph).map_err(|source| match placement.on_cpu() {
+        let session = commit(builder, graph).map_err(|source| match placement.on_cpu().filter(|_| settings.whole) {
             Some(nodes) => Error::NodesOnCpu { graph: graph.name(), nodes, source },
             None => failed(graph, settings, source),
         })?;

@@ -281,7 +281,7 @@ impl Unit {
         drop(tokenizing);
         let plans = encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
-        let turn = self.runtime.turn.lock().await;
+        let turn = self.runtime.turns.take().await?;
         let vectors = encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
         drop(turn);
         self.counters.tokens.add(vectors.tokens as usize);

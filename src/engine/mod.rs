@@ -32,7 +32,7 @@ pub use embed::{EmbedExec, Mode};
 pub use error::{Error, Result};
 pub use interrupt::handle_interrupts;
 pub use run::{Planner, Progress, RunTotals, Runner, unless_interrupted};
-pub use runtime::{EmbedRuntime, Head, OnDemand, Open, Opened, task_context};
+pub use runtime::{EmbedRuntime, Head, OnDemand, Open, Opened, Turns, task_context};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};
 pub use unit::{ParquetSource, UnitInput, WorkUnit, carries_lineage, plan_units};

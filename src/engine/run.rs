@@ -25,8 +25,8 @@ use crate::cache::{Output, PartMetadata, StageSeconds, UnitRecord, UnitStats};
 use crate::encode::Usage;
 use crate::schema::Dataset;
 
-/// Units in flight: while one is at the encoder, the next is read and tokenized, and the one before is written.
-const UNITS_IN_FLIGHT: usize = 3;
+/// Units in flight where none is encoded.
+const UNENCODED_IN_FLIGHT: usize = 3;
 /// Time between two looks at a process.
 const WAIT: Duration = Duration::from_millis(20);
 
@@ -121,6 +121,7 @@ impl Runner<'_> {
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
         let Runner { planner, context, output, runtime, memory, guard, progress } = self;
         let room = Room::of(memory);
+        let in_flight = runtime.as_ref().map_or(UNENCODED_IN_FLIGHT, |runtime| runtime.turns.units_in_flight());
         let done: HashMap<String, UnitStats> =
             output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;
@@ -143,7 +144,7 @@ impl Runner<'_> {
             }
         });
         let mut finished = std::pin::pin!(
-            started.map(|started: Result<Started>| async { finish(started?).await }).buffered(UNITS_IN_FLIGHT)
+            started.map(|started: Result<Started>| async { finish(started?).await }).buffered(in_flight)
         );
         let mut totals = RunTotals::default();
         let mut seen = HashSet::new();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::TaskContext;
 use datafusion_execution::config::SessionConfig;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::cache::{Claims, Known};
 use crate::encode::{Encoder, Usage};
@@ -79,9 +79,37 @@ pub struct EmbedRuntime {
     pub claims: Option<Claims>,
     /// Applied right behind the encoder.
     pub head: Option<Head>,
-    /// Held by the unit that is at the encoder: units that took turns there would all finish late, and a kill would lose
-    /// all of them.
-    pub turn: tokio::sync::Mutex<()>,
+    /// Which units are at the encoder.
+    pub turns: Turns,
+}
+
+/// How many units are at the encoder at a time, and how many on their way to it or from it.
+///
+/// Units that took turns there, micro-batch by micro-batch, would all finish late, and a kill would lose all of them: on a
+/// CPU one is there at a time. A GPU is through with one in the time that another takes to be read, and several GPUs are
+/// not kept busy by the few large micro-batches of one.
+#[derive(Debug)]
+pub struct Turns {
+    at_encoder: usize,
+    free: Semaphore,
+}
+
+impl Turns {
+    /// For the CPU, or for so many GPUs.
+    pub fn of(gpus: usize) -> Turns {
+        let at_encoder = 1 + gpus;
+        Turns { at_encoder, free: Semaphore::new(at_encoder) }
+    }
+
+    /// For each unit at the encoder one is read and tokenized, and one is written.
+    pub(super) fn units_in_flight(&self) -> usize {
+        3 * self.at_encoder
+    }
+
+    /// Held by a unit that is at the encoder.
+    pub(super) async fn take(&self) -> Result<SemaphorePermit<'_>> {
+        self.free.acquire().await.map_err(|closed| DataFusionError::External(Box::new(closed)))
+    }
 }
 
 /// The context in which every unit's plan runs.
@@ -92,4 +120,24 @@ pub fn task_context(runtime: Option<Arc<EmbedRuntime>>) -> Arc<TaskContext> {
         None => config,
     };
     Arc::new(TaskContext::default().with_session_config(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_unit_is_at_the_encoder_and_one_more_for_each_gpu() {
+        for (gpus, units) in [(0, 1), (1, 2), (4, 5)] {
+            let turns = Turns::of(gpus);
+            let mut held = Vec::new();
+            for _ in 0..units {
+                held.push(turns.take().await.unwrap());
+            }
+            assert!(turns.free.try_acquire().is_err());
+            held.pop();
+            assert!(turns.free.try_acquire().is_ok());
+            assert_eq!(turns.units_in_flight(), 3 * units);
+        }
+    }
 }

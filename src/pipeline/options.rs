@@ -49,7 +49,7 @@ pub struct UnitOptions {
     /// Text of a unit of work, which is committed in one go: with smaller ones less is lost when a run is killed
     #[arg(long, default_value = "2MiB", value_name = "SIZE", value_parser = unit_bytes)]
     pub unit_bytes: u64,
-    /// Memory for the units in flight (three of them at most), beside the encoder and 24 bytes a distinct text; one unit
+    /// Memory for the units in flight (three of them at most, and three more for each GPU), beside the encoder and 24 bytes a distinct text; one unit
     /// alone may take more
     #[arg(long, default_value = "512MiB", value_name = "SIZE", value_parser = size)]
     pub memory: u64,
@@ -116,7 +116,7 @@ pub struct DeviceOptions {
     /// Encoder sessions that share the threads, or of each GPU [default: what `bertline tune` found, else 1 or 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub sessions: Option<u16>,
-    /// Tokens of a micro-batch, padding included [default: what `bertline tune` found, else by provider]
+    /// Tokens of a micro-batch, with its padding where there is any [default: what `bertline tune` found, else by provider]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
     pub token_budget: Option<u32>,
 }

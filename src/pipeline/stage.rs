@@ -13,10 +13,10 @@ use super::rejects::Budget;
 use super::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
 use crate::cache::{Claims, Key, Manifest, Output, PartMetadata, Resolved, SNAPSHOT, State, UnitStats};
 use crate::encode::{
-    self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Numerics, Plan, Precision, Provider,
-    Readout, Tuned, Wanted,
+    self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Gpus, Host, Numerics, Plan, Precision,
+    Provider, Readout, Tuned, Wanted,
 };
-use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, task_context};
+use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, Turns, task_context};
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
@@ -124,6 +124,13 @@ impl Target {
     }
 }
 
+/// Says what a GPU leaves to the CPU.
+pub(super) fn warn_of_cpu(encoder: &Encoder, terminal: Terminal) {
+    if let Some(nodes) = encoder.on_cpu() {
+        terminal.warn(&format!("{nodes} of the ready-made graph run on the CPU, which may slow the GPU down"));
+    }
+}
+
 /// Where an int8 calibration comes from.
 #[derive(Clone, Copy)]
 pub(super) enum CalibrateFrom<'a> {
@@ -177,9 +184,7 @@ impl Planned {
             self.chosen.plan,
             self.chosen.plan_source,
         ));
-        if let Some(nodes) = encoder.on_cpu() {
-            terminal.warn(&format!("{nodes} of the ready-made graph run on the CPU, which may slow the GPU down"));
-        }
+        warn_of_cpu(&encoder, terminal);
         let pool = Pool::new(self.chosen.plan.sessions * self.chosen.plan.threads)?;
         Ok(Opened { encoder, pool })
     }
@@ -363,13 +368,14 @@ impl Job<'_> {
             ("bertline.model".to_owned(), model.clone()),
         ]);
         let planner = Planner { out, mode: Some(mode), model, metadata, generation: 0 };
+        let turns = Turns::of(planned.chosen.gpus.map_or(0, Gpus::count));
         let planned = Arc::new(planned);
         let encoder = on_demand(Arc::clone(&planned), self.terminal);
         if known.is_none() {
             // Every text will be encoded: what is wrong with the encoder must show before anything is written.
             encoder.set(planned.open(self.terminal)?);
         }
-        let runtime = EmbedRuntime { encoder, known, claims, head, turn: tokio::sync::Mutex::default() };
+        let runtime = EmbedRuntime { encoder, known, claims, head, turns };
         Ok((Some(Arc::new(runtime)), report, planner))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::score::target_of;
-use super::stage::Target;
+use super::stage::{Target, warn_of_cpu};
 use super::tune::{chosen, combinations, encode_all};
 use super::{Error, Result, VerifyOptions, sample};
 use crate::encode::{
@@ -92,7 +92,7 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
     for way in &ways {
         let Chosen { precision, provider, plan, .. } = way;
         terminal.status(&format!("verify: {precision} on {provider}, {} threads ...", plan.threads));
-        rows.extend(table.compare(way, calibration.clone(), options)?);
+        rows.extend(table.compare(way, calibration.clone(), options, terminal)?);
     }
     Ok(Verification { texts: texts.len(), reference: table.reference_name(), rows })
 }
@@ -118,12 +118,16 @@ fn ways_on_the_cpu(
     combinations.retain(|(precision, _)| options.precision.is_none_or(|only| only == *precision));
     let threads = if cores > 1 { vec![1, cores] } else { vec![1] };
     let ways = combinations.into_iter().flat_map(|(precision, provider)| {
-        threads.iter().map(move |&threads| chosen(target, precision, provider, threads))
+        threads.iter().map(move |&threads| {
+            let way = chosen(target, precision, provider, threads);
+            Chosen { plan: way.plan.in_one_session(), ..way }
+        })
     });
     Ok(ways.collect())
 }
 
-/// The precisions of a GPU, by the sessions that a run has. Its ONNX Runtime is loaded: it computes the reference, too.
+/// The precisions of a GPU, by the sessions that a run has. It must be there before minutes of reference are computed, by
+/// its own ONNX Runtime, since a process has one.
 fn ways_on_gpus(target: &Target, cores: usize, options: &VerifyOptions) -> Result<Vec<Chosen>> {
     let precisions = match options.precision {
         Some(only) => vec![only.into()],
@@ -133,7 +137,7 @@ fn ways_on_gpus(target: &Target, cores: usize, options: &VerifyOptions) -> Resul
     let wanted = Wanted { device: options.device, threads: Some(cores), ..Wanted::default() };
     let ways = precisions.into_iter().map(|precision| target.choose(Wanted { precision, ..wanted }));
     let ways = ways.collect::<Result<Vec<_>>>()?;
-    encode::load_library(Provider::Cuda)?;
+    ways.first().map_or(Ok(()), encode::prove)?;
     Ok(ways)
 }
 
@@ -196,8 +200,10 @@ impl<'a> Table<'a> {
         way: &Chosen,
         calibration: Option<Arc<Calibration>>,
         options: &VerifyOptions,
+        terminal: Terminal,
     ) -> Result<Vec<Verified>> {
         let encoder = self.target.open(way, calibration)?;
+        warn_of_cpu(&encoder, terminal);
         let Chosen { precision, provider, plan, .. } = *way;
         let (worst, mean) = precision.promised_cosines();
         let (bound_worst, bound_mean) = (options.worst.unwrap_or(worst), options.mean.unwrap_or(mean));

@@ -47,11 +47,11 @@ fn verify_says_yes_to_its_bounds_and_no_to_ones_that_cannot_be() {
     let verify = |more: &[&str]| {
         place.run(&[&["verify", "--model", &model, "--limit", "4", "--precision", "fp32"], &QUICK[..], more].concat())
     };
-    let table = verify(&["--json"]).ok();
+    let table = verify(&["--json", "--threads", "2"]).ok();
     let table: serde_json::Value = serde_json::from_str(&table.stdout).unwrap();
     let rows = table["rows"].as_array().unwrap();
-    for provider in ["openvino-cpu", "mlas-cpu"] {
-        assert!(rows.iter().any(|row| row["provider"] == provider), "{table}");
+    for (provider, threads) in [("openvino-cpu", 1), ("openvino-cpu", 2), ("mlas-cpu", 1), ("mlas-cpu", 2)] {
+        assert!(rows.iter().any(|row| row["provider"] == provider && row["threads"] == threads), "{table}");
     }
     assert!(rows.iter().all(|row| row["worst_cosine"].as_f64().unwrap() >= 0.99999), "{table}");
     for row in rows {
