@@ -27,8 +27,9 @@ class Binary:
         return dict(os.environ, BERTLINE_CACHE=cache)
 
     def run(self, arguments, environment=None, codes=(0,)):
+        """What it printed; a code other than 0 that may be is one with something printed."""
         done = subprocess.run([self.path, "--quiet", *arguments], env=environment, capture_output=True, text=True)
-        if done.returncode not in codes:
+        if done.returncode not in codes or (done.returncode and not done.stdout):
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise CannotRun(f"bertline {arguments[0]}: {last.removeprefix('error: ')}")
         return done.stdout
@@ -96,7 +97,8 @@ def write_weights(path, tensors):
     for name, shape in tensors:
         start, end = end, end + 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
-    head = json.dumps(header).encode()
+    head = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    head += b" " * (-len(head) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(head)) + head)
         for name, shape in tensors:
