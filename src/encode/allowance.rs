@@ -70,7 +70,7 @@ mod tests {
         (0..1000).for_each(|_| allowance.fitted(25));
         assert!(!allowance.takes(51));
         allowance.fitted(50);
-        assert!(allowance.takes(62) && !allowance.takes(63));
+        assert!(allowance.takes(63) && !allowance.takes(64));
         // One that was on its way since before the limit does not lower it again.
         allowance.too_large(200);
         assert!(allowance.takes(62));
