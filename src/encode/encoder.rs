@@ -20,7 +20,7 @@ use super::{
 };
 use crate::tokenize::{Pool, Tokenizer, Window};
 
-/// 512 MiB of 32-bit floats.
+/// Values of the matrix of texts and tokens that a mean over packed tokens is a product with: 512 MiB of 32-bit floats.
 const MEAN_MATRIX: usize = 1 << 27;
 
 /// Everything that opening an encoder needs to know.
@@ -97,7 +97,6 @@ impl Encoder {
         let width = model.width(*readout);
         let allowance = Allowance::default();
         let chosen = chosen.clone();
-        // The mean over tokens is a product with a matrix of texts and tokens, where no padding lines them up.
         let matrix = if readout.pooling.has_mean() { MEAN_MATRIX } else { usize::MAX };
         let inner = Inner { service, allowance, model, width, matrix, tokenizer, identity, numerics, chosen, on_cpu };
         Ok(Encoder { inner: Arc::new(inner) })

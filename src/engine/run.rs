@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::embed::{EmbedExec, Mode};
 use super::interrupt::interrupted;
-use super::runtime::EmbedRuntime;
+use super::runtime::{EmbedRuntime, UNITS_IN_FLIGHT};
 use super::sink::{PartSinkExec, SinkSpec};
 use super::unit::WorkUnit;
 use super::{Error, Result};
@@ -25,8 +25,6 @@ use crate::cache::{Output, PartMetadata, StageSeconds, UnitRecord, UnitStats};
 use crate::encode::Usage;
 use crate::schema::Dataset;
 
-/// Units in flight where none is encoded.
-const UNENCODED_IN_FLIGHT: usize = 3;
 /// Time between two looks at a process.
 const WAIT: Duration = Duration::from_millis(20);
 
@@ -121,7 +119,7 @@ impl Runner<'_> {
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
         let Runner { planner, context, output, runtime, memory, guard, progress } = self;
         let room = Room::of(memory);
-        let in_flight = runtime.as_ref().map_or(UNENCODED_IN_FLIGHT, |runtime| runtime.turns.units_in_flight());
+        let in_flight = runtime.as_ref().map_or(UNITS_IN_FLIGHT, |runtime| runtime.turns.units_in_flight());
         let done: HashMap<String, UnitStats> =
             output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;

@@ -83,6 +83,9 @@ pub struct EmbedRuntime {
     pub turns: Turns,
 }
 
+/// Units in flight for each that is at the encoder: the next is read and tokenized, and the one before is written.
+pub(super) const UNITS_IN_FLIGHT: usize = 3;
+
 /// How many units are at the encoder at a time, and how many on their way to it or from it.
 ///
 /// Units that took turns there, micro-batch by micro-batch, would all finish late, and a kill would lose all of them: on a
@@ -101,9 +104,9 @@ impl Turns {
         Turns { at_encoder, free: Semaphore::new(at_encoder) }
     }
 
-    /// For each unit at the encoder one is read and tokenized, and one is written.
+    /// How many units are in flight.
     pub(super) fn units_in_flight(&self) -> usize {
-        3 * self.at_encoder
+        UNITS_IN_FLIGHT * self.at_encoder
     }
 
     /// Held by a unit that is at the encoder.
@@ -137,7 +140,7 @@ mod tests {
             assert!(turns.free.try_acquire().is_err());
             held.pop();
             assert!(turns.free.try_acquire().is_ok());
-            assert_eq!(turns.units_in_flight(), 3 * units);
+            assert_eq!(turns.units_in_flight(), UNITS_IN_FLIGHT * units);
         }
     }
 }
