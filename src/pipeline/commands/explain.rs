@@ -13,15 +13,15 @@ use futures::StreamExt;
 use hashbrown::HashSet;
 use serde::Serialize;
 
-use super::inputs::{Inputs, Labels};
-use super::sample::texts_of;
-use super::score::{encoder_of, read_options};
-use super::stage::{CalibrateFrom, Job, Planned, Target};
-use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
-use super::{embed, score};
 use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
 use crate::engine::{Mode, Opened, Planner, WorkUnit};
 use crate::head::Bundle;
+use crate::pipeline::inputs::sample::texts_of;
+use crate::pipeline::inputs::{Inputs, Labels};
+use crate::pipeline::stages::score::{encoder_of, read_options};
+use crate::pipeline::stages::units::{CalibrateFrom, Job, Planned, Target};
+use crate::pipeline::stages::{embed, score};
+use crate::pipeline::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use crate::telemetry::Terminal;
 
 /// Texts whose tokens are counted.

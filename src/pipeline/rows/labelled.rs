@@ -11,7 +11,7 @@ use crate::evaluate::Place;
 use crate::head::{self, Examples, Split, Vectors};
 
 /// The rows of a feature set that have a label.
-pub(super) struct LabelledRows<'a> {
+pub(crate) struct LabelledRows<'a> {
     set: &'a FeatureSet,
     /// Where each row is among those of the set.
     places: Vec<usize>,
@@ -24,7 +24,7 @@ pub(super) struct LabelledRows<'a> {
 
 /// What is odd about the texts of labelled rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Hygiene {
+pub(crate) struct Hygiene {
     /// Rows whose text an earlier row has.
     pub duplicate_rows: usize,
     /// Texts whose rows have more than one label.
@@ -35,7 +35,7 @@ pub(super) struct Hygiene {
 
 impl<'a> LabelledRows<'a> {
     /// Rows without a label are left out; the error is a label that is not among `labels` (which are sorted).
-    pub(super) fn of(set: &'a FeatureSet, labels: &[String], window: usize) -> Result<LabelledRows<'a>, String> {
+    pub(crate) fn of(set: &'a FeatureSet, labels: &[String], window: usize) -> Result<LabelledRows<'a>, String> {
         let mut found = LabelledRows {
             set,
             places: Vec::new(),
@@ -55,7 +55,7 @@ impl<'a> LabelledRows<'a> {
         Ok(found)
     }
 
-    pub(super) fn examples(&self) -> Examples<'_> {
+    pub(crate) fn examples(&self) -> Examples<'_> {
         Examples {
             features: self,
             width: self.set.vectors.width(),
@@ -66,28 +66,28 @@ impl<'a> LabelledRows<'a> {
     }
 
     /// Where a row came from.
-    pub(super) fn place(&self, row: usize) -> Place {
+    pub(crate) fn place(&self, row: usize) -> Place {
         let row = &self.set.rows[self.places[row]];
         let tokens = Some(self.set.tokens[row.vector as usize]);
         Place { source_file: Arc::clone(&row.source_file), row: row.row, tokens }
     }
 
     /// The run that made the features.
-    pub(super) fn run(&self) -> &Resolved {
+    pub(crate) fn run(&self) -> &Resolved {
         &self.set.run
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.classes.len()
     }
 
     /// The class of each row.
-    pub(super) fn classes(&self) -> &[u32] {
+    pub(crate) fn classes(&self) -> &[u32] {
         &self.classes
     }
 
     /// What is odd, `validation` being the set that a head trained on these rows is to be judged by.
-    pub(super) fn hygiene(&self, validation: Option<&LabelledRows<'_>>) -> Hygiene {
+    pub(crate) fn hygiene(&self, validation: Option<&LabelledRows<'_>>) -> Hygiene {
         let mut labels: HashMap<u32, u32> = HashMap::new();
         let mut conflicting = HashSet::new();
         for (text, class) in self.texts.iter().zip(&self.classes) {
@@ -130,7 +130,7 @@ impl Vectors for LabelledRows<'_> {
 }
 
 /// Some of the rows of examples.
-pub(super) struct Subset<'a> {
+pub(crate) struct Subset<'a> {
     examples: &'a Examples<'a>,
     rows: &'a [usize],
     labels: Vec<u32>,
@@ -139,7 +139,7 @@ pub(super) struct Subset<'a> {
 
 impl<'a> Subset<'a> {
     /// The two sides of a split.
-    pub(super) fn sides(examples: &'a Examples<'a>, split: &'a Split) -> [Subset<'a>; 2] {
+    pub(crate) fn sides(examples: &'a Examples<'a>, split: &'a Split) -> [Subset<'a>; 2] {
         [&split.train, &split.validation].map(|rows| Subset {
             examples,
             rows,
@@ -148,7 +148,7 @@ impl<'a> Subset<'a> {
         })
     }
 
-    pub(super) fn examples(&self) -> Examples<'_> {
+    pub(crate) fn examples(&self) -> Examples<'_> {
         let Examples { width, classes, .. } = *self.examples;
         Examples { features: self, width, labels: &self.labels, classes, texts: &self.texts }
     }

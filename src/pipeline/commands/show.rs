@@ -10,12 +10,12 @@ use datafusion_physical_plan::collect;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::inputs::{Inputs, Labels, UNIT_BYTES};
-use super::{Error, ReadOptions, Result};
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
 use crate::head::Bundle;
 use crate::ingest::{Clean, Encoding, Format};
+use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
+use crate::pipeline::{Error, ReadOptions, Result};
 use crate::schema::Dataset;
 
 /// Characters of a cell in a table.

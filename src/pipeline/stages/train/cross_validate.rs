@@ -4,14 +4,14 @@
 
 use serde::Serialize;
 
-use super::examples::Subset;
-use super::{Result, TrainOptions};
 use crate::head::{self, Examples, Metrics, Recipe, Split, Sweeper, Swept, Trainer};
+use crate::pipeline::rows::labelled::Subset;
+use crate::pipeline::{Result, TrainOptions};
 use crate::telemetry::Terminal;
 
 /// How a recipe did on rows that it was not trained on.
 #[derive(Debug, Serialize)]
-pub(super) struct CrossValidation {
+pub(crate) struct CrossValidation {
     /// Folds of each seed; 1 is the recipe's own split.
     folds: usize,
     /// Seeds.
@@ -25,7 +25,7 @@ pub(super) struct CrossValidation {
 
 /// Mean and sample standard deviation over the runs.
 #[derive(Debug, Serialize)]
-pub(super) struct Spread {
+pub(crate) struct Spread {
     mean: f64,
     deviation: f64,
 }
@@ -39,7 +39,7 @@ struct Run {
 }
 
 /// Runs every fold of every seed; nothing where neither is asked for.
-pub(super) fn cross_validate(
+pub(crate) fn cross_validate(
     examples: &Examples<'_>,
     recipe: &Recipe,
     (folds, repeats): (Option<usize>, Option<u64>),
@@ -87,7 +87,7 @@ const SWEEP_FOLDS: usize = 5;
 const TOLD: usize = 5;
 
 /// Tries what is around `recipe`, all at once; returns the best, and all of them, the best first.
-pub(super) fn sweep(
+pub(crate) fn sweep(
     examples: &Examples<'_>,
     recipe: &Recipe,
     options: &TrainOptions,

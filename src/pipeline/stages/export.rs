@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use serde::Serialize;
 
-use super::score::target_of;
-use super::{Error, ExportOptions, Result};
 use crate::encode::{self, Precision};
 use crate::head::{self, Bundle};
 use crate::ingest::Clean;
 use crate::onnx::ModelProto;
+use crate::pipeline::stages::score::target_of;
+use crate::pipeline::{Error, ExportOptions, Result};
 use crate::telemetry::Terminal;
 use crate::tokenize;
 

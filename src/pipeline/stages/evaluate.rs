@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
-use super::judged::JudgedRows;
-use super::lookup::{add_texts, command_of, labelled_among};
-use super::page;
-use super::score::{check_features, score_labelled};
-use super::stage::Outcome;
-use super::{Error, EvaluateOptions, Result, ScoreOptions};
 use crate::cache::{
     self, Key, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically,
 };
 use crate::evaluate::{self, Evaluation};
 use crate::head::Bundle;
+use crate::pipeline::rows::judged::JudgedRows;
+use crate::pipeline::rows::lookup::{add_texts, command_of, labelled_among};
+use crate::pipeline::stages::page;
+use crate::pipeline::stages::score::{check_features, score_labelled};
+use crate::pipeline::stages::units::Outcome;
+use crate::pipeline::{Error, EvaluateOptions, Result, ScoreOptions};
 use crate::report::{EncoderReport, Start, ThisRun};
 use crate::telemetry::Terminal;
 
 /// The file with all figures.
-pub(super) const EVALUATION: &str = "evaluation.json";
+pub(crate) const EVALUATION: &str = "evaluation.json";
 /// Seeds the bootstrap: the same rows give the same intervals.
-pub(super) const SEED: u64 = 42;
+pub(crate) const SEED: u64 = 42;
 
 /// What can be judged as it is.
 enum Kind {
@@ -67,7 +67,7 @@ fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<O
     let resolved = resolve(options, &bundle, &dirs)?;
     let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &dirs)?;
     if state == State::Complete {
-        return super::stage::already_done("evaluate", &options.out.out, terminal);
+        return crate::pipeline::stages::units::already_done("evaluate", &options.out.out, terminal);
     }
     output.start_over(&resolved);
     let (rows, run, leaked) = match kind {
@@ -117,7 +117,8 @@ fn resolve(options: &EvaluateOptions, bundle: &Bundle, dirs: &[PathBuf]) -> Resu
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
     resolved.insert("inputs".to_owned(), json!(options.read.inputs));
     resolved.insert("target_precision".to_owned(), json!(options.target_precision));
-    let states = dirs.iter().map(|dir| super::train::input_state(dir)).collect::<Result<Vec<Value>>>()?;
+    let states =
+        dirs.iter().map(|dir| crate::pipeline::stages::train::input_state(dir)).collect::<Result<Vec<Value>>>()?;
     resolved.insert("state".to_owned(), json!(states));
     Ok(resolved)
 }
@@ -128,7 +129,7 @@ fn trained_on(bundle: &Bundle) -> Result<Option<HashSet<Key>>> {
     for data in &bundle.data {
         let dir = Path::new(&data.path);
         let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
-        match manifest.filter(|manifest| super::train::parts_digest(manifest) == data.digest) {
+        match manifest.filter(|manifest| crate::pipeline::stages::train::parts_digest(manifest) == data.digest) {
             Some(manifest) => known.extend(cache::committed_keys(dir, &manifest)?),
             None => return Ok(None),
         }
@@ -213,12 +214,12 @@ fn score_and_judge(options: &EvaluateOptions, terminal: Terminal) -> Result<Outc
 }
 
 /// Judges rows.
-pub(super) fn evaluation(rows: &JudgedRows, labels: &[String], target_precision: Option<f64>) -> Evaluation {
+pub(crate) fn evaluation(rows: &JudgedRows, labels: &[String], target_precision: Option<f64>) -> Evaluation {
     evaluate::evaluate(rows.judged(), &rows.places, labels, target_precision, SEED)
 }
 
 /// Writes the figures.
-pub(super) fn save(dir: &Path, evaluation: &Evaluation) -> Result<()> {
+pub(crate) fn save(dir: &Path, evaluation: &Evaluation) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(evaluation).expect("an evaluation is plain data; this is a bug");
     text.push(b'\n');
     Ok(write_atomically(&dir.join(EVALUATION), &text)?)
@@ -233,7 +234,7 @@ fn extra(options: &EvaluateOptions, bundle: &Bundle, rows: &JudgedRows, evaluati
 }
 
 /// What of an evaluation a run report repeats.
-pub(super) fn brief(evaluation: &Evaluation) -> Value {
+pub(crate) fn brief(evaluation: &Evaluation) -> Value {
     json!({
         "rows": evaluation.rows,
         "metrics": evaluation.metrics,

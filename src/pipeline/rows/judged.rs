@@ -8,11 +8,11 @@ use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
 use hashbrown::HashMap;
 use serde::Serialize;
 
-use super::examples::LabelledRows;
-use super::{Error, Result};
 use crate::cache::{self, FeatureSet, Manifest};
 use crate::evaluate::{Judged, Place, cool, fit_temperature};
 use crate::head::{Head, HeldOut};
+use crate::pipeline::rows::labelled::LabelledRows;
+use crate::pipeline::{Error, Result};
 use crate::schema::Dataset;
 
 /// Rows that go through a head at a time.
@@ -20,17 +20,17 @@ const BLOCK: usize = 4096;
 
 /// Judged rows, and how many could not be.
 #[derive(Debug, Default)]
-pub(super) struct JudgedRows {
+pub(crate) struct JudgedRows {
     probabilities: Vec<f32>,
     labels: Vec<u32>,
     classes: usize,
-    pub(super) places: Vec<Place>,
-    pub(super) left_out: LeftOut,
+    pub(crate) places: Vec<Place>,
+    pub(crate) left_out: LeftOut,
 }
 
 /// Rows that say nothing of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct LeftOut {
+pub(crate) struct LeftOut {
     /// Rows without a label.
     pub rows_without_label: u64,
     /// Rows with a label that the head does not know.
@@ -46,7 +46,7 @@ impl JudgedRows {
     }
 
     /// What a head says of cached features.
-    pub(super) fn of_features(set: &FeatureSet, head: &Head, labels: &[String]) -> Result<JudgedRows> {
+    pub(crate) fn of_features(set: &FeatureSet, head: &Head, labels: &[String]) -> Result<JudgedRows> {
         let (mut found, classes) = JudgedRows::new(labels);
         let mut answers: Vec<f32> = Vec::new();
         for part in 0..set.vectors.parts() {
@@ -65,7 +65,7 @@ impl JudgedRows {
     }
 
     /// What was said of rows (of `rows`) that were held out of a training; takes the answers out.
-    pub(super) fn of_held_out(held_out: &mut HeldOut, rows: &LabelledRows<'_>, classes: usize) -> JudgedRows {
+    pub(crate) fn of_held_out(held_out: &mut HeldOut, rows: &LabelledRows<'_>, classes: usize) -> JudgedRows {
         JudgedRows {
             probabilities: std::mem::take(&mut held_out.probabilities),
             labels: held_out.rows.iter().map(|row| rows.classes()[*row]).collect(),
@@ -76,14 +76,14 @@ impl JudgedRows {
     }
 
     /// Brings the answers to the temperature at which they are calibrated, and returns it.
-    pub(super) fn calibrate(&mut self) -> f64 {
+    pub(crate) fn calibrate(&mut self) -> f64 {
         let temperature = fit_temperature(&self.judged());
         cool(&mut self.probabilities, self.classes, temperature);
         temperature
     }
 
     /// What a score run with true labels says.
-    pub(super) fn of_predictions(dir: &Path, manifest: &Manifest, labels: &[String]) -> Result<JudgedRows> {
+    pub(crate) fn of_predictions(dir: &Path, manifest: &Manifest, labels: &[String]) -> Result<JudgedRows> {
         let (mut found, classes) = JudgedRows::new(labels);
         for part in manifest.parts(Dataset::Predictions.name()) {
             let columns = ["source_file", "row", "probabilities", "n_tokens", "truncated", "true_label"];
@@ -129,7 +129,7 @@ impl JudgedRows {
     }
 
     /// Puts other rows behind these.
-    pub(super) fn extend(&mut self, other: JudgedRows) {
+    pub(crate) fn extend(&mut self, other: JudgedRows) {
         self.probabilities.extend(other.probabilities);
         self.labels.extend(other.labels);
         self.places.extend(other.places);
@@ -139,12 +139,12 @@ impl JudgedRows {
         left_out.rows_without_answer += more.rows_without_answer;
     }
 
-    pub(super) fn judged(&self) -> Judged<'_> {
+    pub(crate) fn judged(&self) -> Judged<'_> {
         Judged { probabilities: &self.probabilities, labels: &self.labels, classes: self.classes }
     }
 
     /// Refuses to judge nothing.
-    pub(super) fn check(&self, inputs: &[PathBuf], labels: &[String]) -> Result<()> {
+    pub(crate) fn check(&self, inputs: &[PathBuf], labels: &[String]) -> Result<()> {
         if !self.labels.is_empty() {
             return Ok(());
         }

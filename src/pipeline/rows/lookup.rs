@@ -9,16 +9,16 @@ use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 
-use super::inputs::{Inputs, Labels};
-use super::{Error, ReadOptions, Result};
 use crate::cache::{Key, Resolved, SNAPSHOT};
 use crate::engine::{self, UnitInput, WorkUnit, task_context};
 use crate::evaluate::Mistake;
 use crate::ingest;
+use crate::pipeline::inputs::{Inputs, Labels};
+use crate::pipeline::{Error, ReadOptions, Result};
 
 /// Puts the texts of mistakes in, as far as the inputs of the run that they are from are still what they were; returns
 /// how many were found.
-pub(super) fn add_texts(mistakes: &mut [Mistake], run: &Resolved) -> Result<usize> {
+pub(crate) fn add_texts(mistakes: &mut [Mistake], run: &Resolved) -> Result<usize> {
     let wanted: HashSet<(String, u64)> =
         mistakes.iter().map(|mistake| (mistake.source_file.clone(), mistake.row)).collect();
     let Some(inputs) = unchanged_inputs(run) else { return Ok(0) };
@@ -52,7 +52,7 @@ fn unchanged_inputs(run: &Resolved) -> Option<Arc<Inputs>> {
 }
 
 /// How many labelled rows of a run's inputs have one of these texts; `None` where the inputs are no longer what they were.
-pub(super) fn labelled_among(run: &Resolved, known: &HashSet<Key>) -> Result<Option<u64>> {
+pub(crate) fn labelled_among(run: &Resolved, known: &HashSet<Key>) -> Result<Option<u64>> {
     let Some(inputs) = unchanged_inputs(run) else { return Ok(None) };
     let mut count = 0;
     each_batch(&inputs, &|_| true, &mut |batch| {
@@ -119,6 +119,6 @@ fn collect_texts(batch: &RecordBatch, wanted: &HashSet<(String, u64)>, found: &m
 }
 
 /// The command that made an output.
-pub(super) fn command_of(run: &Resolved) -> Option<&str> {
+pub(crate) fn command_of(run: &Resolved) -> Option<&str> {
     run.get("command").and_then(Value::as_str)
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::inputs::{Inputs, Labels};
-use super::stage::{Job, Outcome};
-use super::{IngestOptions, Result};
+use crate::pipeline::inputs::{Inputs, Labels};
+use crate::pipeline::stages::units::{Job, Outcome};
+use crate::pipeline::{IngestOptions, Result};
 use crate::report::Start;
 use crate::telemetry::Terminal;
 

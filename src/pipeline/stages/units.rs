@@ -7,10 +7,6 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
-use super::cached::{self, Cached};
-use super::inputs::Inputs;
-use super::rejects::Budget;
-use super::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
 use crate::cache::{Claims, Key, Manifest, Output, PartMetadata, Resolved, SNAPSHOT, State, UnitStats};
 use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Gpus, Host, Numerics, Plan, Precision,
@@ -18,6 +14,10 @@ use crate::encode::{
 };
 use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, Turns, task_context};
 use crate::model::{self, Event, ModelFiles};
+use crate::pipeline::encoder::cached::{self, Cached};
+use crate::pipeline::inputs::Inputs;
+use crate::pipeline::stages::rejects::Budget;
+use crate::pipeline::{DeviceOptions, Error, OutOptions, Result, UnitOptions};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
 use crate::tokenize::{Pool, Window};
@@ -49,10 +49,10 @@ impl Outcome {
 }
 
 /// A model and what its vectors mean; nothing of it is loaded yet.
-pub(super) struct Target {
-    pub(super) model: ModelFiles,
-    pub(super) identity: EncoderIdentity,
-    pub(super) graph_cache: PathBuf,
+pub(crate) struct Target {
+    pub(crate) model: ModelFiles,
+    pub(crate) identity: EncoderIdentity,
+    pub(crate) graph_cache: PathBuf,
     window: Window,
     readout: Readout,
     built: bool,
@@ -61,7 +61,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Finds the model, pulling it if need be.
-    pub(super) fn find(
+    pub(crate) fn find(
         name: &str,
         window: Window,
         clean: &str,
@@ -77,33 +77,33 @@ impl Target {
     }
 
     /// The length of a vector.
-    pub(super) fn width(&self) -> Result<usize> {
+    pub(crate) fn width(&self) -> Result<usize> {
         Ok(encode::width_of(&self.model.dir, self.readout)?)
     }
 
     /// Whether the model's graph is built here, and can thus run on every provider and in int8.
-    pub(super) fn is_built(&self) -> bool {
+    pub(crate) fn is_built(&self) -> bool {
         self.built
     }
 
     /// How the machine is used where nothing was tuned.
-    pub(super) fn default_plan(&self, precision: Precision, provider: Provider, threads: usize) -> Plan {
+    pub(crate) fn default_plan(&self, precision: Precision, provider: Provider, threads: usize) -> Plan {
         Plan::of(precision, provider, threads, self.large)
     }
 
     /// What runs, out of flags, tuning and this CPU.
-    pub(super) fn choose(&self, wanted: Wanted) -> Result<Chosen> {
+    pub(crate) fn choose(&self, wanted: Wanted) -> Result<Chosen> {
         let tuned = Tuned::load(&self.graph_cache, &Host::here()?, &self.identity, wanted.threads())?;
         Ok(encode::choose(&Wanted { ready_made: !self.built, large: self.large, ..wanted }, tuned.as_ref())?)
     }
 
     /// The int8 calibration that is kept for the model and what runs it, if there is one.
-    pub(super) fn kept_calibration(&self, chosen: &Chosen) -> Result<Option<Calibration>> {
+    pub(crate) fn kept_calibration(&self, chosen: &Chosen) -> Result<Option<Calibration>> {
         Ok(encode::kept_calibration(&self.graph_cache, &self.identity, chosen)?)
     }
 
     /// Loads the encoder; int8 takes the kept calibration where none is given.
-    pub(super) fn open(&self, chosen: &Chosen, calibration: Option<Arc<Calibration>>) -> Result<Encoder> {
+    pub(crate) fn open(&self, chosen: &Chosen, calibration: Option<Arc<Calibration>>) -> Result<Encoder> {
         let calibration = match (chosen.precision, calibration) {
             (Precision::Int8, None) => self.kept_calibration(chosen)?.map(Arc::new),
             (_, given) => given,
@@ -125,7 +125,7 @@ impl Target {
 }
 
 /// Says what a GPU leaves to the CPU.
-pub(super) fn warn_of_cpu(encoder: &Encoder, terminal: Terminal) {
+pub(crate) fn warn_of_cpu(encoder: &Encoder, terminal: Terminal) {
     if let Some(nodes) = encoder.on_cpu() {
         terminal.warn(&format!("{nodes} of the ready-made graph run on the CPU, which may slow the GPU down"));
     }
@@ -133,7 +133,7 @@ pub(super) fn warn_of_cpu(encoder: &Encoder, terminal: Terminal) {
 
 /// Where an int8 calibration comes from.
 #[derive(Clone, Copy)]
-pub(super) enum CalibrateFrom<'a> {
+pub(crate) enum CalibrateFrom<'a> {
     /// The one that is kept, else these inputs' first texts.
     Inputs(&'a Arc<Inputs>),
     /// The one that a head was trained with.
@@ -143,16 +143,16 @@ pub(super) enum CalibrateFrom<'a> {
 }
 
 /// An encoder that a stage is going to open.
-pub(super) struct Planned {
-    pub(super) target: Target,
-    pub(super) numerics: Numerics,
-    pub(super) chosen: Chosen,
+pub(crate) struct Planned {
+    pub(crate) target: Target,
+    pub(crate) numerics: Numerics,
+    pub(crate) chosen: Chosen,
     calibration: Option<Arc<Calibration>>,
 }
 
 impl Planned {
     /// Settles what runs; an int8 encoder that has no calibration yet is calibrated.
-    pub(super) fn of(
+    pub(crate) fn of(
         target: Target,
         device: &DeviceOptions,
         from: CalibrateFrom<'_>,
@@ -173,7 +173,7 @@ impl Planned {
     }
 
     /// Loads it.
-    pub(super) fn open(&self, terminal: Terminal) -> Result<Opened> {
+    pub(crate) fn open(&self, terminal: Terminal) -> Result<Opened> {
         let encoder = self.target.open(&self.chosen, self.calibration.clone())?;
         terminal.say(&format!(
             "encoder: {} on {}, {} ({}); {} ({})",
@@ -190,7 +190,7 @@ impl Planned {
     }
 
     /// What of the encoder determines the output.
-    pub(super) fn resolve_into(&self, resolved: &mut Resolved) {
+    pub(crate) fn resolve_into(&self, resolved: &mut Resolved) {
         resolved.insert("model".to_owned(), json!(self.target.model.name));
         resolved.insert("encoder".to_owned(), json!(self.target.identity));
         resolved.insert("encoder_id".to_owned(), json!(self.target.identity.id()));
@@ -239,27 +239,27 @@ pub fn say_event(terminal: Terminal, event: &Event) {
 }
 
 /// One stage on its way through the engine.
-pub(super) struct Job<'a> {
-    pub(super) start: Start,
-    pub(super) command: &'static str,
-    pub(super) terminal: Terminal,
-    pub(super) inputs: Arc<Inputs>,
-    pub(super) out: &'a OutOptions,
-    pub(super) units: &'a UnitOptions,
-    pub(super) resolved: Resolved,
+pub(crate) struct Job<'a> {
+    pub(crate) start: Start,
+    pub(crate) command: &'static str,
+    pub(crate) terminal: Terminal,
+    pub(crate) inputs: Arc<Inputs>,
+    pub(crate) out: &'a OutOptions,
+    pub(crate) units: &'a UnitOptions,
+    pub(crate) resolved: Resolved,
 }
 
 /// The encoder, and the head behind it in `score`.
-pub(super) struct Loaded {
-    pub(super) planned: Planned,
-    pub(super) mode: Mode,
-    pub(super) head: Option<Head>,
-    pub(super) cached: Cached,
+pub(crate) struct Loaded {
+    pub(crate) planned: Planned,
+    pub(crate) mode: Mode,
+    pub(crate) head: Option<Head>,
+    pub(crate) cached: Cached,
 }
 
 impl Job<'_> {
     /// Starts the resolved run with what every stage has in common.
-    pub(super) fn resolve(command: &'static str, inputs: &Inputs) -> Resolved {
+    pub(crate) fn resolve(command: &'static str, inputs: &Inputs) -> Resolved {
         let mut resolved = Resolved::new();
         resolved.insert("command".to_owned(), json!(command));
         resolved.insert("format".to_owned(), json!(OUTPUT_FORMAT));
@@ -271,7 +271,7 @@ impl Job<'_> {
 
     /// Runs the units and completes the output; `extra` adds the stage's own figures to the report, `page` writes what
     /// people read of it.
-    pub(super) fn run(
+    pub(crate) fn run(
         self,
         loaded: Option<Loaded>,
         extra: impl FnOnce(&UnitStats) -> Map<String, Value>,
@@ -385,7 +385,7 @@ fn on_demand(planned: Arc<Planned>, terminal: Terminal) -> OnDemand {
 }
 
 /// The outcome of a stage whose output is finished already.
-pub(super) fn already_done(command: &str, out: &Path, terminal: Terminal) -> Result<Outcome> {
+pub(crate) fn already_done(command: &str, out: &Path, terminal: Terminal) -> Result<Outcome> {
     let report = crate::report::read(out)?;
     let dir = out.display();
     terminal.say(&format!("{command}: `{dir}` is finished already; nothing to do (--overwrite starts over)"));

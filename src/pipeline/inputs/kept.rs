@@ -8,16 +8,17 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use super::{Error, Result, columns};
+use super::columns;
 use crate::engine;
 use crate::ingest::{Discovery, Format, ReadOptions};
+use crate::pipeline::{Error, Result};
 
 /// `source_file`, `row`, `text`, `label`.
 const WORKING: usize = 4;
 
 /// Which columns of the input travel into the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(crate) enum Keep {
     /// None.
     None,
     /// All but the text and the label, which the reviews have anyway.
@@ -29,7 +30,7 @@ pub(super) enum Keep {
 }
 
 /// The columns to keep with their types, in the order in which they were named or first occur.
-pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
+pub(crate) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
     let mut found = Found::default();
     let mut wanted: Vec<String> = Vec::new();
     for source in &discovery.sources {
@@ -70,7 +71,7 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) 
 }
 
 /// Reviews just parsed, with their kept columns (behind the four of the contract) under the names of the input.
-pub(super) fn named(reviews: &RecordBatch, kept: &[Field]) -> RecordBatch {
+pub(crate) fn named(reviews: &RecordBatch, kept: &[Field]) -> RecordBatch {
     let schema = reviews.schema();
     let fields: Vec<FieldRef> =
         schema.fields().iter().take(WORKING).cloned().chain(kept.iter().cloned().map(Arc::new)).collect();

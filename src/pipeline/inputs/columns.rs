@@ -2,12 +2,12 @@
 
 use arrow::datatypes::DataType;
 
-use super::{Error, Result};
 use crate::engine;
 use crate::ingest::{self, Columns, Format, Source};
+use crate::pipeline::{Error, Result};
 
 /// The columns of a source; `None` where it has none.
-pub(super) fn of(source: &Source, options: &ingest::ReadOptions) -> Result<Option<Columns>> {
+pub(crate) fn of(source: &Source, options: &ingest::ReadOptions) -> Result<Option<Columns>> {
     if source.format != Format::Parquet {
         return Ok(source.columns().cloned());
     }

@@ -3,14 +3,14 @@
 use hashbrown::HashMap;
 use serde::Serialize;
 
-use super::score::encoder_of;
-use super::stage::CalibrateFrom;
-use super::{Error, PredictOptions, Result};
 use crate::encode::Encoder;
 use crate::engine::Opened;
 use crate::evaluate::most_probable;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
+use crate::pipeline::stages::score::encoder_of;
+use crate::pipeline::stages::units::CalibrateFrom;
+use crate::pipeline::{Error, PredictOptions, Result};
 use crate::telemetry::Terminal;
 use crate::tokenize::Pool;
 

@@ -3,6 +3,10 @@
 //! Parquet files are cut into row ranges that the engine scans; everything else is parsed on a thread of its own and
 //! arrives as record batches, through a bounded channel. Both ways the cuts depend on the input alone.
 
+mod columns;
+mod kept;
+pub(crate) mod sample;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,11 +18,11 @@ use hashbrown::HashMap;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use super::kept::Keep;
-use super::{Error, ReadOptions, Result, columns, kept};
+use self::kept::Keep;
 use crate::cache::{FileState, Manifest};
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
 use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
+use crate::pipeline::{Error, ReadOptions, Result};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;

@@ -7,29 +7,29 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Error, Result, UnitOptions};
+use crate::pipeline::{Error, Result, UnitOptions};
 
 /// Reasons that say what the input is, not that it was misread.
 const NO_TEXT: [&str; 2] = ["missing_text", "empty_text"];
 
 /// How many rejects a run may have.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     most: Option<u64>,
     share: f64,
 }
 
 impl Budget {
-    pub(super) fn of(options: &UnitOptions) -> Budget {
+    pub(crate) fn of(options: &UnitOptions) -> Budget {
         Budget { most: options.max_rejects, share: options.max_reject_share }
     }
 
     /// Whether a run with these rejects need not go on, because it has failed already.
-    pub(super) fn is_spent(&self, rejected: &BTreeMap<String, u64>) -> bool {
+    pub(crate) fn is_spent(&self, rejected: &BTreeMap<String, u64>) -> bool {
         self.most.is_some_and(|most| counting(rejected) > most)
     }
 
     /// Refuses too many rejects in so many rows.
-    pub(super) fn check(&self, out: &Path, rows_in: u64, rejected: &BTreeMap<String, u64>) -> Result<()> {
+    pub(crate) fn check(&self, out: &Path, rows_in: u64, rejected: &BTreeMap<String, u64>) -> Result<()> {
         let rows = counting(rejected);
         let over = self.most.is_some_and(|most| rows > most);
         if !over && rows as f64 <= self.share * rows_in as f64 {

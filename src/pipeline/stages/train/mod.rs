@@ -3,24 +3,27 @@
 //! It runs in the binary `bertline-train`, the only one that is linked to libtorch: the library takes the trainer as a
 //! function, so that nothing else is.
 
+mod cross_validate;
+mod epochs;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::cross_validate::{cross_validate, sweep};
-use super::epochs::Epochs;
-use super::examples::{Hygiene, LabelledRows};
-use super::judged::JudgedRows;
-use super::lookup::add_texts;
-use super::page;
-use super::stage::Outcome;
-use super::{Error, Result, TrainOptions};
 use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
 use crate::evaluate::Evaluation;
 use crate::head::{
     self, Bundle, BundleEncoder, OnDevice, Overrides, Recipe, RecipeName, Trained, TrainingData, TrainingReport,
 };
+use crate::pipeline::rows::judged::JudgedRows;
+use crate::pipeline::rows::labelled::{Hygiene, LabelledRows};
+use crate::pipeline::rows::lookup::add_texts;
+use crate::pipeline::stages::page;
+use crate::pipeline::stages::train::cross_validate::{cross_validate, sweep};
+use crate::pipeline::stages::train::epochs::Epochs;
+use crate::pipeline::stages::units::Outcome;
+use crate::pipeline::{Error, Result, TrainOptions};
 use crate::report::html::Distributions;
 use crate::report::{EncoderReport, Input, Start, ThisRun};
 use crate::telemetry::Terminal;
@@ -36,7 +39,7 @@ pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) ->
     let inputs: Vec<PathBuf> = options.inputs.iter().chain(&options.validation).cloned().collect();
     let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &inputs)?;
     if state == State::Complete {
-        return super::stage::already_done("train", &options.out.out, terminal);
+        return crate::pipeline::stages::units::already_done("train", &options.out.out, terminal);
     }
     let trainers = on_device(options.gpu()?)?;
     if state == State::Partial {
@@ -96,10 +99,10 @@ pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) ->
     // Only now: until there is a new head, an old one that is to be overwritten stays.
     output.begin()?;
     let bundle = bundle.save(&trained.head, &options.out.out)?;
-    super::evaluate::save(&options.out.out, &evaluation)?;
+    crate::pipeline::stages::evaluate::save(&options.out.out, &evaluation)?;
     let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
     extra.insert("temperature".to_owned(), json!(bundle.temperature));
-    extra.insert("evaluation".to_owned(), super::evaluate::brief(&evaluation));
+    extra.insert("evaluation".to_owned(), crate::pipeline::stages::evaluate::brief(&evaluation));
     extra.insert("features_in_memory".to_owned(), json!(set.vectors.in_memory()));
     extra.insert("text_hygiene".to_owned(), json!(hygiene));
     extra.extend(swept.map(|swept| ("sweep".to_owned(), json!(swept))));
@@ -119,7 +122,7 @@ fn judge(
         RecipeName::Article => 1.0,
         RecipeName::Default => judged.calibrate(),
     };
-    let mut evaluation = super::evaluate::evaluation(&judged, labels, options.target_precision);
+    let mut evaluation = crate::pipeline::stages::evaluate::evaluation(&judged, labels, options.target_precision);
     // Of several outputs each has inputs of its own, and rows do not say which.
     if options.inputs.len() == 1 || options.validation.is_some() {
         add_texts(&mut evaluation.mistakes, rows.run())?;
@@ -175,7 +178,7 @@ fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
 }
 
 /// A digest of the parts of an embed output: the vectors themselves need not be read to know them.
-pub(super) fn input_state(dir: &Path) -> Result<Value> {
+pub(crate) fn input_state(dir: &Path) -> Result<Value> {
     match crate::cache::Manifest::read(dir)? {
         Some(manifest) => Ok(json!(parts_digest(&manifest)[..16].to_owned())),
         None => Err(crate::cache::Error::NotOutput {
@@ -187,7 +190,7 @@ pub(super) fn input_state(dir: &Path) -> Result<Value> {
     }
 }
 
-pub(super) fn parts_digest(manifest: &crate::cache::Manifest) -> String {
+pub(crate) fn parts_digest(manifest: &crate::cache::Manifest) -> String {
     let mut hasher = blake3::Hasher::new();
     manifest.every_part().for_each(|part| {
         hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());

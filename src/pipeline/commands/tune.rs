@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::stage::Target;
-use super::{Error, Result, TuneOptions, sample};
 use crate::encode::{
     self, Calibration, Chosen, Encoder, Fidelity, Host, Measured, Plan, Precision, Provider, Readout, Tuned,
     cpu_has_bf16,
 };
 use crate::ingest::Clean;
+use crate::pipeline::inputs::sample;
+use crate::pipeline::stages::units::Target;
+use crate::pipeline::{Error, Result, TuneOptions};
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenized};
 
@@ -69,7 +70,7 @@ pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
 }
 
 /// What can run this model here; int8 only where a calibration is given, or kept already.
-pub(super) fn combinations(
+pub(crate) fn combinations(
     target: &Target,
     threads: usize,
     calibration: Option<&Calibration>,
@@ -91,7 +92,7 @@ pub(super) fn combinations(
 }
 
 /// A combination with the plan that it has where nothing is tuned.
-pub(super) fn chosen(target: &Target, precision: Precision, provider: Provider, threads: usize) -> Chosen {
+pub(crate) fn chosen(target: &Target, precision: Precision, provider: Provider, threads: usize) -> Chosen {
     let plan = target.default_plan(precision, provider, threads);
     Chosen { precision, provider, gpus: None, plan, reason: "measured".to_owned(), plan_source: "default" }
 }
@@ -182,7 +183,7 @@ impl Bench<'_> {
 }
 
 /// Seconds, real tokens and vectors of texts.
-pub(super) fn encode_all(
+pub(crate) fn encode_all(
     encoder: &Encoder,
     runtime: &tokio::runtime::Runtime,
     tokenized: &Tokenized,

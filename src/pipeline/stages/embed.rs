@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, json};
 
-use super::cached::Cached;
-use super::inputs::{Inputs, Labels};
-use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
-use super::{EmbedOptions, Result};
 use crate::cache::Resolved;
 use crate::engine::Mode;
+use crate::pipeline::encoder::cached::Cached;
+use crate::pipeline::inputs::{Inputs, Labels};
+use crate::pipeline::stages::units::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
+use crate::pipeline::{EmbedOptions, Result};
 use crate::report::Start;
 use crate::telemetry::Terminal;
 
@@ -28,12 +28,12 @@ pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
 }
 
 /// What the operator makes.
-pub(super) fn mode(options: &EmbedOptions, target: &Target) -> Result<Mode> {
+pub(crate) fn mode(options: &EmbedOptions, target: &Target) -> Result<Mode> {
     Ok(Mode::Embed { width: target.width()?, require_label: options.require_label })
 }
 
 /// What determines the output.
-pub(super) fn resolve(options: &EmbedOptions, inputs: &Inputs, planned: &Planned) -> Resolved {
+pub(crate) fn resolve(options: &EmbedOptions, inputs: &Inputs, planned: &Planned) -> Resolved {
     let mut resolved = Job::resolve("embed", inputs);
     planned.resolve_into(&mut resolved);
     if options.require_label {

@@ -6,17 +6,17 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 
-use super::inputs::{Inputs, Labels, UNIT_BYTES};
-use super::{Error, ReadOptions, Result, SampleOptions};
 use crate::engine::{WorkUnit, task_context};
 use crate::ingest::Clean;
+use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
+use crate::pipeline::{Error, ReadOptions, Result, SampleOptions};
 
 /// Short reviews, of which texts of real length are put together.
-const REVIEWS: &str = include_str!("../../tests/demo/reviews.jsonl");
+const REVIEWS: &str = include_str!("../../../tests/demo/reviews.jsonl");
 
 impl Inputs {
     /// Up to `count` texts, spread over the first unit, then over the ones behind it as far as they are needed.
-    pub(super) fn sample(self: &Arc<Self>, count: usize) -> Result<Vec<String>> {
+    pub(crate) fn sample(self: &Arc<Self>, count: usize) -> Result<Vec<String>> {
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
         threads.block_on(async {
             let mut units = std::pin::pin!(self.units());
@@ -34,7 +34,7 @@ impl Inputs {
 }
 
 /// The texts of a unit that are there and not empty.
-pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
+pub(crate) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
     let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
     let batches: Vec<RecordBatch> =
         collect(plan, task_context(None)).await.map_err(|error| crate::engine::Error::unit(&unit.source, error))?;
@@ -44,7 +44,7 @@ pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
 
 /// Up to `count` texts of those that `asked` names, else texts that are built in.
 /// They are cleaned as an encoder's texts are.
-pub(super) fn texts(asked: &SampleOptions, clean: Clean, count: usize) -> Result<Vec<String>> {
+pub(crate) fn texts(asked: &SampleOptions, clean: Clean, count: usize) -> Result<Vec<String>> {
     if asked.texts.is_empty() {
         return Ok(built_in(count));
     }

@@ -7,27 +7,27 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::stage::Planned;
-use super::{Error, Result};
 use crate::cache::{self, Known, Manifest, Store, StoreEncoder};
 use crate::encode::{EncoderIdentity, Numerics};
+use crate::pipeline::stages::units::Planned;
+use crate::pipeline::{Error, Result};
 use crate::telemetry::Terminal;
 
 /// Where to look.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cached {
-    pub(super) store: Option<PathBuf>,
-    pub(super) features: Vec<PathBuf>,
+pub(crate) struct Cached {
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) features: Vec<PathBuf>,
 }
 
 impl Cached {
     /// The folders, which an output folder must not hold.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.store.iter().chain(&self.features).cloned().collect()
     }
 
     /// Reads the keys of all that may be used; `None` where there is nowhere to look.
-    pub(super) fn open(&self, planned: &Planned, terminal: Terminal) -> Result<Option<Known>> {
+    pub(crate) fn open(&self, planned: &Planned, terminal: Terminal) -> Result<Option<Known>> {
         if self.store.is_none() && self.features.is_empty() {
             return Ok(None);
         }
@@ -44,7 +44,7 @@ impl Cached {
 }
 
 /// Says which parts of the store were passed over.
-pub(super) fn warn_of_damage(known: &Known, terminal: Terminal) {
+pub(crate) fn warn_of_damage(known: &Known, terminal: Terminal) {
     for path in known.damaged() {
         terminal.warn(&format!(
             "`{}` is damaged or another encoder's and was not used, its texts were encoded again; `bertline cache gc` removes what is damaged",

@@ -4,17 +4,17 @@ use crate::head::{Progress, Step};
 use crate::telemetry::{StepBar, Terminal};
 
 /// Tells of one training, and of the one on all rows that may follow.
-pub(super) struct Epochs {
+pub(crate) struct Epochs {
     terminal: Terminal,
     bar: Option<(bool, StepBar)>,
 }
 
 impl Epochs {
-    pub(super) fn new(terminal: Terminal) -> Epochs {
+    pub(crate) fn new(terminal: Terminal) -> Epochs {
         Epochs { terminal, bar: None }
     }
 
-    pub(super) fn hear(&mut self, progress: Progress<'_>) {
+    pub(crate) fn hear(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Step(step) => self.step(step),
             Progress::Epoch(epoch) => {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::cached::Cached;
-use super::inputs::{Inputs, Labels};
-use super::page;
-use super::stage::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
-use super::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
 use crate::cache::{self, Resolved, UnitStats};
 use crate::encode::{EncoderIdentity, Numerics, PrecisionChoice, ProviderChoice};
 use crate::engine::{self, Mode};
 use crate::head::Bundle;
 use crate::ingest::Clean;
+use crate::pipeline::encoder::cached::Cached;
+use crate::pipeline::inputs::{Inputs, Labels};
+use crate::pipeline::stages::page;
+use crate::pipeline::stages::units::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
+use crate::pipeline::{DeviceOptions, Error, ReadOptions, Result, ScoreOptions};
 use crate::report::Start;
 use crate::telemetry::Terminal;
 
@@ -24,7 +24,7 @@ pub fn score(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
 }
 
 /// Runs the stage on reviews whose labels are wanted too, wherever they stand.
-pub(super) fn score_labelled(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
+pub(crate) fn score_labelled(options: &ScoreOptions, terminal: Terminal) -> Result<Outcome> {
     score_with(options, Labels::Found, terminal)
 }
 
@@ -68,7 +68,7 @@ fn score_with(options: &ScoreOptions, labels: Labels, terminal: Terminal) -> Res
 }
 
 /// What the operator makes of the head's answers.
-pub(super) fn mode(bundle: &Bundle, width: usize, true_label: bool) -> Mode {
+pub(crate) fn mode(bundle: &Bundle, width: usize, true_label: bool) -> Mode {
     let optional = [("abstained", bundle.threshold.is_some()), ("true_label", true_label)];
     let optional = optional.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
     Mode::Score { width, classes: bundle.labels.len(), optional }
@@ -76,7 +76,7 @@ pub(super) fn mode(bundle: &Bundle, width: usize, true_label: bool) -> Mode {
 
 /// Everything that the run's answers depend on. Where a head has no temperature or threshold, nothing is said of them: what
 /// heads of the first format scored stays theirs.
-pub(super) fn resolve(bundle: &Bundle, inputs: &Inputs, planned: &Planned) -> Resolved {
+pub(crate) fn resolve(bundle: &Bundle, inputs: &Inputs, planned: &Planned) -> Resolved {
     let mut resolved = Job::resolve("score", inputs);
     planned.resolve_into(&mut resolved);
     resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
@@ -90,7 +90,7 @@ pub(super) fn resolve(bundle: &Bundle, inputs: &Inputs, planned: &Planned) -> Re
 }
 
 /// Refuses features (the run that made `dir`) that the head was not trained on the like of.
-pub(super) fn check_features(bundle: &Bundle, head: &Path, dir: &Path, run: &Resolved) -> Result<()> {
+pub(crate) fn check_features(bundle: &Bundle, head: &Path, dir: &Path, run: &Resolved) -> Result<()> {
     let field = |key: &str| run.get(key).cloned().unwrap_or(Value::Null);
     let damaged = |source| cache::Error::Damaged { path: cache::Manifest::path(dir), line: 1, source };
     let identity: EncoderIdentity = serde_json::from_value(field("encoder")).map_err(damaged)?;
@@ -104,7 +104,7 @@ pub(super) fn check_features(bundle: &Bundle, head: &Path, dir: &Path, run: &Res
 }
 
 /// How the input is read: cleaned as the texts were that the head was trained on.
-pub(super) fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<ReadOptions> {
+pub(crate) fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<ReadOptions> {
     let mut read = options.read.clone();
     let trained = bundle.encoder.identity.clean.parse()?;
     if read.clean != Clean::None && read.clean != trained {
@@ -115,7 +115,7 @@ pub(super) fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<Re
 }
 
 /// The encoder that a bundle's head was trained on, computing as in its training unless something else is asked for.
-pub(super) fn encoder_of(
+pub(crate) fn encoder_of(
     bundle: &Bundle,
     dir: &Path,
     model: Option<&str>,
@@ -152,7 +152,7 @@ pub(super) fn encoder_of(
 }
 
 /// The encoder that a bundle's head was trained on, by its name or as `model`.
-pub(super) fn target_of(bundle: &Bundle, dir: &Path, model: Option<&str>, terminal: Terminal) -> Result<Target> {
+pub(crate) fn target_of(bundle: &Bundle, dir: &Path, model: Option<&str>, terminal: Terminal) -> Result<Target> {
     let trained = &bundle.encoder;
     let (window, readout) = (trained.identity.window()?, trained.identity.readout()?);
     let name = model.unwrap_or(&trained.model);

@@ -13,11 +13,11 @@ use datafusion_physical_plan::collect;
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::inputs::{Inputs, Labels, UNIT_BYTES};
-use super::stage::say_event;
-use super::{Error, Result, TokenizeOptions};
 use crate::engine::{self, task_context};
 use crate::model;
+use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
+use crate::pipeline::stages::units::say_event;
+use crate::pipeline::{Error, Result, TokenizeOptions};
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenizer};
 

@@ -6,17 +6,17 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, UInt32Type};
 use serde_json::Value;
 
-use super::Result;
 use crate::cache::{self, Manifest, write_atomically};
 use crate::evaluate::{Evaluation, Place};
 use crate::head::TrainingReport;
+use crate::pipeline::Result;
 use crate::report::html::{Distributions, Page};
 use crate::schema::Dataset;
 
 const REPORT: &str = "report.html";
 
 /// Writes the page of a stage whose `run.json` is `run`.
-pub(super) fn write(
+pub(crate) fn write(
     dir: &Path,
     run: &Value,
     manifest: &Manifest,
@@ -37,14 +37,14 @@ pub(super) fn write(
 }
 
 /// Where the lengths of judged rows lie.
-pub(super) fn lengths(places: &[Place], max_length: u32) -> Distributions {
+pub(crate) fn lengths(places: &[Place], max_length: u32) -> Distributions {
     let mut found = Distributions::new(Some(max_length));
     places.iter().filter_map(|place| place.tokens).for_each(|(tokens, _)| found.add_length(tokens));
     found
 }
 
 /// Where lengths and scores of predictions lie; they are read once, batch by batch.
-pub(super) fn of_predictions(dir: &Path, manifest: &Manifest, max_length: u32) -> Result<Distributions> {
+pub(crate) fn of_predictions(dir: &Path, manifest: &Manifest, max_length: u32) -> Result<Distributions> {
     let mut found = Distributions::new(Some(max_length));
     for part in manifest.parts(Dataset::Predictions.name()) {
         cache::read_part(dir, part, &["probability", "n_tokens"], &mut |batch| {
