@@ -16,6 +16,7 @@ mod known;
 mod manifest;
 mod output;
 mod part;
+mod recorded;
 mod store;
 mod vectors;
 
@@ -30,6 +31,7 @@ pub use known::{Fetched, Known};
 pub use manifest::{Manifest, Part, SNAPSHOT, StageSeconds, UnitRecord, UnitStats};
 pub use output::{Output, Resolved, State, is_same_run, write_atomically};
 pub use part::{PartMetadata, PartWriter};
+pub use recorded::RecordedRun;
 pub use store::{
     Collected, Compacted, Limits, Listed, Store, StoreEncoder, Verified, compact, gc, is_store, list, verify,
 };

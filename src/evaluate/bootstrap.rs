@@ -1,7 +1,7 @@
 //! Confidence intervals by the bootstrap: the rows are drawn again, with replacement, many times (Efron, 1979).
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::measures::{NAMES, Prepared};
 
@@ -15,7 +15,7 @@ const DRAWS: usize = 50_000_000;
 const TAIL: f64 = 0.025;
 
 /// A figure with its interval; all null where it cannot be told (one class alone has no ROC curve).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// On the rows as they are.
     pub value: Option<f64>,

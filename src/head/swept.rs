@@ -1,6 +1,6 @@
 //! What a sweep tries, and how each of it did.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Examples, Recipe, Result, Split};
 
@@ -8,7 +8,7 @@ use super::{Examples, Recipe, Result, Split};
 pub type Sweeper = fn(&Examples<'_>, &[Recipe], &[Split], &mut dyn FnMut(usize)) -> Result<Vec<Swept>>;
 
 /// A recipe and how it did in cross-validation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Swept {
     /// The recipe.
     pub recipe: Recipe,

@@ -29,10 +29,10 @@ pub struct SourceDigest {
 }
 
 /// Sources that were in another encoding than UTF-8.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Decoded {
     /// The encoding by its name.
-    pub encoding: &'static str,
+    pub encoding: String,
     /// How many sources.
     pub files: u64,
     /// The first one's name.
@@ -233,7 +233,7 @@ fn remember(decoded: &mut Vec<Decoded>, encoding: &'static encoding_rs::Encoding
     }
     match decoded.iter_mut().find(|known| known.encoding == encoding.name()) {
         Some(known) => known.files += 1,
-        None => decoded.push(Decoded { encoding: encoding.name(), files: 1, first: name.to_owned() }),
+        None => decoded.push(Decoded { encoding: encoding.name().to_owned(), files: 1, first: name.to_owned() }),
     }
 }
 

@@ -63,7 +63,7 @@ impl Source {
 }
 
 /// A file or folder that was found and is not read.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Skipped {
     /// Its path, as a source's name would be.
     pub name: String,

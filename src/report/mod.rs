@@ -4,6 +4,17 @@
 //! `this_run` is of this process alone.
 
 pub mod html;
+mod run;
+mod stage_report;
+
+pub use run::{
+    EmbedRun, EncoderRun, EvaluateRun, InputRun, OUTPUT_FORMAT, Reading, Repetitions, Run, ScoreRun, Snapshot,
+    TrainInput, TrainRun,
+};
+pub use stage_report::{
+    Abstained, CrossValidation, EvaluateReport, EvaluationReport, HeadReport, InputReport, Judgement, LeftOut,
+    RowMetrics, ScoreReport, SkippedFiles, Spread, StageReport, TextHygiene, TrainReport, ValidationRun,
+};
 
 use std::collections::BTreeMap;
 use std::path::Path;
