@@ -12,12 +12,10 @@ use fs_err as fs;
 use hashbrown::{HashMap, HashSet};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::Value;
 
 use super::embeddings::Embeddings;
-use super::output::differences;
 use super::part::digest;
-use super::{Error, Key, Manifest, Part, Resolved, Result};
+use super::{Error, Key, Manifest, Part, RecordedRun, Result};
 use crate::schema::Dataset;
 
 /// One input row of an embed output, with the index of its vector.
@@ -45,7 +43,7 @@ pub struct FeatureSet {
     /// Every input row, in the order of the outputs, their parts and rows.
     pub rows: Vec<Labelled>,
     /// The run that made them (of the first output).
-    pub run: Resolved,
+    pub run: RecordedRun,
 }
 
 impl FeatureSet {
@@ -100,7 +98,7 @@ pub(crate) fn finished_embed(dir: &Path) -> Result<Manifest> {
         missing: missing.to_owned(),
     };
     let manifest = Manifest::read(dir)?.ok_or_else(|| not_output("manifest.jsonl"))?;
-    if manifest.run.get("command").and_then(Value::as_str) != Some("embed") {
+    if manifest.run.command() != Some("embed") {
         return Err(not_output("features"));
     }
     if manifest.complete.is_none() {
@@ -110,12 +108,8 @@ pub(crate) fn finished_embed(dir: &Path) -> Result<Manifest> {
 }
 
 /// Refuses two embed outputs (folder, run as resolved) whose vectors must not be used together.
-pub fn check_same_encoder(a: (&Path, &Resolved), b: (&Path, &Resolved)) -> Result<()> {
-    let vectors = |run: &Resolved| -> Resolved {
-        let parts = ["encoder", "numerics"].into_iter();
-        parts.filter_map(|key| Some((key.to_owned(), run.get(key)?.clone()))).collect()
-    };
-    let differences = differences(&vectors(a.1), &vectors(b.1));
+pub fn check_same_encoder(a: (&Path, &RecordedRun), b: (&Path, &RecordedRun)) -> Result<()> {
+    let differences = a.1.differences_of_vectors(b.1);
     if differences.is_empty() {
         return Ok(());
     }
@@ -216,12 +210,12 @@ pub(super) fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Re
         .map_err(|source| Error::Parquet { path: path.clone(), source })?;
     let pairs = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let found = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
-    let said = |key: &str| manifest.run.get(key).and_then(Value::as_str).map(str::to_owned);
-    for key in ["encoder_id", "numerics"] {
+    let said = manifest.run.vectors();
+    for (key, said) in [("encoder_id", said.encoder_id), ("numerics", said.numerics)] {
         let found = found(&format!("bertline.{key}"));
-        if found != said(key) {
+        if found != said {
             let text = |value: Option<String>| format!("{key} {}", value.unwrap_or_else(|| "unknown".to_owned()));
-            return Err(Error::PartIdentity { path, found: text(found), expected: text(said(key)) });
+            return Err(Error::PartIdentity { path, found: text(found), expected: text(said) });
         }
     }
     Ok(())

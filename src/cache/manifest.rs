@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::failpoint::{self, Point};
-use super::{Error, Result};
+use super::{Error, RecordedRun, Result};
 use crate::schema::Dataset;
 
 /// A committed Parquet file; `path` is relative to the output folder.
@@ -177,21 +177,18 @@ pub struct UnitRecord {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Run { run: BTreeMap<String, Value> },
+    Run { run: RecordedRun },
     Unit(Box<UnitRecord>),
     Reopened { reopened: Value },
     Superseded { superseded: Vec<String> },
     Complete { complete: Value },
 }
 
-/// The setting that says what the input was when it was found; all others must stay the same when a run goes on.
-pub const SNAPSHOT: &str = "snapshot";
-
 /// The contents of a manifest.
 #[derive(Debug, Default)]
 pub struct Manifest {
     /// The run as resolved.
-    pub run: BTreeMap<String, Value>,
+    pub run: RecordedRun,
     /// Committed units, in the order of their commits.
     pub units: Vec<UnitRecord>,
     /// Vectors of units that no longer count: rows of later units may refer to them, and the same text may come again.
@@ -205,6 +202,16 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// That of a run which has done nothing yet.
+    pub(super) fn of(run: &RecordedRun) -> Manifest {
+        Manifest { run: run.clone(), ..Manifest::default() }
+    }
+
+    /// Whether nothing was ever committed, nor finished.
+    pub(super) fn is_empty(&self) -> bool {
+        self.units.is_empty() && self.retained.is_empty() && self.complete.is_none()
+    }
+
     /// The manifest's place in an output folder.
     pub fn path(out: &Path) -> PathBuf {
         out.join("manifest.jsonl")
@@ -247,6 +254,24 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The manifest of `out`, which must be the output of `stage`.
+    ///
+    /// # Errors
+    /// [`Error::NotOutput`] where there is none.
+    pub fn of_output(out: &Path, stage: &str) -> Result<Manifest> {
+        let (wanted, missing) = (stage.to_owned(), "manifest.jsonl".to_owned());
+        Manifest::read(out)?.ok_or_else(|| Error::NotOutput { dir: out.to_owned(), wanted, missing })
+    }
+
+    /// BLAKE3-128 over the names and digests of all parts: what they hold need not be read to know it.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.every_part().for_each(|part| {
+            hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());
+        });
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
     /// The parts of `dataset`, in order.
     pub fn parts(&self, dataset: &str) -> impl Iterator<Item = &Part> {
         self.every_part().filter(move |part| part.dataset == dataset)
@@ -259,7 +284,7 @@ impl Manifest {
 
     /// Takes the completion back: the input is another now.
     pub(super) fn reopen(&mut self, snapshot: Value) {
-        self.run.insert(SNAPSHOT.to_owned(), snapshot);
+        self.run.set_snapshot(snapshot);
         self.complete = None;
         self.reopened += 1;
     }
@@ -308,7 +333,7 @@ impl Appender {
         Ok(Appender { file })
     }
 
-    pub(super) fn run(&mut self, run: &BTreeMap<String, Value>) -> Result<()> {
+    pub(super) fn run(&mut self, run: &RecordedRun) -> Result<()> {
         self.line(&Line::Run { run: run.clone() })
     }
 

@@ -28,8 +28,8 @@ pub(crate) use features::{committed_keys, finished_embed, read_part};
 pub use file_state::FileState;
 pub use key::Key;
 pub use known::{Fetched, Known};
-pub use manifest::{Manifest, Part, SNAPSHOT, StageSeconds, UnitRecord, UnitStats};
-pub use output::{Output, Resolved, State, is_same_run, write_atomically};
+pub use manifest::{Manifest, Part, StageSeconds, UnitRecord, UnitStats};
+pub use output::{Claim, ClaimedOutput, Found, Output, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 pub use recorded::RecordedRun;
 pub use store::{

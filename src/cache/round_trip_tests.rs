@@ -17,13 +17,12 @@ use crate::schema::{self, Dataset};
 
 const WIDTH: usize = 3;
 
-fn run() -> Resolved {
-    Resolved::from([
-        ("command".to_owned(), json!("embed")),
-        ("encoder".to_owned(), json!({})),
-        ("encoder_id".to_owned(), json!("e1")),
-        ("numerics".to_owned(), json!("fp32/test")),
-    ])
+fn begin(dir: &Path) -> Output {
+    let run = json!({ "command": "embed", "encoder": {}, "encoder_id": "e1", "numerics": "fp32/test" });
+    match Claim::of(dir, &RecordedRun::of(&run), false, &[]).unwrap() {
+        Claim::Open(claimed) => claimed.begin().unwrap(),
+        Claim::Finished(_) => panic!("finished"),
+    }
 }
 
 fn vector(key: &Key) -> [f32; WIDTH] {
@@ -70,8 +69,7 @@ fn commit(dir: &Path, units: &[Vec<(String, Option<String>)>], encoder_id: &str)
 
 /// As [`commit`], without the vectors of some texts.
 fn commit_less(dir: &Path, units: &[Vec<(String, Option<String>)>], encoder_id: &str, without: &[&str]) {
-    let (mut output, _) = Output::open(dir, &run(), false, &[]).unwrap();
-    output.begin().unwrap();
+    let mut output = begin(dir);
     let mut seen = HashMap::new();
     let mut first = 0;
     for (index, texts) in units.iter().enumerate() {
@@ -151,10 +149,9 @@ fn a_part_that_is_not_what_was_committed_is_refused() {
 #[test]
 fn an_unfinished_output_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(), false, &[]).unwrap();
+    let mut output = begin(dir.path());
     let record =
         UnitRecord { unit: "u".into(), source: "a".into(), rows_in: 0, parts: vec![], stats: UnitStats::default() };
-    output.begin().unwrap();
     output.commit(record).unwrap();
     drop(output);
     assert!(matches!(load_features(&[dir.path().to_owned()], u64::MAX), Err(Error::Incomplete { .. })));

@@ -6,10 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueHint};
 
 use super::age;
-use crate::pipeline::{
-    EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, PredictOptions, ScoreOptions, TokenizeOptions,
-    TrainOptions, TuneOptions, VerifyOptions,
-};
+use crate::pipeline::{PredictOptions, Stage, TokenizeOptions, TrainOptions, TuneOptions, VerifyOptions};
 use crate::telemetry::Terminal;
 
 const AFTER: &str = "\
@@ -44,37 +41,12 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Read reviews from any folder into Parquet: datasets `reviews` and `rejects`
-    #[command(after_help = "Example:\n  bertline ingest reviews/ more.csv.gz --out ingested")]
-    Ingest(IngestOptions),
-    /// Embed reviews: datasets `rows`, `features` (vectors, one a distinct text) and `rejects`
-    #[command(after_help = "Examples:\n  bertline embed aclImdb/train --out features\n  \
-                            bertline embed tweets.csv --label-column airline_sentiment --out features\n  \
-                            bertline embed reviews/ --out features --pooling cls-mean --layers last4\n  \
-                            bertline embed reviews/ --out features-today --cache vectors/")]
-    Embed(EmbedOptions),
-    /// Train a classifier head on cached features
-    #[command(after_help = "Examples:\n  bertline train features --out head\n  \
-                            bertline train features --recipe article --out head\n  bertline train features --sweep --folds 5 --out head")]
-    Train(TrainOptions),
-    /// Score reviews in bulk: dataset `predictions`, one row an input row
-    #[command(
-        after_help = "Examples:\n  bertline score reviews.parquet --head head --out scored --keep-columns id,date\n  \
-                            bertline score test.csv --head head --out scored --label-column sentiment\n  \
-                            bertline score reviews/ --head head --out scored --features features"
-    )]
-    Score(ScoreOptions),
-    /// Judge a head on labelled reviews, features or scored rows: figures with intervals, curves, mistakes
-    #[command(after_help = "Examples:\n  bertline evaluate test-features --head head --out judged\n  \
-                            bertline evaluate test.csv --head head --out judged --target-precision 0.95")]
-    Evaluate(EvaluateOptions),
+    #[command(flatten)]
+    Stage(Stage),
     /// Judge a few texts at once
     #[command(after_help = "Examples:\n  bertline predict --head head \"not bad at all\"\n  \
                             cut -f2 notes.tsv | bertline predict --head head --json")]
     Predict(PredictOptions),
-    /// Write a head and its encoder as one ONNX file for other programs, the tokenizer beside it
-    #[command(after_help = "Example:\n  bertline export --head head --out served/model.onnx")]
-    Export(ExportOptions),
     /// Print the token ids that the encoder would see, one JSON line a text, and the rate
     #[command(after_help = "Examples:\n  bertline tokenize reviews/ > ids.jsonl\n  \
                             bertline tokenize tweets.csv --max-length 64 --threads 1 | head")]

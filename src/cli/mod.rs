@@ -7,7 +7,6 @@ mod age;
 mod args;
 mod cache;
 mod doctor;
-mod export;
 mod models;
 mod predict;
 mod run;
@@ -24,7 +23,7 @@ use arrow::util::pretty::pretty_format_batches;
 use clap::Parser;
 
 use crate::head::OnDevice;
-use crate::pipeline;
+use crate::pipeline::{self, TrainPlan};
 use crate::telemetry::Terminal;
 use args::{Cli, Command, TrainCli};
 
@@ -44,34 +43,15 @@ pub fn main() -> ExitCode {
 pub fn train_main(on_device: OnDevice) -> ExitCode {
     let cli = TrainCli::parse();
     let terminal = Terminal { quiet: cli.quiet, json: cli.json };
-    let done = pipeline::train(&cli.options, on_device, terminal)
-        .map_err(anyhow::Error::from)
-        .map(|outcome| summary::stage(terminal, "train", &cli.options.out.out, &outcome));
-    exit(terminal, done.map(|()| ExitCode::SUCCESS))
+    let out = cli.options.out.out.clone();
+    let done = TrainPlan::of(&cli.options).and_then(|plan| plan.run(on_device, terminal)).map_err(anyhow::Error::from);
+    exit(terminal, done.map(|outcome| summary::outcome(terminal, &out, &outcome)).map(|()| ExitCode::SUCCESS))
 }
 
 fn command(command: Command, terminal: Terminal) -> Result<ExitCode> {
     match command {
-        Command::Ingest(options) => {
-            let outcome = pipeline::ingest(&options, terminal)?;
-            summary::stage(terminal, "ingest", &options.out.out, &outcome);
-        }
-        Command::Embed(options) => {
-            let outcome = pipeline::embed(&options, terminal)?;
-            summary::stage(terminal, "embed", &options.out.out, &outcome);
-        }
-        Command::Score(options) => {
-            let outcome = pipeline::score(&options, terminal)?;
-            summary::stage(terminal, "score", &options.out.out, &outcome);
-        }
-        Command::Evaluate(options) => {
-            let outcome = pipeline::evaluate(&options, terminal)?;
-            summary::evaluation(terminal, &options.out.out, &outcome);
-        }
-        // Its own binary parses the options again: what was typed is handed on as it is.
-        Command::Train(options) => return train::start(&options, &train::typed()),
+        Command::Stage(stage) => return run::stage(&stage, &train::typed(), terminal),
         Command::Predict(options) => predict::predict(&options, terminal)?,
-        Command::Export(options) => export::export(&options, terminal)?,
         Command::Tokenize(options) => tokenize::tokenize(&options, terminal)?,
         Command::Run { file, set } => return run::run(&file, &set, terminal),
         Command::Explain { what } => run::explain(&what, terminal)?,

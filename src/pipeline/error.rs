@@ -196,6 +196,9 @@ pub enum Error {
         /// The output of `score`.
         dir: PathBuf,
     },
+    /// A head is trained where libtorch is.
+    #[error("this program trains no head: the plan of `train` is run by `bertline-train`, which is linked to libtorch")]
+    TrainsElsewhere,
     /// An async runtime could not be made.
     #[error("cannot start the worker threads")]
     Runtime(#[source] std::io::Error),

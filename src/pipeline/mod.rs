@@ -12,24 +12,17 @@ mod rows;
 mod spec;
 mod stages;
 
-pub use commands::explain::{Explained, explain};
 pub use commands::predict::{Prediction, Predictor};
 pub use commands::show::{Shown, show};
 pub use commands::tokenize::{TokenizeTotals, tokenize};
 pub use commands::tune::{Tuning, tune};
 pub use commands::verify::{Verification, Verified, verify};
+pub use encoder::{Purpose, say_event};
 pub use error::{Error, Result};
 pub use options::{
     CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions,
     PredictOptions, ReadOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
     VerifyOptions, size,
 };
-pub use spec::{NamedStage, Stage, load};
-pub use stages::embed::embed;
-pub use stages::evaluate::evaluate;
-pub use stages::export::{Exported, export};
-pub use stages::ingest::ingest;
-pub use stages::rejects::summary as summary_of_rejects;
-pub use stages::score::score;
-pub use stages::train::train;
-pub use stages::units::{Outcome, say_event};
+pub use spec::{NamedStage, load};
+pub use stages::{Explained, Exported, Outcome, Stage, StagePlan, TrainPlan, UnitsPlan, summary_of_rejects};

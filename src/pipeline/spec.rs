@@ -5,7 +5,7 @@
 //!
 //! [[stage]]
 //! name = "embed"            # what --set calls it; default: the command
-//! run = "embed"             # ingest, embed, train or score
+//! run = "embed"             # ingest, embed, train, score, evaluate or export
 //! inputs = ["reviews"]
 //! out = "features"
 //! max-length = 250          # every long flag of the command, without the dashes
@@ -16,26 +16,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use clap::{Args, Command, FromArgMatches};
+use clap::{Command, FromArgMatches, Subcommand};
 use toml::{Table, Value};
 
-use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, TrainOptions};
+use super::{Error, Result, Stage};
 
 /// The file format's version.
 const VERSION: i64 = 1;
-
-/// A stage with its options.
-#[derive(Clone, Debug)]
-pub enum Stage {
-    /// `bertline ingest`
-    Ingest(IngestOptions),
-    /// `bertline embed`
-    Embed(EmbedOptions),
-    /// `bertline train`, with its arguments as typed (another binary parses them again).
-    Train(TrainOptions, Vec<String>),
-    /// `bertline score`
-    Score(ScoreOptions),
-}
 
 /// A named stage of a pipeline.
 #[derive(Clone, Debug)]
@@ -44,6 +31,8 @@ pub struct NamedStage {
     pub name: String,
     /// What it does.
     pub stage: Stage,
+    /// The same as it would be typed: another binary trains, and parses it again.
+    pub arguments: Vec<String>,
 }
 
 /// Reads the pipeline at `path`, with `sets` (`stage.key=value`) applied.
@@ -82,7 +71,7 @@ fn parse(text: &str, sets: &[String]) -> std::result::Result<Vec<NamedStage>, Ve
     let mut stages = Vec::new();
     for (name, table) in named {
         match stage(table) {
-            Ok(stage) => stages.push(NamedStage { name, stage }),
+            Ok((stage, arguments)) => stages.push(NamedStage { name, stage, arguments }),
             Err(found) => problems.extend(found.into_iter().map(|problem| format!("stage `{name}`: {problem}"))),
         }
     }
@@ -111,32 +100,49 @@ fn apply(stages: &mut [(String, Table)], set: &str) -> std::result::Result<(), S
     Ok(())
 }
 
-fn stage(mut table: Table) -> std::result::Result<Stage, Vec<String>> {
+/// A stage with its arguments, or what is wrong with it.
+type Parsed = std::result::Result<(Stage, Vec<String>), Vec<String>>;
+
+fn stage(mut table: Table) -> Parsed {
+    let mut commands = Stage::augment_subcommands(Command::new("stage").no_binary_name(true));
     let run = table.remove("run").and_then(|run| run.as_str().map(str::to_owned)).unwrap_or_default();
-    match run.as_str() {
-        "ingest" => options(&table).map(|(options, _)| Stage::Ingest(options)),
-        "embed" => options(&table).map(|(options, _)| Stage::Embed(options)),
-        "train" => options(&table).map(|(options, arguments)| Stage::Train(options, arguments)),
-        "score" => options(&table).map(|(options, _)| Stage::Score(options)),
-        _ => Err(vec![format!("`run` is `{run}`; it must be ingest, embed, train or score")]),
+    let Some(command) = commands.find_subcommand(&run) else {
+        let names: Vec<&str> = commands.get_subcommands().map(Command::get_name).collect();
+        return Err(vec![format!("`run` is `{run}`; it must be one of {}", names.join(", "))]);
+    };
+    let (arguments, mut problems) = arguments(&table, command);
+    let typed = std::iter::once(&run).chain(&arguments);
+    let parsed = commands.try_get_matches_from_mut(typed).and_then(|matches| Stage::from_arg_matches(&matches));
+    match parsed {
+        Ok(stage) if problems.is_empty() => Ok((stage, arguments)),
+        Ok(_) => Err(problems),
+        Err(error) => {
+            let text = error.to_string();
+            let text = text.split("\n\nUsage").next().unwrap_or(&text).trim_start_matches("error: ").trim().to_owned();
+            problems.push(text);
+            Err(problems)
+        }
     }
 }
 
-fn options<T: Args + FromArgMatches>(table: &Table) -> std::result::Result<(T, Vec<String>), Vec<String>> {
-    let command = T::augment_args(Command::new("stage").no_binary_name(true));
-    let known: Vec<String> =
-        command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
+/// The keys of a table as they would be typed, and what is wrong with them.
+fn arguments(table: &Table, command: &Command) -> (Vec<String>, Vec<String>) {
+    let mut known: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    let has_inputs = command.get_positionals().next().is_some();
+    if has_inputs {
+        known.insert(0, "inputs");
+    }
     let mut problems = Vec::new();
     let mut arguments = Vec::new();
     for (key, value) in table {
-        if key == "inputs" {
+        if key == "inputs" && has_inputs {
             let inputs = value.as_array().map(|inputs| inputs.iter().filter_map(Value::as_str).collect::<Vec<_>>());
             match inputs {
                 Some(inputs) if !inputs.is_empty() => arguments.extend(inputs.into_iter().map(str::to_owned)),
                 _ => problems.push("`inputs` is a list of paths".to_owned()),
             }
-        } else if !known.contains(key) {
-            problems.push(format!("unknown key `{key}`; known: inputs, {}", known.join(", ")));
+        } else if !known.contains(&key.as_str()) {
+            problems.push(format!("unknown key `{key}`; known: {}", known.join(", ")));
         } else {
             match value {
                 Value::Boolean(true) => arguments.push(format!("--{key}")),
@@ -147,17 +153,7 @@ fn options<T: Args + FromArgMatches>(table: &Table) -> std::result::Result<(T, V
             }
         }
     }
-    let parsed = command.try_get_matches_from(&arguments).and_then(|matches| T::from_arg_matches(&matches));
-    match parsed {
-        Ok(options) if problems.is_empty() => Ok((options, arguments)),
-        Ok(_) => Err(problems),
-        Err(error) => {
-            let text = error.to_string();
-            let text = text.split("\n\nUsage").next().unwrap_or(&text).trim_start_matches("error: ").trim().to_owned();
-            problems.push(text);
-            Err(problems)
-        }
-    }
+    (arguments, problems)
 }
 
 #[cfg(test)]
@@ -181,7 +177,7 @@ mod tests {
     #[test]
     fn keys_are_the_flags_of_the_command_line() {
         let stages = parse(GOOD, &["head.epochs=3".to_owned(), "embed.inputs=other".to_owned()]).unwrap();
-        let [NamedStage { stage: Stage::Embed(embed), .. }, NamedStage { name, stage: Stage::Train(train, _) }] =
+        let [NamedStage { stage: Stage::Embed(embed), .. }, NamedStage { name, stage: Stage::Train(train), .. }] =
             stages.as_slice()
         else {
             panic!("{stages:?}")

@@ -97,5 +97,5 @@ fn a_stage_that_cannot_run_cannot_be_explained() {
     let place = Place::new();
     place.write("in.csv", "id,stars\n1,5\n");
     place.run(&["explain", "ingest", "in.csv", "--out", "out"]).fails(2, &["`id`", "`stars`"]);
-    place.run(&["explain", "show", "in.csv"]).fails(2, &["ingest, embed, train and score"]);
+    place.run(&["explain", "show", "in.csv"]).fails(2, &["ingest, embed, train, score, evaluate, export"]);
 }

@@ -76,3 +76,30 @@ fn the_demo_runs_from_reviews_to_predictions_and_a_second_time_does_nothing() {
     place.run(&arguments).ok().says(&["nothing to do"]);
     assert!(before == place.files("demo-out"), "a finished demo was touched");
 }
+
+#[test]
+fn a_pipeline_may_judge_and_export_its_head_and_a_second_time_does_nothing() {
+    let Some(model) = model() else { return };
+    let place = Place::new();
+    let stages = |reviews: &str| {
+        format!(
+            "version = 1\n\
+             [[stage]]\nrun = \"embed\"\ninputs = [\"{reviews}\"]\nout = \"features\"\nmodel = \"{model}\"\n\
+             [[stage]]\nrun = \"train\"\ninputs = [\"features\"]\nout = \"head\"\n\
+             [[stage]]\nrun = \"evaluate\"\ninputs = [\"features\"]\nhead = \"head\"\nout = \"judged\"\n\
+             [[stage]]\nrun = \"export\"\nhead = \"head\"\nout = \"served/model.onnx\"\n"
+        )
+    };
+    place.write("all.toml", stages(&project("tests/demo/reviews.csv")));
+    place.run(&["run", "all.toml"]).ok().says(&["[4/4] export", "accuracy"]);
+    assert!(place.json("judged/evaluation.json")["metrics"]["accuracy"]["value"].as_f64().unwrap() > 0.5);
+    let before = ["features", "head", "judged", "served"].map(|out| place.files(out));
+    let explained = place.run(&["explain", "all.toml"]).ok();
+    assert_eq!(explained.stdout.matches("(1 done)").count(), 4, "{}", explained.stdout);
+    let again = place.run(&["run", "all.toml"]).ok();
+    assert_eq!(again.stderr.matches("nothing to do").count(), 4, "{}", again.stderr);
+    assert!(before == ["features", "head", "judged", "served"].map(|out| place.files(out)), "it was done again");
+    // An export has no inputs, and says so.
+    place.write("wrong.toml", "version = 1\n[[stage]]\nrun = \"export\"\ninputs = [\"x\"]\nout = \"m.onnx\"\n");
+    place.run(&["explain", "wrong.toml"]).fails(2, &["unknown key `inputs`", "--head"]);
+}

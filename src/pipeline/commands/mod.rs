@@ -1,6 +1,5 @@
 //! Commands that leave no output folder: they answer at once, or measure.
 
-pub(crate) mod explain;
 pub(crate) mod predict;
 pub(crate) mod show;
 pub(crate) mod tokenize;

@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use crate::engine::{self, task_context};
 use crate::model;
+use crate::pipeline::encoder::say_event;
 use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
-use crate::pipeline::stages::units::say_event;
 use crate::pipeline::{Error, Result, TokenizeOptions};
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenizer};

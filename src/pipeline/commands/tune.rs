@@ -14,8 +14,8 @@ use crate::encode::{
     cpu_has_bf16,
 };
 use crate::ingest::Clean;
+use crate::pipeline::encoder::Target;
 use crate::pipeline::inputs::sample;
-use crate::pipeline::stages::units::Target;
 use crate::pipeline::{Error, Result, TuneOptions};
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenized};

@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::tune::{chosen, combinations, encode_all};
 use crate::encode::{
     self, BatchPlan, Calibration, Chosen, Encoder, Fidelity, Precision, PrecisionChoice, Provider, Readout, Wanted,
 };
 use crate::evaluate::most_probable;
 use crate::head::{Bundle, Head};
 use crate::ingest::Clean;
-use crate::pipeline::commands::tune::{chosen, combinations, encode_all};
+use crate::pipeline::encoder::{Target, target_of, warn_of_cpu};
 use crate::pipeline::inputs::sample;
-use crate::pipeline::stages::score::target_of;
-use crate::pipeline::stages::units::{Target, warn_of_cpu};
 use crate::pipeline::{Error, Result, VerifyOptions};
 use crate::telemetry::Terminal;
 use crate::tokenize::{Pool, Tokenized};

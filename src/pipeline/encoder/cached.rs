@@ -5,12 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::planned::Planned;
 use crate::cache::{self, Known, Manifest, Store, StoreEncoder};
-use crate::encode::{EncoderIdentity, Numerics};
-use crate::pipeline::stages::units::Planned;
 use crate::pipeline::{Error, Result};
+use crate::report::EncoderRun;
 use crate::telemetry::Terminal;
 
 /// Where to look.
@@ -69,12 +69,9 @@ fn open_store(dir: &Path, planned: &Planned, width: usize) -> Result<Store> {
 /// The manifest of an embed output whose vectors may be used.
 fn output(dir: &Path, planned: &Planned) -> Result<(PathBuf, Manifest)> {
     let manifest = cache::finished_embed(dir)?;
-    let field = |key: &str| manifest.run.get(key).cloned().unwrap_or(Value::Null);
-    let damaged = |source| cache::Error::Damaged { path: Manifest::path(dir), line: 1, source };
-    let identity: EncoderIdentity = serde_json::from_value(field("encoder")).map_err(damaged)?;
-    let numerics: Numerics = serde_json::from_value(field("numerics_parts")).map_err(damaged)?;
-    let mut differences = planned.target.identity.differences(&identity);
-    differences.extend(planned.numerics.differences(&numerics));
+    let theirs = EncoderRun::of(&manifest.run, dir)?;
+    let mut differences = planned.target.identity.differences(&theirs.encoder);
+    differences.extend(planned.numerics.differences(&theirs.numerics_parts));
     if differences.is_empty() {
         return Ok((dir.to_owned(), manifest));
     }

@@ -15,7 +15,6 @@ use std::time::Instant;
 use arrow::datatypes::Field;
 use futures::{Stream, StreamExt, stream};
 use hashbrown::HashMap;
-use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use self::kept::Keep;
@@ -23,7 +22,7 @@ use crate::cache::{FileState, Manifest};
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
 use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
 use crate::pipeline::{Error, ReadOptions, Result};
-use crate::report::Input;
+use crate::report::{Input, InputReport, InputRun, OUTPUT_FORMAT, Reading, SkippedFiles, Snapshot};
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
 
@@ -87,20 +86,23 @@ impl Inputs {
         Ok(Inputs { given, origins, options, discovery, kept, states, places, digests, decoded })
     }
 
-    /// The inputs as they were given.
-    pub fn given(&self) -> Value {
-        json!(self.given)
+    /// What of them determines an output.
+    pub fn run(&self) -> InputRun {
+        // Names alone would let the types of kept columns change from one part to the next.
+        let keep_types = self.kept.iter().map(|field| field.data_type().to_string()).collect();
+        let reading = Reading { options: self.options.clone(), keep_types };
+        InputRun { format: OUTPUT_FORMAT, inputs: self.given.clone(), snapshot: self.snapshot(), reading }
     }
 
-    /// What the files are now: where it is the same, so are their contents, and no digest is needed to know it.
-    pub fn snapshot(&self) -> Value {
+    /// What the files are now.
+    pub fn snapshot(&self) -> Snapshot {
         let mut hasher = blake3::Hasher::new();
         for (source, state) in self.discovery.sources.iter().zip(&self.states) {
             hasher.update(source.name.as_bytes()).update(&[0]);
             state.hash_into(&mut hasher);
         }
         let state = hasher.finalize().to_hex()[..16].to_owned();
-        json!({ "files": self.discovery.sources.len(), "bytes": self.bytes(), "state": state })
+        Snapshot { files: self.discovery.sources.len(), bytes: self.bytes(), state }
     }
 
     /// Refuses inputs that changed since they were found, or are gone.
@@ -119,15 +121,6 @@ impl Inputs {
             Ok(state) if state == self.states[place] => Ok(()),
             _ => Err(engine::Error::InputChanged { name: source.name.clone() }),
         }
-    }
-
-    /// How the inputs are read, as far as it determines the output.
-    pub fn reading(&self) -> Value {
-        let mut reading = json!(self.options);
-        // Names alone would let the types of kept columns change from one part to the next.
-        let types: Vec<String> = self.kept.iter().map(|field| field.data_type().to_string()).collect();
-        reading["keep_types"] = json!(types);
-        reading
     }
 
     /// The files, which an output folder must not hold.
@@ -269,20 +262,14 @@ impl Inputs {
     }
 
     /// What was read in other encodings and what was not read at all, for `run.json`.
-    pub fn oddities(&self) -> Map<String, Value> {
-        let mut odd = Map::new();
-        let decoded = self.decoded.lock().map(|decoded| decoded.clone()).unwrap_or_default();
-        if !decoded.is_empty() {
-            odd.insert("encodings".to_owned(), json!(decoded));
-        }
+    pub fn oddities(&self) -> InputReport {
+        let encodings = self.decoded.lock().map(|decoded| decoded.clone()).unwrap_or_default();
         let skipped = &self.discovery.skipped;
-        if !skipped.is_empty() {
-            let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
-            skipped.iter().for_each(|skipped| *reasons.entry(&skipped.reason).or_default() += 1);
-            let first: Vec<Value> = skipped.iter().take(LISTED).map(|skipped| json!(skipped)).collect();
-            odd.insert("skipped".to_owned(), json!({"files": skipped.len(), "reasons": reasons, "first": first}));
-        }
-        odd
+        let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+        skipped.iter().for_each(|skipped| *reasons.entry(skipped.reason.clone()).or_default() += 1);
+        let first = skipped.iter().take(LISTED).cloned().collect();
+        let skipped = (!skipped.is_empty()).then_some(SkippedFiles { files: skipped.len(), reasons, first });
+        InputReport { encodings, skipped }
     }
 
     /// The input arguments with the digests of what was read, for `run.json`.

@@ -6,9 +6,9 @@ use arrow::array::{AsArray, RecordBatch};
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 
+use super::{Inputs, Labels, UNIT_BYTES};
 use crate::engine::{WorkUnit, task_context};
 use crate::ingest::Clean;
-use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
 use crate::pipeline::{Error, ReadOptions, Result, SampleOptions};
 
 /// Short reviews, of which texts of real length are put together.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
 use hashbrown::HashMap;
-use serde::Serialize;
 
+use super::labelled::LabelledRows;
 use crate::cache::{self, FeatureSet, Manifest};
 use crate::evaluate::{Judged, Place, cool, fit_temperature};
 use crate::head::{Head, HeldOut};
-use crate::pipeline::rows::labelled::LabelledRows;
 use crate::pipeline::{Error, Result};
+use crate::report::LeftOut;
 use crate::schema::Dataset;
 
 /// Rows that go through a head at a time.
@@ -26,17 +26,6 @@ pub(crate) struct JudgedRows {
     classes: usize,
     pub(crate) places: Vec<Place>,
     pub(crate) left_out: LeftOut,
-}
-
-/// Rows that say nothing of a head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct LeftOut {
-    /// Rows without a label.
-    pub rows_without_label: u64,
-    /// Rows with a label that the head does not know.
-    pub rows_with_unknown_label: u64,
-    /// Rows that have no answer: no text, or the encoder failed on it.
-    pub rows_without_answer: u64,
 }
 
 impl JudgedRows {

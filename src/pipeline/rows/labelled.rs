@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use serde::Serialize;
 
-use crate::cache::{FeatureSet, Key, Resolved};
+use crate::cache::{FeatureSet, Key, RecordedRun};
 use crate::evaluate::Place;
 use crate::head::{self, Examples, Split, Vectors};
+use crate::report::TextHygiene;
 
 /// The rows of a feature set that have a label.
 pub(crate) struct LabelledRows<'a> {
@@ -20,17 +20,6 @@ pub(crate) struct LabelledRows<'a> {
     n_classes: usize,
     /// How many vectors may be in memory at a time.
     window: usize,
-}
-
-/// What is odd about the texts of labelled rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Hygiene {
-    /// Rows whose text an earlier row has.
-    pub duplicate_rows: usize,
-    /// Texts whose rows have more than one label.
-    pub texts_with_several_labels: usize,
-    /// Rows of the validation set whose text is in the training set too.
-    pub leaked_rows: usize,
 }
 
 impl<'a> LabelledRows<'a> {
@@ -73,7 +62,7 @@ impl<'a> LabelledRows<'a> {
     }
 
     /// The run that made the features.
-    pub(crate) fn run(&self) -> &Resolved {
+    pub(crate) fn run(&self) -> &RecordedRun {
         &self.set.run
     }
 
@@ -87,7 +76,7 @@ impl<'a> LabelledRows<'a> {
     }
 
     /// What is odd, `validation` being the set that a head trained on these rows is to be judged by.
-    pub(crate) fn hygiene(&self, validation: Option<&LabelledRows<'_>>) -> Hygiene {
+    pub(crate) fn hygiene(&self, validation: Option<&LabelledRows<'_>>) -> TextHygiene {
         let mut labels: HashMap<u32, u32> = HashMap::new();
         let mut conflicting = HashSet::new();
         for (text, class) in self.texts.iter().zip(&self.classes) {
@@ -99,7 +88,7 @@ impl<'a> LabelledRows<'a> {
             let known: HashSet<Key> = self.keys().collect();
             validation.keys().filter(|key| known.contains(key)).count()
         });
-        Hygiene {
+        TextHygiene {
             duplicate_rows: self.len() - labels.len(),
             texts_with_several_labels: conflicting.len(),
             leaked_rows: leaked,

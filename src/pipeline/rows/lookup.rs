@@ -7,18 +7,17 @@ use arrow::datatypes::UInt64Type;
 use datafusion_physical_plan::collect;
 use futures::StreamExt;
 use hashbrown::{HashMap, HashSet};
-use serde_json::Value;
 
-use crate::cache::{Key, Resolved, SNAPSHOT};
+use crate::cache::{Key, RecordedRun};
 use crate::engine::{self, UnitInput, WorkUnit, task_context};
 use crate::evaluate::Mistake;
-use crate::ingest;
 use crate::pipeline::inputs::{Inputs, Labels};
 use crate::pipeline::{Error, ReadOptions, Result};
+use crate::report::InputRun;
 
 /// Puts the texts of mistakes in, as far as the inputs of the run that they are from are still what they were; returns
 /// how many were found.
-pub(crate) fn add_texts(mistakes: &mut [Mistake], run: &Resolved) -> Result<usize> {
+pub(crate) fn add_texts(mistakes: &mut [Mistake], run: &RecordedRun) -> Result<usize> {
     let wanted: HashSet<(String, u64)> =
         mistakes.iter().map(|mistake| (mistake.source_file.clone(), mistake.row)).collect();
     let Some(inputs) = unchanged_inputs(run) else { return Ok(0) };
@@ -30,13 +29,11 @@ pub(crate) fn add_texts(mistakes: &mut [Mistake], run: &Resolved) -> Result<usiz
 }
 
 /// The inputs of a run, if they are there and what they were.
-fn unchanged_inputs(run: &Resolved) -> Option<Arc<Inputs>> {
-    let mut reading = run.get("reading")?.clone();
-    reading.as_object_mut()?.remove("keep_types");
-    let options: ingest::ReadOptions = serde_json::from_value(reading).ok()?;
-    let given: Vec<String> = serde_json::from_value(run.get("inputs")?.clone()).ok()?;
+fn unchanged_inputs(run: &RecordedRun) -> Option<Arc<Inputs>> {
+    let run: InputRun = run.parse().ok()?;
+    let options = run.reading.options;
     let read = ReadOptions {
-        inputs: given,
+        inputs: run.inputs,
         text_column: options.text_column,
         label_column: options.label_column,
         format: options.format,
@@ -47,12 +44,11 @@ fn unchanged_inputs(run: &Resolved) -> Option<Arc<Inputs>> {
     };
     let labels = if options.find_label { Labels::Found } else { Labels::OnDemand };
     let inputs = Inputs::find(&read, "none", labels, options.unit_bytes).ok()?;
-    let same = run.get(SNAPSHOT) == Some(&inputs.snapshot());
-    same.then(|| Arc::new(inputs))
+    (run.snapshot == inputs.snapshot()).then(|| Arc::new(inputs))
 }
 
 /// How many labelled rows of a run's inputs have one of these texts; `None` where the inputs are no longer what they were.
-pub(crate) fn labelled_among(run: &Resolved, known: &HashSet<Key>) -> Result<Option<u64>> {
+pub(crate) fn labelled_among(run: &RecordedRun, known: &HashSet<Key>) -> Result<Option<u64>> {
     let Some(inputs) = unchanged_inputs(run) else { return Ok(None) };
     let mut count = 0;
     each_batch(&inputs, &|_| true, &mut |batch| {
@@ -116,9 +112,4 @@ fn collect_texts(batch: &RecordBatch, wanted: &HashSet<(String, u64)>, found: &m
             found.insert(place, texts.value(row).to_owned());
         }
     }
-}
-
-/// The command that made an output.
-pub(crate) fn command_of(run: &Resolved) -> Option<&str> {
-    run.get("command").and_then(Value::as_str)
 }

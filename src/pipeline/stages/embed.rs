@@ -2,42 +2,32 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, json};
-
-use crate::cache::Resolved;
+use super::units::{Encoding, Kind};
+use super::{Purpose, UnitsPlan};
 use crate::engine::Mode;
-use crate::pipeline::encoder::cached::Cached;
+use crate::pipeline::encoder::{Cached, CalibrateFrom, Planned, Target};
 use crate::pipeline::inputs::{Inputs, Labels};
-use crate::pipeline::stages::units::{CalibrateFrom, Job, Loaded, Outcome, Planned, Target};
 use crate::pipeline::{EmbedOptions, Result};
-use crate::report::Start;
+use crate::report::{EmbedRun, Run, Start};
 use crate::telemetry::Terminal;
 
-/// Runs the stage.
-pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
-    let start = Start::now("embed");
+/// Plans the stage.
+pub(super) fn plan(options: &EmbedOptions, purpose: Purpose, terminal: Terminal) -> Result<UnitsPlan> {
+    let start = Start::now();
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
     let clean = options.read.clean.to_string();
     let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
-    let mode = mode(options, &target)?;
-    let planned = Planned::of(target, &options.device, CalibrateFrom::Inputs(&inputs), terminal)?;
-    let resolved = resolve(options, &inputs, &planned);
-    let job = Job { start, command: "embed", terminal, inputs, out: &options.out, units: &options.units, resolved };
+    let mode = Mode::Embed { width: target.width()?, require_label: options.require_label };
+    let planned = Planned::of(target, &options.device, CalibrateFrom::inputs(&inputs, purpose), terminal)?;
+    let run = EmbedRun { input: inputs.run(), encoder: planned.run(), require_label: options.require_label };
     let cached = Cached { store: options.cached.cache.clone(), features: Vec::new() };
-    job.run(Some(Loaded { planned, mode, head: None, cached }), |_| Map::new(), |_, _| Ok(()))
-}
-
-/// What the operator makes.
-pub(crate) fn mode(options: &EmbedOptions, target: &Target) -> Result<Mode> {
-    Ok(Mode::Embed { width: target.width()?, require_label: options.require_label })
-}
-
-/// What determines the output.
-pub(crate) fn resolve(options: &EmbedOptions, inputs: &Inputs, planned: &Planned) -> Resolved {
-    let mut resolved = Job::resolve("embed", inputs);
-    planned.resolve_into(&mut resolved);
-    if options.require_label {
-        resolved.insert("require_label".to_owned(), json!(true));
-    }
-    resolved
+    Ok(UnitsPlan {
+        start,
+        kind: Kind::Embed,
+        inputs,
+        out: options.out.clone(),
+        units: options.units.clone(),
+        run: Run::Embed(Box::new(run)),
+        encoding: Some(Encoding { planned, mode, head: None, cached }),
+    })
 }

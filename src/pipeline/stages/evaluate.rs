@@ -1,4 +1,4 @@
-//! The command `evaluate`: how good a head is on labelled reviews.
+//! The stage `evaluate`: how good a head is on labelled reviews.
 //!
 //! Features and scored rows are judged as they are, with zero encoder calls. Other inputs are scored first, into the
 //! same folder, as `score` would: it can be interrupted and goes on, and its predictions stay.
@@ -6,168 +6,241 @@
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use crate::cache::{
-    self, Key, Manifest, Output, Resolved, State, UnitRecord, UnitStats, load_features, write_atomically,
-};
-use crate::evaluate::{self, Evaluation};
-use crate::head::Bundle;
+use super::explain::{Existing, Explained, explain_units};
+use super::output::{Taken, finish, in_one_go, take};
+use super::page::{self, Sections};
+use super::score::plan_labelled;
+use super::units::UnitsPlan;
+use super::{Outcome, judging};
+use crate::cache::{self, Key, Manifest, RecordedRun, UnitRecord, UnitStats, load_features};
+use crate::evaluate::Evaluation;
+use crate::head::{Bundle, Head};
+use crate::pipeline::encoder::Purpose;
 use crate::pipeline::rows::judged::JudgedRows;
-use crate::pipeline::rows::lookup::{add_texts, command_of, labelled_among};
-use crate::pipeline::stages::page;
-use crate::pipeline::stages::score::{check_features, score_labelled};
-use crate::pipeline::stages::units::Outcome;
+use crate::pipeline::rows::lookup::{add_texts, labelled_among};
 use crate::pipeline::{Error, EvaluateOptions, Result, ScoreOptions};
-use crate::report::{EncoderReport, Start, ThisRun};
+use crate::report::{
+    EncoderReport, EncoderRun, EvaluateReport, EvaluateRun, EvaluationReport, HeadReport, Judgement, Run, RunReport,
+    StageReport, Start, ThisRun,
+};
 use crate::telemetry::Terminal;
 
-/// The file with all figures.
-pub(crate) const EVALUATION: &str = "evaluation.json";
-/// Seeds the bootstrap: the same rows give the same intervals.
-pub(crate) const SEED: u64 = 42;
+/// A head to judge.
+pub struct EvaluatePlan {
+    start: Start,
+    options: EvaluateOptions,
+    bundle: Bundle,
+    head: Head,
+    subject: Subject,
+}
+
+/// What it is judged on.
+enum Subject {
+    /// What a stage left, as it is.
+    Left { kind: Left, dirs: Vec<PathBuf>, run: Run, rows: u64 },
+    /// Reviews, which are scored first.
+    Reviews(Box<UnitsPlan>),
+}
 
 /// What can be judged as it is.
-enum Kind {
+#[derive(Clone, Copy, Debug)]
+enum Left {
     Features,
     Predictions,
 }
 
-/// Runs the command.
-pub fn evaluate(options: &EvaluateOptions, terminal: Terminal) -> Result<Outcome> {
-    match kind(&options.read.inputs)? {
-        Some(kind) => judge(options, &kind, terminal),
-        None => score_and_judge(options, terminal),
-    }
+/// Rows whose truth is known, where they came from, and how many of them the head was trained on.
+struct Found {
+    rows: JudgedRows,
+    run: RecordedRun,
+    leaked: Option<u64>,
+}
+
+/// Plans the stage.
+pub(super) fn plan(options: &EvaluateOptions, purpose: Purpose, terminal: Terminal) -> Result<EvaluatePlan> {
+    let start = Start::now();
+    let (bundle, head) = Bundle::load(&options.head)?;
+    let subject = match left(&options.read.inputs)? {
+        Some(kind) => subject(options, &bundle, kind)?,
+        None => Subject::Reviews(Box::new(plan_labelled(&scoring(options), purpose, terminal)?)),
+    };
+    Ok(EvaluatePlan { start, options: options.clone(), bundle, head, subject })
 }
 
 /// What the inputs are: all outputs of `embed` or all of `score`, else reviews.
-fn kind(inputs: &[String]) -> Result<Option<Kind>> {
+fn left(inputs: &[String]) -> Result<Option<Left>> {
     let mut commands = Vec::new();
     for input in inputs {
         let path = Path::new(input);
         let manifest = if path.is_dir() { Manifest::read(path)? } else { None };
-        commands.push(manifest.and_then(|manifest| command_of(&manifest.run).map(str::to_owned)));
+        commands.push(manifest.and_then(|manifest| manifest.run.command().map(str::to_owned)));
     }
     let all = |command: &str| commands.iter().all(|found| found.as_deref() == Some(command));
-    Ok(if all("embed") {
-        Some(Kind::Features)
-    } else if all("score") {
-        Some(Kind::Predictions)
-    } else {
-        None
+    Ok(match (all("embed"), all("score")) {
+        (true, _) => Some(Left::Features),
+        (_, true) => Some(Left::Predictions),
+        _ => None,
     })
 }
 
-/// Judges what a stage left, in one go.
-fn judge(options: &EvaluateOptions, kind: &Kind, terminal: Terminal) -> Result<Outcome> {
-    let start = Start::now("evaluate");
-    let (bundle, head) = Bundle::load(&options.head)?;
+fn subject(options: &EvaluateOptions, bundle: &Bundle, kind: Left) -> Result<Subject> {
     let dirs: Vec<PathBuf> = options.read.inputs.iter().map(PathBuf::from).collect();
-    let resolved = resolve(options, &bundle, &dirs)?;
-    let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &dirs)?;
-    if state == State::Complete {
-        return crate::pipeline::stages::units::already_done("evaluate", &options.out.out, terminal);
+    let manifests = dirs.iter().map(|dir| Ok(Manifest::of_output(dir, "embed")?)).collect::<Result<Vec<_>>>()?;
+    let run = Run::Evaluate(EvaluateRun {
+        head_digest: bundle.head_digest.clone(),
+        inputs: options.read.inputs.clone(),
+        target_precision: options.target_precision,
+        state: manifests.iter().map(|manifest| manifest.digest()[..16].to_owned()).collect(),
+    });
+    let rows = manifests.iter().map(|manifest| manifest.totals().1.rows_out).sum();
+    Ok(Subject::Left { kind, dirs, run, rows })
+}
+
+/// The scoring that comes before reviews are judged.
+fn scoring(options: &EvaluateOptions) -> ScoreOptions {
+    ScoreOptions {
+        read: options.read.clone(),
+        head: options.head.clone(),
+        out: options.out.clone(),
+        units: options.units.clone(),
+        keep_columns: "none".to_owned(),
+        model: options.model.clone(),
+        cached: options.cached.clone(),
+        features: options.features.clone(),
+        device: options.device.clone(),
     }
-    output.start_over(&resolved);
-    let (rows, run, leaked) = match kind {
-        Kind::Features => {
-            // Each vector is looked at once: nothing is gained by keeping them.
-            let set = load_features(&dirs, 0)?;
-            check_features(&bundle, &options.head, &dirs[0], &set.run)?;
-            let leaked = trained_on(&bundle)?.map(|known| {
-                set.rows.iter().filter(|row| row.label.is_some() && known.contains(&set.key(row))).count() as u64
-            });
-            (JudgedRows::of_features(&set, &head, &bundle.labels)?, set.run, leaked)
+}
+
+impl EvaluatePlan {
+    pub(super) fn explain(&self) -> Result<Explained> {
+        match &self.subject {
+            Subject::Left { kind, run, rows, .. } => {
+                let what = format!("{kind:?}").to_lowercase();
+                let plan = format!("{what} of {} -> figures", self.options.read.inputs.join(", "));
+                Ok(Explained::at_once("evaluate", plan, *rows, &Existing::of(&self.options.out.out, run)?))
+            }
+            Subject::Reviews(scoring) => explain_units(scoring),
         }
-        Kind::Predictions => {
-            let (rows, run) = predictions(&dirs, &bundle)?;
-            let leaked = if dirs.len() == 1 { leaked(&run, &bundle)? } else { None };
-            (rows, run, leaked)
+    }
+
+    pub(super) fn run(self, terminal: Terminal) -> Result<Outcome> {
+        let EvaluatePlan { start, options, bundle, head, subject } = self;
+        match subject {
+            Subject::Left { kind, dirs, run, .. } => {
+                judge_left(&start, &options, (&bundle, &head), (kind, &dirs), &run, terminal)
+            }
+            Subject::Reviews(scoring) => judge_reviews(*scoring, &options, &bundle, terminal),
+        }
+    }
+}
+
+/// Judges what a stage left, in one go.
+fn judge_left(
+    start: &Start,
+    options: &EvaluateOptions,
+    (bundle, head): (&Bundle, &Head),
+    (kind, dirs): (Left, &[PathBuf]),
+    run: &Run,
+    terminal: Terminal,
+) -> Result<Outcome> {
+    let claimed = match take(run, &options.out, dirs, terminal)? {
+        Taken::Finished(outcome) => return Ok(outcome),
+        Taken::Open(claimed) => in_one_go(claimed, &run.record()),
+    };
+    let found = match kind {
+        Left::Features => features(options, bundle, head, dirs)?,
+        Left::Predictions => {
+            let (rows, run) = predictions(dirs, bundle)?;
+            let leaked = if dirs.len() == 1 { leaked(&run, bundle)? } else { None };
+            Found { rows, run, leaked }
         }
     };
-    warn_of(leaked, terminal);
-    rows.check(&dirs, &bundle.labels)?;
-    let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
+    warn_of(found.leaked, terminal);
+    found.rows.check(dirs, &bundle.labels)?;
+    let mut evaluation = judging::evaluation(&found.rows, &bundle.labels, options.target_precision);
     if dirs.len() == 1 {
-        add_texts(&mut evaluation.mistakes, &run)?;
+        add_texts(&mut evaluation.mistakes, &found.run)?;
     }
-    output.begin()?;
-    save(&options.out.out, &evaluation)?;
-    let count = rows.places.len() as u64;
+    let mut output = claimed.begin()?;
+    judging::save(&options.out.out, &evaluation)?;
+    let count = found.rows.places.len() as u64;
     let unit = blake3::hash(json!(evaluation).to_string().as_bytes()).to_hex()[..32].to_owned();
     let stats = UnitStats { rows_out: count, seconds: start.seconds(), ..UnitStats::default() };
     let source = options.read.inputs[0].clone();
     output.commit(UnitRecord { unit, source, rows_in: count, parts: Vec::new(), stats })?;
+    let stage = StageReport::Evaluate(Box::new(EvaluateReport {
+        head: HeadReport { path: options.head.clone(), digest: bundle.head_digest.clone() },
+        judgement: judgement(&found, &evaluation),
+    }));
     let this_run = ThisRun { units: 1, rows: count, ..ThisRun::default() };
     let encoder = EncoderReport::behind(&bundle.encoder);
-    let mut report = start.report(output.manifest(), this_run, encoder, Vec::new());
-    report.extra = extra(options, &bundle, &rows, &evaluation);
-    report.extra.insert("leaked_rows".to_owned(), json!(leaked));
-    let run = json!(report);
-    let lengths = page::lengths(&rows.places, bundle.encoder.identity.max_length);
-    page::write(&options.out.out, &run, output.manifest(), None, Some(&evaluation), Some(&lengths))?;
-    output.complete(&run)?;
-    Ok(Outcome::Done(Box::new(report)))
+    let report = start.report(stage, output.manifest(), this_run, encoder, Vec::new());
+    let lengths = page::lengths(&found.rows.places, bundle.encoder.identity.max_length);
+    let sections = Sections { training: None, evaluation: Some(&evaluation), distributions: Some(&lengths) };
+    finish(output, report, Some(sections))
 }
 
-fn resolve(options: &EvaluateOptions, bundle: &Bundle, dirs: &[PathBuf]) -> Result<Resolved> {
-    let mut resolved = Resolved::new();
-    resolved.insert("command".to_owned(), json!("evaluate"));
-    resolved.insert("head_digest".to_owned(), json!(bundle.head_digest));
-    resolved.insert("inputs".to_owned(), json!(options.read.inputs));
-    resolved.insert("target_precision".to_owned(), json!(options.target_precision));
-    let states =
-        dirs.iter().map(|dir| crate::pipeline::stages::train::input_state(dir)).collect::<Result<Vec<Value>>>()?;
-    resolved.insert("state".to_owned(), json!(states));
-    Ok(resolved)
-}
-
-/// The texts that a head was trained on; `None` where what it was trained on is no longer there as it was.
-fn trained_on(bundle: &Bundle) -> Result<Option<HashSet<Key>>> {
-    let mut known = HashSet::new();
-    for data in &bundle.data {
-        let dir = Path::new(&data.path);
-        let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
-        match manifest.filter(|manifest| crate::pipeline::stages::train::parts_digest(manifest) == data.digest) {
-            Some(manifest) => known.extend(cache::committed_keys(dir, &manifest)?),
-            None => return Ok(None),
-        }
+/// Scores reviews into the output folder, then judges what is there.
+fn judge_reviews(
+    scoring: UnitsPlan,
+    options: &EvaluateOptions,
+    bundle: &Bundle,
+    terminal: Terminal,
+) -> Result<Outcome> {
+    scoring.run(terminal)?;
+    let dir = options.out.out.clone();
+    let (rows, run) = predictions(std::slice::from_ref(&dir), bundle)?;
+    rows.check(&options.read.inputs.iter().map(PathBuf::from).collect::<Vec<_>>(), &bundle.labels)?;
+    let mut evaluation = judging::evaluation(&rows, &bundle.labels, options.target_precision);
+    add_texts(&mut evaluation.mistakes, &run)?;
+    judging::save(&dir, &evaluation)?;
+    let leaked = leaked(&run, bundle)?;
+    warn_of(leaked, terminal);
+    let found = Found { rows, run, leaked };
+    let mut report = RunReport::read(&dir)?;
+    if let StageReport::Score(scored) = &mut report.stage {
+        scored.judgement = Some(judgement(&found, &evaluation));
     }
-    Ok((!bundle.data.is_empty()).then_some(known))
+    let manifest = Manifest::read(&dir)?.unwrap_or_default();
+    let distributions = page::of_predictions(&dir, &manifest, bundle.encoder.identity.max_length)?;
+    let sections = Sections { training: None, evaluation: Some(&evaluation), distributions: Some(&distributions) };
+    page::write(&dir, &report, &manifest, sections)?;
+    Ok(Outcome::Judged(Box::new(report)))
 }
 
-/// Labelled rows, of the inputs of a run of `score`, whose text the head was trained on; `None` where it cannot be told.
-fn leaked(run: &Resolved, bundle: &Bundle) -> Result<Option<u64>> {
-    trained_on(bundle)?.map_or(Ok(None), |known| labelled_among(run, &known))
-}
-
-fn warn_of(leaked: Option<u64>, terminal: Terminal) {
-    if let Some(leaked) = leaked.filter(|rows| *rows > 0) {
-        terminal.warn(&format!(
-            "{leaked} labelled rows have a text that the head was trained on: its figures are too good"
-        ));
+/// Rows of cached features, as the head answers them.
+fn features(options: &EvaluateOptions, bundle: &Bundle, head: &Head, dirs: &[PathBuf]) -> Result<Found> {
+    // Each vector is looked at once: nothing is gained by keeping them.
+    let set = load_features(dirs, 0)?;
+    let trained = &bundle.encoder;
+    let differences = EncoderRun::of(&set.run, &dirs[0])?.differences(&trained.identity, &trained.numerics);
+    if !differences.is_empty() {
+        return Err(Error::OtherEncoder { head: options.head.clone(), differences: differences.join("; ") });
     }
+    let leaked = trained_on(bundle)?
+        .map(|known| set.rows.iter().filter(|row| row.label.is_some() && known.contains(&set.key(row))).count() as u64);
+    let rows = JudgedRows::of_features(&set, head, &bundle.labels)?;
+    Ok(Found { rows, run: set.run, leaked })
 }
 
 /// Rows that this very head has scored.
-fn predictions(dirs: &[PathBuf], bundle: &Bundle) -> Result<(JudgedRows, Resolved)> {
-    let mut all: Option<(JudgedRows, Resolved)> = None;
+fn predictions(dirs: &[PathBuf], bundle: &Bundle) -> Result<(JudgedRows, RecordedRun)> {
+    let mut all: Option<(JudgedRows, RecordedRun)> = None;
     for dir in dirs {
         let manifest = Manifest::read(dir)?.unwrap_or_default();
         if manifest.complete.is_none() {
             return Err(cache::Error::Incomplete { dir: dir.clone() }.into());
         }
-        let by = manifest.run.get("head_digest").and_then(Value::as_str).unwrap_or_default();
-        if by != bundle.head_digest {
-            return Err(Error::OtherHead {
-                dir: dir.clone(),
-                found: by.to_owned(),
-                expected: bundle.head_digest.clone(),
-            });
+        if let Run::Score(run) = manifest.run.read(dir)?
+            && run.head_digest != bundle.head_digest
+        {
+            let (found, expected) = (run.head_digest, bundle.head_digest.clone());
+            return Err(Error::OtherHead { dir: dir.clone(), found, expected });
         }
-        let report: Value = crate::report::read(dir)?;
-        if report.get("metrics").is_none() {
+        let has_truth = matches!(RunReport::read(dir)?.stage, StageReport::Score(score) if score.metrics.is_some());
+        if !has_truth {
             return Err(Error::NoTruth { dir: dir.clone() });
         }
         let rows = JudgedRows::of_predictions(dir, &manifest, &bundle.labels)?;
@@ -179,66 +252,34 @@ fn predictions(dirs: &[PathBuf], bundle: &Bundle) -> Result<(JudgedRows, Resolve
     Ok(all.unwrap_or_default())
 }
 
-/// Scores reviews into the output folder, then judges what is there.
-fn score_and_judge(options: &EvaluateOptions, terminal: Terminal) -> Result<Outcome> {
-    let scoring = ScoreOptions {
-        read: options.read.clone(),
-        head: options.head.clone(),
-        out: options.out.clone(),
-        units: options.units.clone(),
-        keep_columns: "none".to_owned(),
-        model: options.model.clone(),
-        cached: options.cached.clone(),
-        features: options.features.clone(),
-        device: options.device.clone(),
-    };
-    let outcome = score_labelled(&scoring, terminal)?;
-    let (bundle, _) = Bundle::load(&options.head)?;
-    let dir = options.out.out.clone();
-    let (rows, run) = predictions(std::slice::from_ref(&dir), &bundle)?;
-    rows.check(&options.read.inputs.iter().map(PathBuf::from).collect::<Vec<_>>(), &bundle.labels)?;
-    let mut evaluation = evaluation(&rows, &bundle.labels, options.target_precision);
-    add_texts(&mut evaluation.mistakes, &run)?;
-    save(&dir, &evaluation)?;
-    let leaked = leaked(&run, &bundle)?;
-    warn_of(leaked, terminal);
-    let mut report = outcome.json();
-    if let Some(report) = report.as_object_mut() {
-        report.extend(extra(options, &bundle, &rows, &evaluation));
-        report.insert("leaked_rows".to_owned(), json!(leaked));
+fn judgement(found: &Found, evaluation: &Evaluation) -> Judgement {
+    let evaluation = EvaluationReport::of(evaluation);
+    Judgement { left_out: found.rows.left_out, evaluation, leaked_rows: found.leaked }
+}
+
+/// The texts that a head was trained on; `None` where what it was trained on is no longer there as it was.
+fn trained_on(bundle: &Bundle) -> Result<Option<HashSet<Key>>> {
+    let mut known = HashSet::new();
+    for data in &bundle.data {
+        let dir = Path::new(&data.path);
+        let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
+        match manifest.filter(|manifest| manifest.digest() == data.digest) {
+            Some(manifest) => known.extend(cache::committed_keys(dir, &manifest)?),
+            None => return Ok(None),
+        }
     }
-    let manifest = Manifest::read(&dir)?.unwrap_or_default();
-    let found = page::of_predictions(&dir, &manifest, bundle.encoder.identity.max_length)?;
-    page::write(&dir, &report, &manifest, None, Some(&evaluation), Some(&found))?;
-    Ok(Outcome::Judged(report))
+    Ok((!bundle.data.is_empty()).then_some(known))
 }
 
-/// Judges rows.
-pub(crate) fn evaluation(rows: &JudgedRows, labels: &[String], target_precision: Option<f64>) -> Evaluation {
-    evaluate::evaluate(rows.judged(), &rows.places, labels, target_precision, SEED)
+/// Labelled rows, of the inputs of a run of `score`, whose text the head was trained on; `None` where it cannot be told.
+fn leaked(run: &RecordedRun, bundle: &Bundle) -> Result<Option<u64>> {
+    trained_on(bundle)?.map_or(Ok(None), |known| labelled_among(run, &known))
 }
 
-/// Writes the figures.
-pub(crate) fn save(dir: &Path, evaluation: &Evaluation) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(evaluation).expect("an evaluation is plain data; this is a bug");
-    text.push(b'\n');
-    Ok(write_atomically(&dir.join(EVALUATION), &text)?)
-}
-
-fn extra(options: &EvaluateOptions, bundle: &Bundle, rows: &JudgedRows, evaluation: &Evaluation) -> Map<String, Value> {
-    let mut extra = Map::new();
-    extra.insert("head".to_owned(), json!({ "path": options.head, "digest": bundle.head_digest }));
-    extra.insert("left_out".to_owned(), json!(rows.left_out));
-    extra.insert("evaluation".to_owned(), brief(evaluation));
-    extra
-}
-
-/// What of an evaluation a run report repeats.
-pub(crate) fn brief(evaluation: &Evaluation) -> Value {
-    json!({
-        "rows": evaluation.rows,
-        "metrics": evaluation.metrics,
-        "temperature": evaluation.temperature,
-        "threshold": evaluation.threshold,
-    })
+fn warn_of(leaked: Option<u64>, terminal: Terminal) {
+    if let Some(leaked) = leaked.filter(|rows| *rows > 0) {
+        terminal.warn(&format!(
+            "{leaked} labelled rows have a text that the head was trained on: its figures are too good"
+        ));
+    }
 }

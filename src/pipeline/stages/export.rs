@@ -1,4 +1,4 @@
-//! The command `export`: a head and its encoder as one ONNX file, and the tokenizer that goes before it.
+//! The stage `export`: a head and its encoder as one ONNX file, and the tokenizer that goes before it.
 //!
 //! For programs that have ONNX Runtime and no bertline. What the file computes is what `predict` computes, its
 //! temperature included; what a text must go through first is in the tokenizer's file, truncation and padding too.
@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use serde::Serialize;
 
+use super::Outcome;
+use super::explain::{Existing, Explained};
 use crate::encode::{self, Precision};
-use crate::head::{self, Bundle};
+use crate::head::{self, Bundle, Head};
 use crate::ingest::Clean;
 use crate::onnx::ModelProto;
-use crate::pipeline::stages::score::target_of;
+use crate::pipeline::encoder::{Target, target_of};
 use crate::pipeline::{Error, ExportOptions, Result};
 use crate::telemetry::Terminal;
 use crate::tokenize;
@@ -38,39 +40,75 @@ pub struct Exported {
     pub max_length: u32,
 }
 
-/// Writes both files.
-pub fn export(options: &ExportOptions, terminal: Terminal) -> Result<Exported> {
-    let (bundle, head) = Bundle::load(&options.head)?;
-    let target = target_of(&bundle, &options.head, options.model.as_deref(), terminal)?;
-    let (folder, tokenizer) = places(options)?;
-    let identity = &bundle.encoder.identity;
-    let (json, max_length) = (tokenize::exported(&target.model.dir, identity.window()?)?, identity.max_length);
-    let mut model = encode::exported(&target.model.dir, identity, bundle.encoder.calibration.as_ref())?;
-    head::put_behind(&mut model, &head, &bundle.labels);
-    let model = described(model, &bundle);
-    let bytes = model.encoded_len();
-    if bytes > MOST_BYTES {
-        return Err(Error::TooLargeForOnnx { model: bundle.encoder.model, bytes });
-    }
-    // The model last: where it stands, its tokenizer does too.
-    write(&folder, &tokenizer, json.as_bytes())?;
-    write(&folder, &options.out, &model.encode_to_vec())?;
-    warn(&bundle, terminal)?;
-    Ok(Exported { model: options.out.clone(), bytes, tokenizer, labels: bundle.labels, max_length })
+/// A head to export, and the encoder before it.
+pub struct ExportPlan {
+    options: ExportOptions,
+    bundle: Bundle,
+    head: Head,
+    target: Target,
+    /// The tokenizer's file, beside the model's.
+    tokenizer: PathBuf,
 }
 
-/// The folder of both files, and the tokenizer's path; neither file may be there, unless it is to be replaced.
-fn places(options: &ExportOptions) -> Result<(PathBuf, PathBuf)> {
-    let folder = options.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let tokenizer = options.out.with_file_name(TOKENIZER);
+/// Plans the stage.
+pub(super) fn plan(options: &ExportOptions, terminal: Terminal) -> Result<ExportPlan> {
+    let (bundle, head) = Bundle::load(&options.head)?;
+    let target = target_of(&bundle, &options.head, options.model.as_deref(), terminal)?;
     if options.out.is_dir() {
         return Err(Error::ExportToFolder { out: options.out.clone() });
     }
-    let there = [&options.out, &tokenizer].into_iter().find(|path| path.exists());
-    match there.filter(|_| !options.overwrite) {
-        Some(path) => Err(Error::ExportExists { path: path.clone() }),
-        None => Ok((folder.to_owned(), tokenizer)),
+    let tokenizer = options.out.with_file_name(TOKENIZER);
+    Ok(ExportPlan { options: options.clone(), bundle, head, target, tokenizer })
+}
+
+impl ExportPlan {
+    pub(super) fn explain(&self) -> Explained {
+        let ExportOptions { head, out, .. } = &self.options;
+        let (head, model) = (head.display(), &self.bundle.encoder.model);
+        let plan = format!("{model} and head {head} -> {}, {}", out.display(), self.tokenizer.display());
+        Explained::at_once("export", plan, 0, &Existing::of_files(self.there().is_some()))
     }
+
+    /// A file that is there already.
+    fn there(&self) -> Option<&PathBuf> {
+        [&self.options.out, &self.tokenizer].into_iter().find(|path| path.exists())
+    }
+
+    /// Writes both files.
+    pub(super) fn run(self, terminal: Terminal) -> Result<Outcome> {
+        let bundle = &self.bundle;
+        let identity = &bundle.encoder.identity;
+        let dir = &self.target.model.dir;
+        let (json, max_length) = (tokenize::exported(dir, identity.window()?)?, identity.max_length);
+        let mut model = encode::exported(dir, identity, bundle.encoder.calibration.as_ref())?;
+        head::put_behind(&mut model, &self.head, &bundle.labels);
+        let model = described(model, bundle);
+        let bytes = model.encoded_len();
+        if bytes > MOST_BYTES {
+            return Err(Error::TooLargeForOnnx { model: bundle.encoder.model.clone(), bytes });
+        }
+        let model = model.encode_to_vec();
+        let files = [(&self.tokenizer, json.as_bytes()), (&self.options.out, model.as_slice())];
+        if files.iter().all(|(path, bytes)| holds(path, bytes)) {
+            let out = self.options.out.display();
+            terminal.say(&format!("export: `{out}` is there already and is what would be written; nothing to do"));
+        } else if let Some(path) = self.there().filter(|_| !self.options.overwrite) {
+            return Err(Error::ExportExists { path: path.clone() });
+        } else {
+            // The model last: where it stands, its tokenizer does too.
+            files.iter().try_for_each(|(path, bytes)| write(path, bytes))?;
+        }
+        warn(bundle, terminal)?;
+        let Bundle { labels, .. } = self.bundle;
+        let (model, tokenizer) = (self.options.out, self.tokenizer);
+        Ok(Outcome::Exported(Exported { model, bytes, tokenizer, labels, max_length }))
+    }
+}
+
+/// Whether a file holds these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let same_size = fs_err::metadata(path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
+    same_size && fs_err::read(path).is_ok_and(|found| found == bytes)
 }
 
 /// The model with what a program must know to use it, as metadata.
@@ -109,7 +147,8 @@ fn warn(bundle: &Bundle, terminal: Terminal) -> Result<()> {
 }
 
 /// Puts a file in place whole or not at all.
-fn write(folder: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = fs_err::create_dir_all(folder).and_then(|()| {
         let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
         temporary.write_all(bytes)?;

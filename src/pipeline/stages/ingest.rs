@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
-
+use super::UnitsPlan;
+use super::units::Kind;
 use crate::pipeline::inputs::{Inputs, Labels};
-use crate::pipeline::stages::units::{Job, Outcome};
 use crate::pipeline::{IngestOptions, Result};
-use crate::report::Start;
-use crate::telemetry::Terminal;
+use crate::report::{Run, Start};
 
-/// Runs the stage.
-pub fn ingest(options: &IngestOptions, terminal: Terminal) -> Result<Outcome> {
-    let start = Start::now("ingest");
+/// Plans the stage.
+pub(super) fn plan(options: &IngestOptions) -> Result<UnitsPlan> {
+    let start = Start::now();
     let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found, options.units.unit_bytes)?);
-    let resolved = Job::resolve("ingest", &inputs);
-    let job = Job { start, command: "ingest", terminal, inputs, out: &options.out, units: &options.units, resolved };
-    job.run(None, |_| Map::new(), |_, _| Ok(()))
+    let run = Run::Ingest(inputs.run());
+    let (out, units) = (options.out.clone(), options.units.clone());
+    Ok(UnitsPlan { start, kind: Kind::Ingest, inputs, out, units, run, encoding: None })
 }

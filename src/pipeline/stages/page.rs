@@ -4,47 +4,42 @@ use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, UInt32Type};
-use serde_json::Value;
 
 use crate::cache::{self, Manifest, write_atomically};
 use crate::evaluate::{Evaluation, Place};
 use crate::head::TrainingReport;
 use crate::pipeline::Result;
+use crate::report::RunReport;
 use crate::report::html::{Distributions, Page};
 use crate::schema::Dataset;
 
 const REPORT: &str = "report.html";
 
+/// What a page holds beside the run.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sections<'a> {
+    pub(super) training: Option<&'a TrainingReport>,
+    pub(super) evaluation: Option<&'a Evaluation>,
+    pub(super) distributions: Option<&'a Distributions>,
+}
+
 /// Writes the page of a stage whose `run.json` is `run`.
-pub(crate) fn write(
-    dir: &Path,
-    run: &Value,
-    manifest: &Manifest,
-    training: Option<&TrainingReport>,
-    evaluation: Option<&Evaluation>,
-    distributions: Option<&Distributions>,
-) -> Result<()> {
-    let page = Page {
-        command: run["command"].as_str().unwrap_or("run"),
-        out: dir.display().to_string(),
-        run,
-        units: &manifest.units,
-        training,
-        evaluation,
-        distributions,
-    };
+pub(super) fn write(dir: &Path, run: &RunReport, manifest: &Manifest, sections: Sections<'_>) -> Result<()> {
+    let Sections { training, evaluation, distributions } = sections;
+    let page =
+        Page { out: dir.display().to_string(), run, units: &manifest.units, training, evaluation, distributions };
     Ok(write_atomically(&dir.join(REPORT), page.render().as_bytes())?)
 }
 
 /// Where the lengths of judged rows lie.
-pub(crate) fn lengths(places: &[Place], max_length: u32) -> Distributions {
+pub(super) fn lengths(places: &[Place], max_length: u32) -> Distributions {
     let mut found = Distributions::new(Some(max_length));
     places.iter().filter_map(|place| place.tokens).for_each(|(tokens, _)| found.add_length(tokens));
     found
 }
 
 /// Where lengths and scores of predictions lie; they are read once, batch by batch.
-pub(crate) fn of_predictions(dir: &Path, manifest: &Manifest, max_length: u32) -> Result<Distributions> {
+pub(super) fn of_predictions(dir: &Path, manifest: &Manifest, max_length: u32) -> Result<Distributions> {
     let mut found = Distributions::new(Some(max_length));
     for part in manifest.parts(Dataset::Predictions.name()) {
         cache::read_part(dir, part, &["probability", "n_tokens"], &mut |batch| {

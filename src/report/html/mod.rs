@@ -10,24 +10,22 @@ mod run;
 mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde_json::Value;
 
 pub use distributions::Distributions;
 
 use crate::cache::UnitRecord;
 use crate::evaluate::Evaluation;
 use crate::head::TrainingReport;
+use crate::report::RunReport;
 
 const STYLE: &str = include_str!("style.css");
 
 /// What a page is made of; whatever is there gets its section.
 pub struct Page<'a> {
-    /// The stage.
-    pub command: &'a str,
     /// Its output folder.
     pub out: String,
     /// Its `run.json`.
-    pub run: &'a Value,
+    pub run: &'a RunReport,
     /// The units that it committed, in order.
     pub units: &'a [UnitRecord],
     /// How a head was trained.
@@ -41,7 +39,7 @@ pub struct Page<'a> {
 impl Page<'_> {
     /// The page as HTML.
     pub fn render(&self) -> String {
-        let title = format!("bertline {}: {}", self.command, self.out);
+        let title = format!("bertline {}: {}", self.run.stage.command(), self.out);
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -70,8 +68,9 @@ impl Page<'_> {
     }
 
     fn subtitle(&self) -> String {
-        let text = |key: &str| self.run[key].as_str().unwrap_or("").to_owned();
-        let parts = [text("started"), format!("bertline {}", text("version")), text("model"), text("numerics")];
+        let RunReport { started, version, encoder, .. } = self.run;
+        let known = |text: &Option<String>| text.clone().unwrap_or_default();
+        let parts = [started.clone(), format!("bertline {version}"), known(&encoder.model), known(&encoder.numerics)];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
     }
 }
@@ -111,9 +110,12 @@ mod tests {
 
     #[test]
     fn whatever_is_missing_has_no_section_and_names_are_escaped() {
-        let run = serde_json::json!({ "rows_in": 3, "started": "now", "rejected": { "<b>": 1 }, "rows_rejected": 1 });
+        let run: RunReport = serde_json::from_value(serde_json::json!({
+            "command": "embed", "rows_in": 3, "started": "now", "rejected": { "bad_json": 1 }, "rows_rejected": 1,
+            "inputs": [{ "path": "<b>", "files": 1, "bytes": 2, "digest": "d" }],
+        }))
+        .unwrap();
         let page = Page {
-            command: "score",
             out: "</title><script>alert(1)</script>".to_owned(),
             run: &run,
             units: &[],

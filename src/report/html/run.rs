@@ -1,30 +1,28 @@
 //! The section on how a run went: what went in and out, how fast, on what, and what was rejected.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::plot::{Frame, Line, lines, up_to};
 use super::{card, count, percent, table};
 use crate::cache::UnitRecord;
+use crate::report::{Input, RunReport};
 
 /// Points of the curve of throughput.
 const POINTS: usize = 60;
 
-pub(super) fn section(run: &Value, units: &[UnitRecord]) -> Markup {
-    let number = |key: &str| run[key].as_u64().unwrap_or(0);
-    let seconds = run["seconds"].as_f64().unwrap_or(0.0);
+pub(super) fn section(run: &RunReport, units: &[UnitRecord]) -> Markup {
     html! {
         section {
             h2 { "How the run went" }
             div.cards {
-                (card(&count(number("rows_in")), "rows in"))
-                (card(&count(number("rows_out")), "rows out"))
-                (card(&count(number("rows_rejected")), "rejected"))
-                (card(&format!("{seconds:.1} s"), "wall time"))
-                @if let Some(rate) = run["tokens_per_second"].as_f64() { (card(&count(rate as u64), "tokens/s")) }
-                @if let Some(ratio) = run["padding_ratio"].as_f64() { (card(&format!("{ratio:.3}"), "padded / real tokens")) }
-                @if let Some(bytes) = run["peak_rss_bytes"].as_u64() { (card(&format!("{} MiB", bytes >> 20), "peak memory")) }
-                @if let Some(share) = run["truncated_share"].as_f64() { (card(&percent(share), "texts truncated")) }
+                (card(&count(run.rows_in), "rows in"))
+                (card(&count(run.rows_out), "rows out"))
+                (card(&count(run.rows_rejected), "rejected"))
+                (card(&format!("{:.1} s", run.seconds), "wall time"))
+                @if let Some(rate) = run.tokens_per_second { (card(&count(rate as u64), "tokens/s")) }
+                @if let Some(ratio) = run.padding_ratio { (card(&format!("{ratio:.3}"), "padded / real tokens")) }
+                @if let Some(bytes) = run.peak_rss_bytes { (card(&format!("{} MiB", bytes >> 20), "peak memory")) }
+                @if let Some(share) = run.truncated_share { (card(&percent(share), "texts truncated")) }
             }
             div.plots { (throughput(units)) }
             (times(run))
@@ -65,19 +63,25 @@ fn throughput(units: &[UnitRecord]) -> Markup {
     lines(&frame, &[Line { name: "rows/s".to_owned(), points: points.clone() }], false)
 }
 
-fn times(run: &Value) -> Markup {
-    let text = |key: &str| run[key].as_str().map(str::to_owned);
+fn times(run: &RunReport) -> Markup {
+    let took = run.stage_seconds;
     let kinds = [
-        ("read", "reading (units overlap)"),
-        ("tokenize", "tokenizing"),
-        ("encode", "encoder at work"),
-        ("write", "writing"),
+        ("reading (units overlap)", took.read),
+        ("tokenizing", took.tokenize),
+        ("encoder at work", took.encode),
+        ("writing", took.write),
     ];
-    let took = |key: &str| run["stage_seconds"][key].as_f64().filter(|seconds| *seconds > 0.0);
+    let took = kinds.into_iter().filter(|(_, seconds)| *seconds > 0.0);
     let mut rows: Vec<Vec<String>> =
-        kinds.iter().filter_map(|(key, name)| Some(vec![(*name).to_owned(), format!("{:.2} s", took(key)?)])).collect();
-    let known = [("model", "model"), ("encoder_id", "encoder id"), ("numerics", "numerics"), ("device", "device")];
-    rows.extend(known.iter().filter_map(|(key, name)| Some(vec![(*name).to_owned(), text(key)?])));
+        took.map(|(name, seconds)| vec![name.to_owned(), format!("{seconds:.2} s")]).collect();
+    let encoder = &run.encoder;
+    let known = [
+        ("model", &encoder.model),
+        ("encoder id", &encoder.encoder_id),
+        ("numerics", &encoder.numerics),
+        ("device", &encoder.device),
+    ];
+    rows.extend(known.into_iter().filter_map(|(name, text)| Some(vec![name.to_owned(), text.clone()?])));
     html! {
         @if !rows.is_empty() {
             h3 { "Time and machine" }
@@ -86,10 +90,9 @@ fn times(run: &Value) -> Markup {
     }
 }
 
-fn rejects(run: &Value) -> Markup {
-    let rejected = run["rejected"].as_object().into_iter().flatten();
+fn rejects(run: &RunReport) -> Markup {
     let rows: Vec<Vec<String>> =
-        rejected.map(|(reason, rows)| vec![reason.clone(), count(rows.as_u64().unwrap_or(0))]).collect();
+        run.rejected.iter().map(|(reason, rows)| vec![reason.to_string(), count(*rows)]).collect();
     html! {
         @if !rows.is_empty() {
             h3 { "Rejected rows" }
@@ -98,13 +101,9 @@ fn rejects(run: &Value) -> Markup {
     }
 }
 
-fn inputs(run: &Value) -> Markup {
-    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    let row = |input: &Value| {
-        let number = |key: &str| count(input[key].as_u64().unwrap_or(0));
-        vec![text(&input["path"]), number("files"), number("bytes"), text(&input["digest"])]
-    };
-    let rows: Vec<Vec<String>> = run["inputs"].as_array().into_iter().flatten().map(row).collect();
+fn inputs(run: &RunReport) -> Markup {
+    let row = |input: &Input| vec![input.path.clone(), count(input.files), count(input.bytes), input.digest.clone()];
+    let rows: Vec<Vec<String>> = run.inputs.iter().map(row).collect();
     html! {
         @if !rows.is_empty() {
             h3 { "Inputs" }

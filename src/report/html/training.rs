@@ -6,8 +6,13 @@ use serde_json::Value;
 use super::plot::{Frame, Line, lines, up_to};
 use super::{card, count, table};
 use crate::head::TrainingReport;
+use crate::report::{CrossValidation, RunReport, Spread, StageReport, TextHygiene};
 
-pub(super) fn section(training: &TrainingReport, run: &Value) -> Markup {
+pub(super) fn section(training: &TrainingReport, run: &RunReport) -> Markup {
+    let own = match &run.stage {
+        StageReport::Train(own) => Some(own),
+        _ => None,
+    };
     html! {
         section {
             h2 { "Training" }
@@ -15,7 +20,7 @@ pub(super) fn section(training: &TrainingReport, run: &Value) -> Markup {
                 (card(&count(training.train_rows as u64), "rows trained on"))
                 (card(&count(training.validation_rows as u64), "rows validated on"))
                 (card(&format!("{} of {}", training.best_epoch, training.epochs.len()), "best epoch"))
-                (card(&format!("{:.3}", run["temperature"].as_f64().unwrap_or(1.0)), "temperature"))
+                (card(&format!("{:.3}", own.map_or(1.0, |own| own.temperature)), "temperature"))
             }
             @if training.recipe.refit {
                 p.note {
@@ -26,8 +31,10 @@ pub(super) fn section(training: &TrainingReport, run: &Value) -> Markup {
             div.plots { (losses(training)) (accuracies(training)) }
             h3 { "Recipe" }
             (recipe(training))
-            (texts(&run["text_hygiene"]))
-            (crossed(&run["cross_validation"]))
+            @if let Some(own) = own {
+                (texts(own.text_hygiene))
+                @if let Some(found) = &own.cross_validation { (crossed(found)) }
+            }
         }
     }
 }
@@ -83,29 +90,32 @@ fn recipe(training: &TrainingReport) -> Markup {
     table(&["setting", "value"], &rows)
 }
 
-fn texts(hygiene: &Value) -> Markup {
-    let number = |key: &str| hygiene[key].as_u64().unwrap_or(0);
+fn texts(hygiene: TextHygiene) -> Markup {
+    let TextHygiene { duplicate_rows, texts_with_several_labels, leaked_rows } = hygiene;
+    let number = |rows: usize| count(rows as u64);
     html! {
-        @if number("duplicate_rows") + number("leaked_rows") > 0 {
+        @if duplicate_rows + leaked_rows > 0 {
             p {
-                (count(number("duplicate_rows"))) " rows repeat the text of another; "
-                (count(number("texts_with_several_labels"))) " texts have more than one label; "
-                (count(number("leaked_rows"))) " validation rows have a text that was trained on."
+                (number(duplicate_rows)) " rows repeat the text of another; "
+                (number(texts_with_several_labels)) " texts have more than one label; "
+                (number(leaked_rows)) " validation rows have a text that was trained on."
             }
         }
     }
 }
 
-fn crossed(crossed: &Value) -> Markup {
-    let row = |name: &str| {
-        let number = |key: &str| crossed[name][key].as_f64().unwrap_or(f64::NAN);
-        vec![name.replace('_', " "), format!("{:.4}", number("mean")), format!("{:.4}", number("deviation"))]
-    };
+fn crossed(found: &CrossValidation) -> Markup {
+    let rows = [
+        ("accuracy", found.accuracy),
+        ("balanced accuracy", found.balanced_accuracy),
+        ("macro f1", found.macro_f1),
+        ("log loss", found.log_loss),
+    ];
+    let rows = rows.map(|(name, Spread { mean, deviation })| {
+        vec![name.to_owned(), format!("{mean:.4}"), format!("{deviation:.4}")]
+    });
     html! {
-        @if crossed.is_object() {
-            h3 { "Cross-validation: " (crossed["folds"]) " folds, " (crossed["repeats"]) " seeds" }
-            (table(&["figure", "mean", "deviation"],
-                &["accuracy", "balanced_accuracy", "macro_f1", "log_loss"].map(row)))
-        }
+        h3 { "Cross-validation: " (found.folds) " folds, " (found.repeats) " seeds" }
+        (table(&["figure", "mean", "deviation"], &rows))
     }
 }

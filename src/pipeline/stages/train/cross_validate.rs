@@ -2,53 +2,21 @@
 //!
 //! The head that a stage leaves is none of these: they are judged and thrown away.
 
-use serde::Serialize;
-
 use crate::head::{self, Examples, Metrics, Recipe, Split, Sweeper, Swept, Trainer};
 use crate::pipeline::rows::labelled::Subset;
 use crate::pipeline::{Result, TrainOptions};
+use crate::report::{CrossValidation, Repetitions, Spread, ValidationRun};
 use crate::telemetry::Terminal;
-
-/// How a recipe did on rows that it was not trained on.
-#[derive(Debug, Serialize)]
-pub(crate) struct CrossValidation {
-    /// Folds of each seed; 1 is the recipe's own split.
-    folds: usize,
-    /// Seeds.
-    repeats: u64,
-    accuracy: Spread,
-    balanced_accuracy: Spread,
-    macro_f1: Spread,
-    log_loss: Spread,
-    runs: Vec<Run>,
-}
-
-/// Mean and sample standard deviation over the runs.
-#[derive(Debug, Serialize)]
-pub(crate) struct Spread {
-    mean: f64,
-    deviation: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Run {
-    seed: u64,
-    fold: usize,
-    best_epoch: usize,
-    metrics: Metrics,
-}
 
 /// Runs every fold of every seed; nothing where neither is asked for.
 pub(crate) fn cross_validate(
     examples: &Examples<'_>,
     recipe: &Recipe,
-    (folds, repeats): (Option<usize>, Option<u64>),
+    asked: Option<Repetitions>,
     trainer: Trainer,
     terminal: Terminal,
 ) -> Result<Option<CrossValidation>> {
-    if folds.is_none() && repeats.is_none() {
-        return Ok(None);
-    }
+    let Some(Repetitions { folds, repeats }) = asked else { return Ok(None) };
     let repeats = repeats.unwrap_or(1);
     let mut runs = Vec::new();
     for seed in (0..repeats).map(|repeat| recipe.seed + repeat) {
@@ -64,7 +32,7 @@ pub(crate) fn cross_validate(
             let [train, validation] = Subset::sides(examples, split);
             let trained = trainer(&train.examples(), Some(&validation.examples()), &recipe, &mut |_| {})?;
             let (best_epoch, metrics) = (trained.report.best_epoch, trained.report.validation);
-            runs.push(Run { seed, fold: fold + 1, best_epoch, metrics });
+            runs.push(ValidationRun { seed, fold: fold + 1, best_epoch, metrics });
         }
     }
     let spread = |figure: fn(&Metrics) -> f64| Spread::of(runs.iter().map(|run| figure(&run.metrics)));
@@ -77,7 +45,7 @@ pub(crate) fn cross_validate(
         log_loss: spread(|metrics| metrics.log_loss),
         runs,
     };
-    terminal.say(&found.line());
+    terminal.say(&line(&found));
     Ok(Some(found))
 }
 
@@ -115,40 +83,16 @@ pub(crate) fn sweep(
     Ok((all[0].recipe.clone(), Some(all)))
 }
 
-impl CrossValidation {
-    fn line(&self) -> String {
-        let many = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        format!(
-            "cross-validation: accuracy {:.4} +- {:.4}, log loss {:.4} +- {:.4} ({}, {})",
-            self.accuracy.mean,
-            self.accuracy.deviation,
-            self.log_loss.mean,
-            self.log_loss.deviation,
-            many(self.folds as u64, "fold"),
-            many(self.repeats, "seed"),
-        )
-    }
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let values: Vec<f64> = values.collect();
-        let count = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Spread { mean, deviation: (squares / (count - 1.0).max(1.0)).sqrt() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spread_is_the_mean_and_the_sample_deviation() {
-        let spread = Spread::of([1.0, 2.0, 6.0].into_iter());
-        assert_eq!(spread.mean, 3.0);
-        assert!((spread.deviation - 7f64.sqrt()).abs() < 1e-12);
-        assert_eq!(Spread::of([2.0].into_iter()).deviation, 0.0);
-    }
+/// What is told of it.
+fn line(found: &CrossValidation) -> String {
+    let many = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "cross-validation: accuracy {:.4} +- {:.4}, log loss {:.4} +- {:.4} ({}, {})",
+        found.accuracy.mean,
+        found.accuracy.deviation,
+        found.log_loss.mean,
+        found.log_loss.deviation,
+        many(found.folds as u64, "fold"),
+        many(found.repeats, "seed"),
+    )
 }

@@ -4,139 +4,200 @@
 //! function, so that nothing else is.
 
 mod cross_validate;
+mod data;
 mod epochs;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-use serde_json::{Map, Value, json};
-
-use crate::cache::{FeatureSet, Output, Resolved, State, UnitRecord, UnitStats, check_same_encoder, load_features};
+use self::cross_validate::{cross_validate, sweep};
+use self::data::{Features, all, inputs, remembered, say_hygiene};
+use self::epochs::Epochs;
+use super::explain::{Existing, Explained};
+use super::output::{Taken, finish, in_one_go, take};
+use super::page::{self, Sections};
+use super::{Outcome, judging};
+use crate::cache::{Manifest, Output, UnitRecord, UnitStats};
 use crate::evaluate::Evaluation;
-use crate::head::{
-    self, Bundle, BundleEncoder, OnDevice, Overrides, Recipe, RecipeName, Trained, TrainingData, TrainingReport,
-};
+use crate::head::{self, Bundle, OnDevice, Overrides, Recipe, RecipeName, Trained, Trainers};
 use crate::pipeline::rows::judged::JudgedRows;
-use crate::pipeline::rows::labelled::{Hygiene, LabelledRows};
+use crate::pipeline::rows::labelled::LabelledRows;
 use crate::pipeline::rows::lookup::add_texts;
-use crate::pipeline::stages::page;
-use crate::pipeline::stages::train::cross_validate::{cross_validate, sweep};
-use crate::pipeline::stages::train::epochs::Epochs;
-use crate::pipeline::stages::units::Outcome;
-use crate::pipeline::{Error, Result, TrainOptions};
+use crate::pipeline::{Result, TrainOptions};
 use crate::report::html::Distributions;
-use crate::report::{EncoderReport, Input, Start, ThisRun};
+use crate::report::{
+    EncoderReport, EvaluationReport, Repetitions, Run, StageReport, Start, ThisRun, TrainInput, TrainReport, TrainRun,
+};
 use crate::telemetry::Terminal;
 
-/// How often vectors are in memory while a head is trained on them: as they were read, and as tensors of both sides.
-const COPIES: u64 = 3;
+/// A head to train: what determines it is settled, its features are not read yet.
+pub struct TrainPlan {
+    start: Start,
+    options: TrainOptions,
+    recipe: Recipe,
+    repetitions: Option<Repetitions>,
+    run: Run,
+    /// Rows of the features.
+    rows: u64,
+}
 
-/// Runs the stage; `on_device` gives the part of it that needs libtorch.
-pub fn train(options: &TrainOptions, on_device: OnDevice, terminal: Terminal) -> Result<Outcome> {
-    let start = Start::now("train");
-    let recipe = recipe(options)?;
-    let resolved = resolve(options, &recipe)?;
-    let inputs: Vec<PathBuf> = options.inputs.iter().chain(&options.validation).cloned().collect();
-    let (mut output, state) = Output::open(&options.out.out, &resolved, options.out.overwrite, &inputs)?;
-    if state == State::Complete {
-        return crate::pipeline::stages::units::already_done("train", &options.out.out, terminal);
+/// A trained head and what is known of it.
+struct Judged {
+    trained: Trained,
+    temperature: f64,
+    evaluation: Evaluation,
+    lengths: Distributions,
+}
+
+impl TrainPlan {
+    /// Plans the stage.
+    ///
+    /// # Errors
+    /// Where the recipe does not hold together, or an input is no output of `embed`.
+    pub fn of(options: &TrainOptions) -> Result<TrainPlan> {
+        let (start, recipe) = (Start::now(), recipe(options)?);
+        let manifests = all(options).map(|dir| Ok(Manifest::of_output(dir, "embed")?)).collect::<Result<Vec<_>>>()?;
+        let (folds, repeats) = (options.folds, options.repeats);
+        let repetitions = (folds.is_some() || repeats.is_some()).then_some(Repetitions { folds, repeats });
+        let run = Run::Train(Box::new(TrainRun {
+            recipe: recipe.clone(),
+            target_precision: options.target_precision,
+            sweep: options.sweep,
+            // A GPU adds in another order.
+            device: options.device.gpus().map(|_| "cuda".to_owned()),
+            cross_validation: repetitions,
+            input: TrainInput {
+                inputs: options.inputs.iter().map(|dir| dir.display().to_string()).collect(),
+                validation: options.validation.as_ref().map(|dir| dir.display().to_string()),
+                state: manifests.iter().map(|manifest| manifest.digest()[..16].to_owned()).collect(),
+            },
+        }));
+        let rows = manifests.iter().map(|manifest| manifest.totals().1.rows_out).sum();
+        Ok(TrainPlan { start, options: options.clone(), recipe, repetitions, run, rows })
     }
-    let trainers = on_device(options.gpu()?)?;
-    if state == State::Partial {
-        // A head is made in one go: half of one is none.
-        output.start_over(&resolved);
+
+    /// It has no units: it reads whole features.
+    pub(super) fn explain(&self) -> Result<Explained> {
+        let features: Vec<String> = self.options.inputs.iter().map(|dir| dir.display().to_string()).collect();
+        let plan = format!("features of {} -> {} head", features.join(", "), self.options.recipe);
+        Ok(Explained::at_once("train", plan, self.rows, &Existing::of(&self.options.out.out, &self.run)?))
     }
-    let set = load_features(&options.inputs, options.memory / COPIES)?;
-    let labels: Vec<String> =
-        set.rows.iter().filter_map(|row| row.label.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-    if labels.is_empty() {
-        let inputs = options.inputs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("`, `");
-        return Err(Error::NoLabels { inputs });
+
+    /// Trains; `on_device` gives the part of it that needs libtorch.
+    ///
+    /// # Errors
+    /// Where the features do not make a training set, or training fails; an old head then stays.
+    pub fn run(self, on_device: OnDevice, terminal: Terminal) -> Result<Outcome> {
+        let options = &self.options;
+        let sources: Vec<_> = all(options).cloned().collect();
+        let claimed = match take(&self.run, &options.out, &sources, terminal)? {
+            Taken::Finished(outcome) => return Ok(outcome),
+            Taken::Open(claimed) => in_one_go(claimed, &self.run.record()),
+        };
+        let trainers = on_device(options.gpu()?)?;
+        let features = Features::load(options)?;
+        let (rows, validation) = (features.rows(options)?, features.validation(options)?);
+        let unlabelled = features.set.rows.len() - rows.len();
+        features.say(rows.classes(), unlabelled, terminal);
+        let hygiene = rows.hygiene(validation.as_ref());
+        say_hygiene(terminal, hygiene);
+        let examples = rows.examples();
+        let (recipe, swept) = match options.sweep {
+            true => sweep(&examples, &self.recipe, options, trainers.sweep, terminal)?,
+            false => (self.recipe.clone(), None),
+        };
+        let crossed = cross_validate(&examples, &recipe, self.repetitions, trainers.train, terminal)?;
+        let judged = self.train(&features, (&rows, validation.as_ref()), &recipe, trainers, terminal)?;
+        let bundle = self.bundle(&features, &judged)?;
+        // Only now: until there is a new head, an old one that is to be overwritten stays.
+        let output = claimed.begin()?;
+        let bundle = bundle.save(&judged.trained.head, &options.out.out)?;
+        judging::save(&options.out.out, &judged.evaluation)?;
+        let report = TrainReport {
+            labels: bundle.labels.clone(),
+            rows_without_label: unlabelled,
+            head_digest: bundle.head_digest.clone(),
+            metrics: bundle.training.clone(),
+            temperature: bundle.temperature,
+            evaluation: EvaluationReport::of(&judged.evaluation),
+            features_in_memory: features.set.vectors.in_memory(),
+            text_hygiene: hygiene,
+            sweep: swept,
+            cross_validation: crossed,
+        };
+        self.finish(output, &features, &bundle, report, &judged)
     }
-    let window = window(options, &set);
-    let rows = LabelledRows::of(&set, &labels, window).map_err(|label| unknown(&options.inputs[0], label, &labels))?;
-    let held_out = options.validation.as_deref().map(|dir| held_out(options, &set, dir)).transpose()?;
-    let validation = match (&options.validation, &held_out) {
-        (Some(dir), Some(set)) => {
-            Some(LabelledRows::of(set, &labels, window).map_err(|label| unknown(dir, label, &labels))?)
+
+    fn train(
+        &self,
+        features: &Features,
+        (rows, validation): (&LabelledRows<'_>, Option<&LabelledRows<'_>>),
+        recipe: &Recipe,
+        trainers: Trainers,
+        terminal: Terminal,
+    ) -> Result<Judged> {
+        let examples = validation.map(LabelledRows::examples);
+        let mut epochs = Epochs::new(terminal);
+        let trained =
+            (trainers.train)(&rows.examples(), examples.as_ref(), recipe, &mut |progress| epochs.hear(progress))?;
+        drop(epochs);
+        self.judge(trained, validation.unwrap_or(rows), features)
+    }
+
+    /// Calibrates the answers on the rows that were held out, and judges them there. The article's recipe stays as it is.
+    fn judge(&self, mut trained: Trained, rows: &LabelledRows<'_>, features: &Features) -> Result<Judged> {
+        let options = &self.options;
+        let mut judged = JudgedRows::of_held_out(&mut trained.held_out, rows, features.labels.len());
+        let temperature = match trained.report.recipe.name {
+            RecipeName::Article => 1.0,
+            RecipeName::Default => judged.calibrate(),
+        };
+        let mut evaluation = judging::evaluation(&judged, &features.labels, options.target_precision);
+        // Of several outputs each has inputs of its own, and rows do not say which.
+        if options.inputs.len() == 1 || options.validation.is_some() {
+            add_texts(&mut evaluation.mistakes, rows.run())?;
         }
-        _ => None,
-    };
-    let unlabelled = set.rows.len() - rows.len();
-    say_data(terminal, &labels, rows.classes(), unlabelled);
-    if !set.vectors.in_memory() {
-        terminal.say(&format!(
-            "data: more than --memory holds: every epoch reads them from disk, {window} vectors at a time, in another order"
-        ));
+        let lengths = page::lengths(&judged.places, features.encoder.encoder.max_length);
+        Ok(Judged { trained, temperature, evaluation, lengths })
     }
-    let hygiene = rows.hygiene(validation.as_ref());
-    say_hygiene(terminal, hygiene);
-    let examples = rows.examples();
-    let (recipe, swept) = match options.sweep {
-        true => sweep(&examples, &recipe, options, trainers.sweep, terminal)?,
-        false => (recipe, None),
-    };
-    let crossed = cross_validate(&examples, &recipe, (options.folds, options.repeats), trainers.train, terminal)?;
-    let validation_examples = validation.as_ref().map(LabelledRows::examples);
-    let mut epochs = Epochs::new(terminal);
-    let mut trained =
-        (trainers.train)(&examples, validation_examples.as_ref(), &recipe, &mut |progress| epochs.hear(progress))?;
-    drop(epochs);
-    let judged_by = validation.as_ref().unwrap_or(&rows);
-    let (temperature, evaluation, lengths) = judge(&mut trained, judged_by, &labels, options)?;
-    let bundle = Bundle {
-        version: head::BUNDLE_VERSION,
-        labels,
-        encoder: encoder(&set)?,
-        training: trained.report,
-        temperature,
-        threshold: evaluation.threshold,
-        data: training_data(options)?,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        head_digest: String::new(),
-        created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-    };
-    // Only now: until there is a new head, an old one that is to be overwritten stays.
-    output.begin()?;
-    let bundle = bundle.save(&trained.head, &options.out.out)?;
-    crate::pipeline::stages::evaluate::save(&options.out.out, &evaluation)?;
-    let mut extra = metrics(&bundle.training, unlabelled, &bundle.labels, &bundle.head_digest);
-    extra.insert("temperature".to_owned(), json!(bundle.temperature));
-    extra.insert("evaluation".to_owned(), crate::pipeline::stages::evaluate::brief(&evaluation));
-    extra.insert("features_in_memory".to_owned(), json!(set.vectors.in_memory()));
-    extra.insert("text_hygiene".to_owned(), json!(hygiene));
-    extra.extend(swept.map(|swept| ("sweep".to_owned(), json!(swept))));
-    extra.extend(crossed.map(|crossed| ("cross_validation".to_owned(), json!(crossed))));
-    finish(&start, &mut output, &set, &bundle, options, (extra, &evaluation, &lengths))
-}
 
-/// Calibrates the answers on the rows that were held out, and judges them there. The article's recipe stays as it is.
-fn judge(
-    trained: &mut Trained,
-    rows: &LabelledRows<'_>,
-    labels: &[String],
-    options: &TrainOptions,
-) -> Result<(f64, Evaluation, Distributions)> {
-    let mut judged = JudgedRows::of_held_out(&mut trained.held_out, rows, labels.len());
-    let temperature = match trained.report.recipe.name {
-        RecipeName::Article => 1.0,
-        RecipeName::Default => judged.calibrate(),
-    };
-    let mut evaluation = crate::pipeline::stages::evaluate::evaluation(&judged, labels, options.target_precision);
-    // Of several outputs each has inputs of its own, and rows do not say which.
-    if options.inputs.len() == 1 || options.validation.is_some() {
-        add_texts(&mut evaluation.mistakes, rows.run())?;
+    fn bundle(&self, features: &Features, judged: &Judged) -> Result<Bundle> {
+        Ok(Bundle {
+            version: head::BUNDLE_VERSION,
+            labels: features.labels.clone(),
+            encoder: features.bundle_encoder(),
+            training: judged.trained.report.clone(),
+            temperature: judged.temperature,
+            threshold: judged.evaluation.threshold,
+            data: remembered(&self.options)?,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            head_digest: String::new(),
+            created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        })
     }
-    let max_length = rows.run()["encoder"]["max_length"].as_u64().unwrap_or(0) as u32;
-    Ok((temperature, evaluation, page::lengths(&judged.places, max_length)))
-}
 
-fn training_data(options: &TrainOptions) -> Result<Vec<TrainingData>> {
-    let data = |dir: &PathBuf| {
-        let manifest = crate::cache::Manifest::read(dir)?.unwrap_or_default();
-        Ok(TrainingData { path: dir.display().to_string(), digest: parts_digest(&manifest) })
-    };
-    options.inputs.iter().chain(&options.validation).map(data).collect()
+    fn finish(
+        &self,
+        mut output: Output,
+        features: &Features,
+        bundle: &Bundle,
+        report: TrainReport,
+        judged: &Judged,
+    ) -> Result<Outcome> {
+        let rows = features.set.rows.len() as u64;
+        let stats = UnitStats { rows_out: rows, seconds: self.start.seconds(), ..UnitStats::default() };
+        let source = self.options.inputs[0].display().to_string();
+        let unit = bundle.head_digest[..32].to_owned();
+        output.commit(UnitRecord { unit, source, rows_in: rows, parts: Vec::new(), stats })?;
+        let device = self.options.gpu()?.map_or_else(|| "cpu".to_owned(), |number| format!("cuda:{number}"));
+        let encoder = EncoderReport { device: Some(device), ..EncoderReport::behind(&bundle.encoder) };
+        let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
+        let stage = StageReport::Train(Box::new(report));
+        let report = self.start.report(stage, output.manifest(), this_run, encoder, inputs(&self.options)?);
+        let sections = Sections {
+            training: Some(&bundle.training),
+            evaluation: Some(&judged.evaluation),
+            distributions: Some(&judged.lengths),
+        };
+        finish(output, report, Some(sections))
+    }
 }
 
 fn recipe(options: &TrainOptions) -> Result<Recipe> {
@@ -150,156 +211,4 @@ fn recipe(options: &TrainOptions) -> Result<Recipe> {
         seed: Some(options.seed),
     };
     Ok(options.recipe.recipe().with(overrides)?)
-}
-
-fn resolve(options: &TrainOptions, recipe: &Recipe) -> Result<Resolved> {
-    let mut resolved = Resolved::new();
-    resolved.insert("command".to_owned(), json!("train"));
-    resolved.insert("recipe".to_owned(), json!(recipe));
-    resolved.insert("target_precision".to_owned(), json!(options.target_precision));
-    if options.sweep {
-        resolved.insert("sweep".to_owned(), json!(true));
-    }
-    // A GPU adds in another order.
-    if options.device.gpus().is_some() {
-        resolved.insert("device".to_owned(), json!("cuda"));
-    }
-    if options.folds.is_some() || options.repeats.is_some() {
-        let asked = json!({ "folds": options.folds, "repeats": options.repeats });
-        resolved.insert("cross_validation".to_owned(), asked);
-    }
-    let inputs: Vec<Value> =
-        options.inputs.iter().chain(&options.validation).map(|dir| input_state(dir)).collect::<Result<_>>()?;
-    resolved.insert(
-        "input".to_owned(),
-        json!({ "inputs": options.inputs, "validation": options.validation, "state": inputs }),
-    );
-    Ok(resolved)
-}
-
-/// A digest of the parts of an embed output: the vectors themselves need not be read to know them.
-pub(crate) fn input_state(dir: &Path) -> Result<Value> {
-    match crate::cache::Manifest::read(dir)? {
-        Some(manifest) => Ok(json!(parts_digest(&manifest)[..16].to_owned())),
-        None => Err(crate::cache::Error::NotOutput {
-            dir: dir.to_owned(),
-            wanted: "embed".to_owned(),
-            missing: "manifest.jsonl".to_owned(),
-        }
-        .into()),
-    }
-}
-
-pub(crate) fn parts_digest(manifest: &crate::cache::Manifest) -> String {
-    let mut hasher = blake3::Hasher::new();
-    manifest.every_part().for_each(|part| {
-        hasher.update(part.path.as_bytes()).update(part.digest.as_bytes());
-    });
-    hasher.finalize().to_hex()[..32].to_owned()
-}
-
-/// The set that is validated on; its vectors must be of the same encoder.
-fn held_out(options: &TrainOptions, set: &FeatureSet, dir: &Path) -> Result<FeatureSet> {
-    let held_out = load_features(&[dir.to_owned()], options.memory / COPIES)?;
-    check_same_encoder((&options.inputs[0], &set.run), (dir, &held_out.run))?;
-    Ok(held_out)
-}
-
-/// How many vectors may be in memory at a time, one part of them as it is read aside.
-fn window(options: &TrainOptions, set: &FeatureSet) -> usize {
-    if set.vectors.in_memory() {
-        return usize::MAX;
-    }
-    let vector = (set.vectors.width() * size_of::<f32>()).max(1) as u64;
-    (options.memory / COPIES / vector).max(1) as usize
-}
-
-fn unknown(dir: &Path, label: String, labels: &[String]) -> Error {
-    Error::UnknownLabel { dir: dir.to_owned(), label, known: format!("`{}`", labels.join("`, `")) }
-}
-
-fn encoder(set: &FeatureSet) -> Result<BundleEncoder> {
-    let field = |key: &str| set.run.get(key).cloned().unwrap_or(Value::Null);
-    let damaged = |source| crate::cache::Error::Damaged { path: "manifest.jsonl".into(), line: 1, source };
-    Ok(BundleEncoder {
-        model: serde_json::from_value(field("model")).map_err(damaged)?,
-        identity: serde_json::from_value(field("encoder")).map_err(damaged)?,
-        numerics: serde_json::from_value(field("numerics_parts")).map_err(damaged)?,
-        calibration: serde_json::from_value(field("calibration")).map_err(damaged)?,
-    })
-}
-
-fn say_data(terminal: Terminal, labels: &[String], classes: &[u32], unlabelled: usize) {
-    let mut counts = vec![0usize; labels.len()];
-    classes.iter().for_each(|class| counts[*class as usize] += 1);
-    let parts: Vec<String> = labels.iter().zip(&counts).map(|(label, count)| format!("`{label}` {count}")).collect();
-    let rest = if unlabelled > 0 { format!("; {unlabelled} rows without a label are left out") } else { String::new() };
-    terminal.say(&format!("data: {} labelled rows, {}{rest}", classes.len(), parts.join(", ")));
-}
-
-fn say_hygiene(terminal: Terminal, hygiene: Hygiene) {
-    let Hygiene { duplicate_rows, texts_with_several_labels, leaked_rows } = hygiene;
-    if duplicate_rows > 0 {
-        let several = match texts_with_several_labels {
-            0 => String::new(),
-            texts => format!("; {texts} texts have more than one label"),
-        };
-        terminal.say(&format!("data: {duplicate_rows} rows repeat the text of another{several}"));
-    }
-    if leaked_rows > 0 {
-        terminal.warn(&format!(
-            "{leaked_rows} rows of the validation set have a text that is trained on too: its figures are too good"
-        ));
-    }
-}
-
-fn finish(
-    start: &Start,
-    output: &mut Output,
-    set: &FeatureSet,
-    bundle: &Bundle,
-    options: &TrainOptions,
-    (extra, evaluation, lengths): (Map<String, Value>, &Evaluation, &Distributions),
-) -> Result<Outcome> {
-    let rows = set.rows.len() as u64;
-    let stats = UnitStats { rows_out: rows, seconds: start.seconds(), ..UnitStats::default() };
-    let source = options.inputs[0].display().to_string();
-    output.commit(UnitRecord {
-        unit: bundle.head_digest[..32].to_owned(),
-        source,
-        rows_in: rows,
-        parts: Vec::new(),
-        stats,
-    })?;
-    let device = options.gpu()?.map_or_else(|| "cpu".to_owned(), |number| format!("cuda:{number}"));
-    let encoder = EncoderReport { device: Some(device), ..EncoderReport::behind(&bundle.encoder) };
-    let inputs = options.inputs.iter().chain(&options.validation).map(|dir| input(dir)).collect::<Result<Vec<_>>>()?;
-    let this_run = ThisRun { units: 1, rows, ..ThisRun::default() };
-    let mut report = start.report(output.manifest(), this_run, encoder, inputs);
-    report.extra = extra;
-    let run = json!(report);
-    let training = Some(&bundle.training);
-    page::write(&options.out.out, &run, output.manifest(), training, Some(evaluation), Some(lengths))?;
-    output.complete(&run)?;
-    Ok(Outcome::Done(Box::new(report)))
-}
-
-fn input(dir: &Path) -> Result<Input> {
-    let manifest = crate::cache::Manifest::read(dir)?.unwrap_or_default();
-    let parts: Vec<_> = manifest.every_part().collect();
-    Ok(Input {
-        path: dir.display().to_string(),
-        files: parts.len() as u64,
-        bytes: parts.iter().map(|part| part.bytes).sum(),
-        digest: parts_digest(&manifest),
-    })
-}
-
-fn metrics(training: &TrainingReport, unlabelled: usize, labels: &[String], digest: &str) -> Map<String, Value> {
-    let mut extra = Map::new();
-    extra.insert("labels".to_owned(), json!(labels));
-    extra.insert("rows_without_label".to_owned(), json!(unlabelled));
-    extra.insert("head_digest".to_owned(), json!(digest));
-    extra.insert("metrics".to_owned(), json!(training));
-    extra
 }

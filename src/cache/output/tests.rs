@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::cache::{Part, UnitStats};
 
-fn run(max_length: u32) -> Resolved {
-    Resolved::from([("command".to_owned(), json!("embed")), ("max_length".to_owned(), json!(max_length))])
+fn run(max_length: u32) -> RecordedRun {
+    RecordedRun::of(&json!({ "command": "embed", "max_length": max_length }))
 }
 
 fn unit(name: &str, path: &str) -> UnitRecord {
@@ -20,11 +20,24 @@ fn unit(name: &str, path: &str) -> UnitRecord {
     }
 }
 
+/// The folder, which must not be finished.
+fn claim(dir: &Path, run: &RecordedRun) -> ClaimedOutput {
+    match Claim::of(dir, run, false, &[]).unwrap() {
+        Claim::Open(claimed) => claimed,
+        Claim::Finished(_) => panic!("`{}` is finished", dir.display()),
+    }
+}
+
+fn begin(dir: &Path) -> Output {
+    claim(dir, &run(250)).begin().unwrap()
+}
+
+fn refused(dir: &Path, run: &RecordedRun, overwrite: bool) -> Error {
+    Claim::of(dir, run, overwrite, &[]).unwrap_err()
+}
+
 /// Writes a part of one byte and commits it.
 fn commit(output: &mut Output, name: &str, path: &str) {
-    if output.appender.is_none() {
-        output.begin().unwrap();
-    }
     std::fs::create_dir_all(output.dir().join("rows")).unwrap();
     std::fs::write(output.dir().join(path), "x").unwrap();
     output.commit(unit(name, path)).unwrap();
@@ -34,43 +47,38 @@ fn commit(output: &mut Output, name: &str, path: &str) {
 fn a_folder_goes_from_fresh_over_partial_to_complete() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let (mut output, state) = Output::open(&out, &run(250), false, &[]).unwrap();
-    assert_eq!(state, State::Fresh);
-    commit(&mut output, "u", "rows/part-0.parquet");
-    drop(output);
-    let (mut output, state) = Output::open(&out, &run(250), false, &[]).unwrap();
-    assert_eq!((state, output.manifest().units.len()), (State::Partial, 1));
-    output.begin().unwrap();
-    output.complete(&json!({})).unwrap();
-    drop(output);
-    assert_eq!(Output::open(&out, &run(250), false, &[]).unwrap().1, State::Complete);
-    assert_eq!(Output::open(&out, &run(128), true, &[]).unwrap().1, State::Fresh);
+    let claimed = claim(&out, &run(250));
+    assert_eq!(claimed.found(), Found::Nothing);
+    commit(&mut claimed.begin().unwrap(), "u", "rows/part-0.parquet");
+    let claimed = claim(&out, &run(250));
+    assert_eq!((claimed.found(), claimed.manifest().units.len()), (Found::SameInput, 1));
+    claimed.begin().unwrap().complete(&json!({})).unwrap();
+    let Claim::Finished(manifest) = Claim::of(&out, &run(250), false, &[]).unwrap() else { panic!("not finished") };
+    assert_eq!(manifest.units.len(), 1);
+    let Claim::Open(claimed) = Claim::of(&out, &run(128), true, &[]).unwrap() else { panic!("--overwrite is ignored") };
+    assert_eq!((claimed.found(), claimed.manifest().units.len()), (Found::Nothing, 0));
 }
 
 #[test]
 fn a_run_that_committed_nothing_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let (mut output, _) = Output::open(&out, &run(250), false, &[]).unwrap();
-    output.begin().unwrap();
-    drop(output);
+    drop(begin(&out));
     assert!(!out.exists());
     // Nor does one that was killed before its first commit stand in another's way.
-    let (mut killed, _) = Output::open(&out, &run(250), false, &[]).unwrap();
-    killed.begin().unwrap();
-    std::mem::forget(killed);
+    std::mem::forget(begin(&out));
     assert!(out.join("manifest.jsonl").exists());
     std::fs::remove_file(out.join(LOCK)).unwrap();
-    assert_eq!(Output::open(&out, &run(128), false, &[]).unwrap().1, State::Fresh);
+    assert_eq!(claim(&out, &run(128)).found(), Found::Nothing);
 }
 
 #[test]
 fn another_run_is_refused_with_each_difference() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+    let mut output = begin(dir.path());
     commit(&mut output, "u", "rows/part-0.parquet");
     drop(output);
-    let message = Output::open(dir.path(), &run(128), false, &[]).unwrap_err().to_string();
+    let message = refused(dir.path(), &run(128), false).to_string();
     assert!(message.contains("max_length is 250 there, 128 now") && message.contains("--overwrite"), "{message}");
 }
 
@@ -79,33 +87,33 @@ fn what_bertline_did_not_write_is_never_touched() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("thesis.txt"), "x").unwrap();
     for overwrite in [false, true] {
-        let error = Output::open(dir.path(), &run(250), overwrite, &[]).unwrap_err();
+        let error = refused(dir.path(), &run(250), overwrite);
         assert!(error.to_string().contains("`thesis.txt`"), "{error}");
     }
     // A folder called like a dataset, but without a manifest beside it, is not ours either.
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("reviews")).unwrap();
-    assert!(matches!(Output::open(dir.path(), &run(250), true, &[]), Err(Error::Foreign { .. })));
+    assert!(matches!(refused(dir.path(), &run(250), true), Error::Foreign { .. }));
 }
 
 #[test]
 fn a_second_holder_is_told_the_pid_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
-    let _held = Output::open(dir.path(), &run(250), false, &[]).unwrap();
-    let message = Output::open(dir.path(), &run(250), false, &[]).unwrap_err().to_string();
+    let _held = claim(dir.path(), &run(250));
+    let message = refused(dir.path(), &run(250), false).to_string();
     assert!(message.contains(&std::process::id().to_string()), "{message}");
 }
 
 #[test]
 fn orphans_of_a_crash_are_swept_and_committed_parts_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+    let mut output = begin(dir.path());
     commit(&mut output, "u", "rows/part-0.parquet");
     drop(output);
     for name in ["part-1.parquet", "_part-2.parquet"] {
         std::fs::write(dir.path().join("rows").join(name), "x").unwrap();
     }
-    Output::open(dir.path(), &run(250), false, &[]).unwrap().0.begin().unwrap();
+    begin(dir.path());
     let left: Vec<_> = std::fs::read_dir(dir.path().join("rows")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["part-0.parquet"]);
 }
@@ -113,17 +121,17 @@ fn orphans_of_a_crash_are_swept_and_committed_parts_stay() {
 #[test]
 fn a_part_that_is_gone_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+    let mut output = begin(dir.path());
     commit(&mut output, "u", "rows/part-0.parquet");
     drop(output);
     std::fs::remove_file(dir.path().join("rows/part-0.parquet")).unwrap();
-    assert!(matches!(Output::open(dir.path(), &run(250), false, &[]), Err(Error::PartChanged { .. })));
+    assert!(matches!(refused(dir.path(), &run(250), false), Error::PartChanged { .. }));
 }
 
 #[test]
 fn a_torn_last_line_is_cut_off_wherever_it_tore() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+    let mut output = begin(dir.path());
     commit(&mut output, "a", "rows/a");
     commit(&mut output, "b", "rows/b");
     drop(output);
@@ -132,8 +140,9 @@ fn a_torn_last_line_is_cut_off_wherever_it_tore() {
     let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
     for end in last..whole.len() {
         std::fs::write(&path, &whole[..end]).unwrap();
-        let (mut output, state) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
-        assert_eq!((state, output.manifest().units.len()), (State::Partial, 1), "torn at {end}");
+        let claimed = claim(dir.path(), &run(250));
+        assert_eq!((claimed.found(), claimed.manifest().units.len()), (Found::SameInput, 1), "torn at {end}");
+        let mut output = claimed.begin().unwrap();
         commit(&mut output, "b", "rows/b");
         drop(output);
         assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -143,7 +152,7 @@ fn a_torn_last_line_is_cut_off_wherever_it_tore() {
 #[test]
 fn a_damaged_line_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut output, _) = Output::open(dir.path(), &run(250), false, &[]).unwrap();
+    let mut output = begin(dir.path());
     commit(&mut output, "u", "rows/part-0.parquet");
     drop(output);
     let path = Manifest::path(dir.path());

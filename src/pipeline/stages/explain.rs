@@ -3,9 +3,7 @@
 //! The plan is the one that would run. Rows and units come from footers and from parsing; tokens and hours from a
 //! sample of the first texts, tokenized and (a few micro-batches of it) encoded to see this machine's rate.
 
-use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion_physical_plan::display::DisplayableExecutionPlan;
@@ -13,15 +11,13 @@ use futures::StreamExt;
 use hashbrown::HashSet;
 use serde::Serialize;
 
-use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
-use crate::engine::{Mode, Opened, Planner, WorkUnit};
-use crate::head::Bundle;
+use super::units::{UnitsPlan, planner};
+use crate::cache::{Manifest, PartMetadata};
+use crate::engine::{Opened, WorkUnit};
+use crate::pipeline::encoder::Planned;
 use crate::pipeline::inputs::sample::texts_of;
-use crate::pipeline::inputs::{Inputs, Labels};
-use crate::pipeline::stages::score::{encoder_of, read_options};
-use crate::pipeline::stages::units::{CalibrateFrom, Job, Planned, Target};
-use crate::pipeline::stages::{embed, score};
-use crate::pipeline::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
+use crate::pipeline::{Error, Result};
+use crate::report::Run;
 use crate::telemetry::Terminal;
 
 /// Texts whose tokens are counted.
@@ -73,64 +69,56 @@ impl std::fmt::Display for Explained {
     }
 }
 
-/// Explains a stage. `train` has no units: it reads whole features.
-pub fn explain(stage: &Stage, terminal: Terminal) -> Result<Explained> {
-    match stage {
-        Stage::Ingest(options) => explain_ingest(options),
-        Stage::Embed(options) => explain_embed(options, terminal),
-        Stage::Score(options) => explain_score(options, terminal),
-        Stage::Train(options, _) => Ok(Explained {
-            stage: "train",
-            plan: format!("features of {} -> {} head", display(&options.inputs), options.recipe),
+impl Explained {
+    /// What a stage without units would do.
+    pub(super) fn at_once(stage: &'static str, plan: String, rows: u64, found: &Existing) -> Explained {
+        Explained {
+            stage,
+            plan,
             units: 1,
-            units_done: u64::from(finished(&options.out.out)?),
-            holds_another_run: false,
-            rows: options.inputs.iter().map(|dir| rows_of(dir)).sum::<Result<u64>>()?,
+            units_done: u64::from(found.finished),
+            holds_another_run: found.another,
+            rows,
             bytes: 0,
             tokens_estimated: None,
             tokens_per_second: None,
             hours_estimated: None,
-        }),
+        }
     }
 }
 
-fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
-    let inputs = Arc::new(Inputs::find(&options.read, &options.keep_columns, Labels::Found, options.units.unit_bytes)?);
-    let planner = planner(&options.out.out, None, "");
-    let resolved = Job::resolve("ingest", &inputs);
-    Survey::of(&inputs, &planner, &resolved)?.explained("ingest", &inputs, None)
+/// What an output folder holds already.
+pub(super) struct Existing {
+    /// Units of the same run.
+    units: HashSet<String>,
+    /// Whether that run is finished.
+    finished: bool,
+    /// Whether the folder holds another run.
+    another: bool,
 }
 
-fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
-    let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
-    let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
-    let mode = embed::mode(options, &target)?;
-    let planned = Planned::of(target, &options.device, CalibrateFrom::Kept, terminal)?;
-    let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
-    let resolved = embed::resolve(options, &inputs, &planned);
-    let survey = Survey::of(&inputs, &planner, &resolved)?;
-    let rate = survey.rate(&planned)?;
-    survey.explained("embed", &inputs, Some(rate))
+impl Existing {
+    /// Of a stage that leaves files, and no folder of its own.
+    pub(super) fn of_files(finished: bool) -> Existing {
+        Existing { units: HashSet::new(), finished, another: false }
+    }
+
+    /// Looks into the folder.
+    pub(super) fn of(out: &Path, run: &Run) -> Result<Existing> {
+        let found = Manifest::read(out)?.filter(|found| !found.units.is_empty());
+        let another = found.as_ref().is_some_and(|found| !found.run.is_same(&run.record()));
+        let same = found.filter(|_| !another);
+        let finished = same.as_ref().is_some_and(|found| found.complete.is_some());
+        let units = same.map(|found| found.units.into_iter().map(|unit| unit.unit).collect()).unwrap_or_default();
+        Ok(Existing { units, finished, another })
+    }
 }
 
-fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained> {
-    let (bundle, head) = Bundle::load(&options.head)?;
-    let read = read_options(options, &bundle)?;
-    let inputs = Arc::new(Inputs::find(&read, &options.keep_columns, Labels::OnDemand, options.units.unit_bytes)?);
-    let planned =
-        encoder_of(&bundle, &options.head, options.model.as_deref(), &options.device, CalibrateFrom::Kept, terminal)?;
-    let true_label = options.read.label_column.is_some();
-    let mode = score::mode(&bundle, head.width(), true_label);
-    let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
-    let resolved = score::resolve(&bundle, &inputs, &planned);
-    let survey = Survey::of(&inputs, &planner, &resolved)?;
-    let rate = survey.rate(&planned)?;
-    survey.explained("score", &inputs, Some(rate))
-}
-
-fn planner(out: &Path, mode: Option<Mode>, model: &str) -> Planner {
-    Planner { out: out.to_owned(), mode, model: model.to_owned(), metadata: PartMetadata::new(), generation: 0 }
+/// Explains a stage that runs units.
+pub(super) fn explain_units(plan: &UnitsPlan) -> Result<Explained> {
+    let survey = Survey::of(plan)?;
+    let rate = plan.encoding.as_ref().map(|encoding| survey.rate(&encoding.planned)).transpose()?;
+    Ok(survey.explained(plan, rate))
 }
 
 /// Every unit counted, the first ones looked into.
@@ -151,12 +139,9 @@ struct Rate {
 }
 
 impl Survey {
-    fn of(inputs: &Arc<Inputs>, planner: &Planner, resolved: &Resolved) -> Result<Survey> {
-        let found = Manifest::read(&planner.out)?.filter(|found| !found.units.is_empty());
-        let holds_another_run = found.as_ref().is_some_and(|found| !is_same_run(&found.run, resolved));
-        let same = found.filter(|_| !holds_another_run);
-        let committed: HashSet<String> =
-            same.map(|found| found.units.into_iter().map(|unit| unit.unit).collect()).unwrap_or_default();
+    fn of(stage: &UnitsPlan) -> Result<Survey> {
+        let existing = Existing::of(&stage.out.out, &stage.run)?;
+        let planner = planner(stage, PartMetadata::new());
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
         threads.block_on(async {
             let mut survey = Survey {
@@ -165,10 +150,10 @@ impl Survey {
                 done: 0,
                 rows: 0,
                 rows_done: 0,
-                holds_another_run,
+                holds_another_run: existing.another,
                 texts: Vec::new(),
             };
-            let mut units = std::pin::pin!(inputs.units());
+            let mut units = std::pin::pin!(stage.inputs.units());
             while let Some(unit) = units.next().await {
                 let unit = unit?;
                 if survey.units == 0 {
@@ -178,7 +163,7 @@ impl Survey {
                 if survey.texts.len() < SAMPLE_TEXTS {
                     survey.sample(&unit).await?;
                 }
-                let done = committed.contains(&unit.id);
+                let done = existing.units.contains(&unit.id);
                 survey.units += 1;
                 survey.rows += unit.rows_in;
                 survey.done += u64::from(done);
@@ -217,36 +202,19 @@ impl Survey {
         Ok(Rate { tokens_a_row, tokens_per_second })
     }
 
-    fn explained(self, stage: &'static str, inputs: &Inputs, rate: Option<Rate>) -> Result<Explained> {
+    fn explained(self, plan: &UnitsPlan, rate: Option<Rate>) -> Explained {
         let left = (self.rows - self.rows_done) as f64;
-        Ok(Explained {
-            stage,
+        Explained {
+            stage: plan.kind.command(),
             plan: self.plan,
             units: self.units,
             units_done: self.done,
             holds_another_run: self.holds_another_run,
             rows: self.rows,
-            bytes: inputs.bytes(),
+            bytes: plan.inputs.bytes(),
             tokens_estimated: rate.as_ref().map(|rate| (rate.tokens_a_row * self.rows as f64) as u64),
             tokens_per_second: rate.as_ref().map(|rate| rate.tokens_per_second),
             hours_estimated: rate.map(|rate| rate.tokens_a_row * left / rate.tokens_per_second.max(1e-9) / 3600.0),
-        })
+        }
     }
-}
-
-fn finished(dir: &Path) -> Result<bool> {
-    Ok(Manifest::read(dir)?.is_some_and(|manifest| manifest.complete.is_some()))
-}
-
-fn rows_of(dir: &Path) -> Result<u64> {
-    Ok(Manifest::read(dir)?.map_or(0, |manifest| manifest.totals().1.rows_out))
-}
-
-fn display(paths: &[std::path::PathBuf]) -> String {
-    paths.iter().fold(String::new(), |mut text, path| {
-        let comma = if text.is_empty() { "" } else { ", " };
-        // Writing to a string cannot fail.
-        write!(text, "{comma}{}", path.display()).ok();
-        text
-    })
 }
