@@ -16,6 +16,7 @@ mod known;
 mod manifest;
 mod output;
 mod part;
+mod stats;
 mod store;
 mod vectors;
 
@@ -27,9 +28,10 @@ pub(crate) use features::{committed_keys, finished_embed, read_part};
 pub use file_state::FileState;
 pub use key::Key;
 pub use known::{Fetched, Known};
-pub use manifest::{Manifest, Part, SNAPSHOT, StageSeconds, UnitRecord, UnitStats};
+pub use manifest::{Manifest, Part, SNAPSHOT, UnitRecord};
 pub use output::{Output, Resolved, State, is_same_run, write_atomically};
 pub use part::{PartMetadata, PartWriter};
+pub use stats::{StageSeconds, UnitStats};
 pub use store::{
     Collected, Compacted, Limits, Listed, Store, StoreEncoder, Verified, compact, gc, is_store, list, verify,
 };
