@@ -25,34 +25,13 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
+use super::mode::Mode;
 use super::runtime::{EmbedRuntime, Opened};
 use super::texts::{Counters, Distinct, Encoded};
 use super::{assemble, kept, salvage};
 use crate::cache::{self, Key, Known};
 use crate::schema;
 use crate::tokenize::Tokenized;
-
-/// What comes out of the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Embeddings of `width` values, for the datasets `rows`, `features` and `rejects`.
-    Embed {
-        /// The length of a vector.
-        width: usize,
-        /// Whether a row without a label is a reject.
-        require_label: bool,
-    },
-    /// Predictions over `classes` classes, for the dataset `predictions`.
-    Score {
-        /// The length of a vector.
-        width: usize,
-        /// Classes of the head.
-        classes: usize,
-        /// The optional columns of the dataset that are there: `abstained` where the head has a threshold, `true_label`
-        /// where the input's label goes along.
-        optional: Vec<&'static str>,
-    },
-}
 
 /// The embedding operator.
 #[derive(Clone, Debug)]

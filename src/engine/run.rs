@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use datafusion_common_runtime::SpawnedTask;
@@ -15,18 +13,15 @@ use futures::{Stream, StreamExt};
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::embed::{EmbedExec, Mode};
 use super::interrupt::interrupted;
+use super::planner::Planner;
 use super::runtime::{EmbedRuntime, UNITS_IN_FLIGHT};
-use super::sink::{PartSinkExec, SinkSpec};
+use super::sink::PartSinkExec;
 use super::unit::WorkUnit;
 use super::{Error, Result};
-use crate::cache::{Output, PartMetadata, StageSeconds, UnitRecord, UnitStats};
+use crate::cache::{Output, StageSeconds, UnitRecord, UnitStats};
 use crate::encode::Usage;
 use crate::schema::Dataset;
-
-/// Time between two looks at a process.
-const WAIT: Duration = Duration::from_millis(20);
 
 /// What this process has done so far.
 #[derive(Clone, Debug, Default)]
@@ -52,45 +47,6 @@ pub type Progress<'a> = Box<dyn Fn(&RunTotals) -> ControlFlow<()> + 'a>;
 
 /// Called before every commit: whether what the unit was read from is still what it was.
 pub type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
-
-/// Makes the plan of each unit of a run.
-#[derive(Clone, Debug)]
-pub struct Planner {
-    /// The output folder.
-    pub out: PathBuf,
-    /// What `EmbedExec` makes; `None` where reviews are only normalised.
-    pub mode: Option<Mode>,
-    /// The model's name, for the plan's display.
-    pub model: String,
-    /// Key-value metadata of the parts.
-    pub metadata: PartMetadata,
-    /// How often the input was found to have changed: part of a part's name, so that none replaces an older one.
-    pub generation: u64,
-}
-
-impl Planner {
-    /// The physical plan of a unit; `sequence` is its place among the units that this process runs.
-    pub fn plan(&self, unit: &WorkUnit, sequence: u64) -> Result<Arc<dyn ExecutionPlan>> {
-        let scan = unit.scan()?;
-        let input: Arc<dyn ExecutionPlan> = match &self.mode {
-            Some(mode) => Arc::new(EmbedExec::new(scan, mode.clone(), sequence, &self.model)),
-            None => scan,
-        };
-        let spec = SinkSpec {
-            out: self.out.clone(),
-            part_name: part_name(unit, self.generation),
-            metadata: self.metadata.clone(),
-            mode: self.mode.clone(),
-            rejects: unit.rejects.clone(),
-        };
-        Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec))))
-    }
-}
-
-fn part_name(unit: &WorkUnit, generation: u64) -> String {
-    let generation = if generation == 0 { String::new() } else { format!("-{generation}") };
-    format!("part-{:06}-{}{generation}.parquet", unit.ordinal, &unit.id[..8])
-}
 
 /// A stage's units on their way into an output folder.
 pub struct Runner<'a> {
@@ -300,27 +256,6 @@ impl Clock {
             self.usage = usage;
         }
     }
-}
-
-/// Waits for a process; ends it and returns `None` where this one is told to end.
-pub fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
-    let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    threads.block_on(async {
-        let mut interrupt = std::pin::pin!(interrupted());
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(Some(status));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(WAIT) => {}
-                () = &mut interrupt => {
-                    child.kill()?;
-                    child.wait()?;
-                    return Ok(None);
-                }
-            }
-        }
-    })
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::{Mode, kept, salvage};
+use super::mode::Mode;
+use super::{kept, salvage};
 use crate::cache::{Part, PartMetadata, PartWriter};
 use crate::schema::{self, Dataset};
 
