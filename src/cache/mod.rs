@@ -17,6 +17,7 @@ mod manifest;
 mod output;
 mod part;
 mod recorded;
+mod stats;
 mod store;
 mod vectors;
 
@@ -28,10 +29,11 @@ pub(crate) use features::{committed_keys, finished_embed, read_part};
 pub use file_state::FileState;
 pub use key::Key;
 pub use known::{Fetched, Known};
-pub use manifest::{Manifest, Part, StageSeconds, UnitRecord, UnitStats};
+pub use manifest::{Manifest, Part, UnitRecord};
 pub use output::{Claim, ClaimedOutput, Found, Output, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 pub use recorded::RecordedRun;
+pub use stats::{StageSeconds, UnitStats};
 pub use store::{
     Collected, Compacted, Limits, Listed, Store, StoreEncoder, Verified, compact, gc, is_store, list, verify,
 };

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::kernels::nullif::nullif;
@@ -25,34 +26,15 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::runtime::{EmbedRuntime, Opened};
-use super::texts::{Counters, Distinct, Encoded};
+use super::context::RunContext;
+use super::ledger::{Ledger, Receipt};
+use super::mode::Mode;
+use super::on_demand::Opened;
+use super::texts::{Distinct, Encoded};
 use super::{assemble, kept, salvage};
-use crate::cache::{self, Key, Known};
+use crate::cache::{self, Key, Known, UnitStats};
 use crate::schema;
 use crate::tokenize::Tokenized;
-
-/// What comes out of the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Embeddings of `width` values, for the datasets `rows`, `features` and `rejects`.
-    Embed {
-        /// The length of a vector.
-        width: usize,
-        /// Whether a row without a label is a reject.
-        require_label: bool,
-    },
-    /// Predictions over `classes` classes, for the dataset `predictions`.
-    Score {
-        /// The length of a vector.
-        width: usize,
-        /// Classes of the head.
-        classes: usize,
-        /// The optional columns of the dataset that are there: `abstained` where the head has a threshold, `true_label`
-        /// where the input's label goes along.
-        optional: Vec<&'static str>,
-    },
-}
 
 /// The embedding operator.
 #[derive(Clone, Debug)]
@@ -62,13 +44,15 @@ pub struct EmbedExec {
     /// Place of the unit in the order in which units claim texts.
     sequence: u64,
     model: String,
+    ledger: Ledger,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
 impl EmbedExec {
-    /// Puts the operator on top of a scan with the columns `source_file`, `row`, `text`, `label`, then kept ones.
-    pub fn new(input: Arc<dyn ExecutionPlan>, mode: Mode, sequence: u64, model: &str) -> EmbedExec {
+    /// Puts the operator on top of a scan with the columns `source_file`, `row`, `text`, `label`, then kept ones; what it
+    /// does goes into `ledger`.
+    pub fn new(input: Arc<dyn ExecutionPlan>, mode: Mode, sequence: u64, model: &str, ledger: Ledger) -> EmbedExec {
         let schema = output_schema(&input.schema(), &mode);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -77,7 +61,7 @@ impl EmbedExec {
             Boundedness::Bounded,
         );
         let metrics = ExecutionPlanMetricsSet::new();
-        EmbedExec { input, mode, sequence, model: model.to_owned(), metrics, properties: Arc::new(properties) }
+        EmbedExec { input, mode, sequence, model: model.to_owned(), ledger, metrics, properties: Arc::new(properties) }
     }
 }
 
@@ -155,7 +139,8 @@ impl ExecutionPlan for EmbedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(EmbedExec::new(children.swap_remove(0), self.mode.clone(), self.sequence, &self.model)))
+        let (input, ledger) = (children.swap_remove(0), self.ledger.clone());
+        Ok(Arc::new(EmbedExec::new(input, self.mode.clone(), self.sequence, &self.model, ledger)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -163,18 +148,18 @@ impl ExecutionPlan for EmbedExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let Some(runtime) = context.session_config().get_extension::<EmbedRuntime>() else {
-            return internal_err!("the session has no EmbedRuntime");
+        let Some(run) = context.session_config().get_extension::<RunContext>() else {
+            return internal_err!("the session has no RunContext");
         };
         let input = self.input.execute(partition, context)?;
-        let unit = Unit {
-            runtime,
-            mode: self.mode.clone(),
-            sequence: self.sequence,
-            output: self.schema(),
-            counters: Counters::new(&self.metrics, partition),
+        let unit = Unit { run, mode: self.mode.clone(), sequence: self.sequence, output: self.schema() };
+        let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
+        let rows = async move {
+            let (batch, stats) = unit.run(input).await?;
+            ledger.add(Receipt { stats, ..Receipt::default() }, &metrics);
+            Ok(batch)
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(unit.run(input)))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(rows))))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -187,22 +172,22 @@ impl ExecutionPlan for EmbedExec {
 }
 
 struct Unit {
-    runtime: Arc<EmbedRuntime>,
+    run: Arc<RunContext>,
     mode: Mode,
     sequence: u64,
     output: SchemaRef,
-    counters: Counters,
 }
 
 impl Unit {
-    async fn run(self, input: SendableRecordBatchStream) -> Result<RecordBatch> {
+    async fn run(self, input: SendableRecordBatchStream) -> Result<(RecordBatch, UnitStats)> {
         // Taken before anything can fail, so that units behind this one never wait for a dead one.
-        let ticket = self.runtime.claims.as_ref().map(|claims| claims.ticket(self.sequence));
+        let ticket = self.run.claims.as_ref().map(|claims| claims.ticket(self.sequence));
         let schema = input.schema();
-        let reading = self.counters.read_time.timer();
+        let reading = Instant::now();
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let batch = concat_batches(&schema, &batches)?;
-        drop((batches, reading));
+        drop(batches);
+        let read = reading.elapsed();
         let texts = self.texts(&batch)?;
         let distinct = Distinct::of(&texts);
         let mine = match &ticket {
@@ -221,15 +206,16 @@ impl Unit {
             let others = (0..mine.len()).filter(open).collect();
             self.obtain(&texts, &distinct, others, &mut encoded).await?;
         }
-        match &self.mode {
-            Mode::Embed { width, .. } => {
-                assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width, &self.counters)
-            }
-            Mode::Score { .. } => match &self.runtime.head {
-                Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head, &self.counters),
-                None => internal_err!("scoring needs a head"),
+        let (rows, mut stats) = match &self.mode {
+            Mode::Embed { width, .. } => assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width)?,
+            Mode::Score { .. } => match &self.run.head {
+                Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head)?,
+                None => return internal_err!("scoring needs a head"),
             },
-        }
+        };
+        stats.add(&encoded.stats);
+        stats.stage_seconds.read += read.as_secs_f64();
+        Ok((rows, stats))
     }
 
     /// The texts to encode: null where the row is a reject for lack of a label.
@@ -254,7 +240,7 @@ impl Unit {
         if slots.is_empty() {
             return Ok(());
         }
-        let slots = if self.runtime.known.is_some() { self.fetch(distinct, slots, encoded).await? } else { slots };
+        let slots = if self.run.known.is_some() { self.fetch(distinct, slots, encoded).await? } else { slots };
         if slots.is_empty() { Ok(()) } else { self.encode(texts, distinct, &slots, encoded).await }
     }
 
@@ -262,7 +248,6 @@ impl Unit {
     async fn fetch(&self, distinct: &Distinct, slots: Vec<usize>, encoded: &mut Encoded) -> Result<Vec<usize>> {
         let keys: Vec<Key> = slots.iter().map(|slot| distinct.keys[*slot]).collect();
         let fetched = self.with_known(move |known| known.fetch(&keys)).await?.unwrap_or_default();
-        self.counters.texts_cached.add(fetched.asked.len());
         Ok(encoded.take_fetched(&slots, fetched))
     }
 
@@ -273,22 +258,17 @@ impl Unit {
         slots: &[usize],
         encoded: &mut Encoded,
     ) -> Result<()> {
-        let opened = self.runtime.encoder.get().await?;
+        let opened = self.run.executor.encoder().await?;
         let encoder = &opened.encoder;
         let rows = slots.iter().map(|slot| distinct.first[*slot]).collect();
-        let tokenizing = self.counters.tokenize_time.timer();
+        let tokenizing = Instant::now();
         let tokenized = tokenize(Arc::clone(&opened), texts.clone(), rows).await?;
-        drop(tokenizing);
+        encoded.stats.stage_seconds.tokenize += tokenizing.elapsed().as_secs_f64();
         let plans = encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
-        let turn = self.runtime.turns.take().await?;
+        let turn = self.run.executor.turn().await?;
         let vectors = encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
         drop(turn);
-        self.counters.tokens.add(vectors.tokens as usize);
-        self.counters.padded_tokens.add(vectors.padded_tokens as usize);
-        self.counters.batches_split.add(vectors.splits as usize);
-        self.counters.texts.add(tokenized.len());
-        self.counters.texts_truncated.add((0..tokenized.len()).filter(|text| tokenized.truncated(*text)).count());
         let first = encoded.tokens.len();
         encoded.take_encoded(slots, &tokenized, vectors);
         self.keep(distinct, slots, encoded, first, encoder.width()).await
@@ -303,7 +283,7 @@ impl Unit {
         first: usize,
         width: usize,
     ) -> Result<()> {
-        if self.runtime.known.as_ref().is_none_or(|known| known.store().is_none()) {
+        if self.run.known.as_ref().is_none_or(|known| known.store().is_none()) {
             return Ok(());
         }
         let (mut keys, mut vectors, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
@@ -321,8 +301,8 @@ impl Unit {
         &self,
         work: impl FnOnce(&Known) -> cache::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
-        let runtime = Arc::clone(&self.runtime);
-        let done = tokio::task::spawn_blocking(move || runtime.known.as_ref().map(work).transpose());
+        let run = Arc::clone(&self.run);
+        let done = tokio::task::spawn_blocking(move || run.known.as_ref().map(work).transpose());
         done.await.map_err(external)?.map_err(external)
     }
 }

@@ -3,13 +3,19 @@
 //! One handler for the whole process, because a handler cannot be given back: between two stages of a pipeline, while a
 //! model is pulled or a graph is built, Ctrl-C must still end the program.
 
+use std::process::{Child, ExitStatus};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::Result;
+
 /// The exit code of a process that was interrupted.
 const INTERRUPTED: i32 = 130;
+/// Time between two looks at a process.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// Signals so far; whoever can end in order subscribes.
 static SIGNALS: LazyLock<watch::Sender<u32>> = LazyLock::new(|| watch::Sender::new(0));
@@ -39,4 +45,25 @@ pub(super) async fn interrupted() {
     if signals.wait_for(|signals| *signals > 0).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Waits for a process; ends it and returns `None` where this one is told to end.
+pub fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    threads.block_on(async {
+        let mut interrupt = std::pin::pin!(interrupted());
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(WAIT) => {}
+                () = &mut interrupt => {
+                    child.kill()?;
+                    child.wait()?;
+                    return Ok(None);
+                }
+            }
+        }
+    })
 }

@@ -8,31 +8,41 @@
 //!   -> ProjectionExec (source_file, row, text, label, kept columns; cast to the contract's types)
 //!     -> SalvageExec (parquet only: rows of damaged pages become rejects)
 //!       -> EmbedExec (key, skip what is claimed, tokenize, micro-batches to the one encoder, head)
-//!         -> PartSinkExec (parquet parts: temp, fsync, rename; one row a part comes out)
+//!         -> PartSinkExec (parquet parts: temp, fsync, rename; the count of rows comes out)
 //! ```
 //! Each operator keeps the order of its input. Units run a few at a time and commit strictly in their order.
 
 mod assemble;
 mod clean;
+mod context;
 mod embed;
 mod error;
+mod executor;
 mod interrupt;
 mod kept;
+mod ledger;
+mod mode;
+mod on_demand;
 mod pages;
 mod pieces;
+mod planner;
 mod run;
-mod runtime;
 mod salvage;
 mod scan;
 mod sink;
 mod texts;
 mod unit;
 
-pub use embed::{EmbedExec, Mode};
+pub use context::{Head, RunContext, task_context};
+pub use embed::EmbedExec;
 pub use error::{Error, Result};
-pub use interrupt::handle_interrupts;
-pub use run::{Planner, Progress, RunTotals, Runner, unless_interrupted};
-pub use runtime::{EmbedRuntime, Head, OnDemand, Open, Opened, Turns, task_context};
+pub use executor::Executor;
+pub use interrupt::{handle_interrupts, unless_interrupted};
+pub use ledger::{Ledger, Receipt};
+pub use mode::Mode;
+pub use on_demand::{OnDemand, Open, Opened};
+pub use planner::Planner;
+pub use run::{Progress, RunTotals, Runner};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};
 pub use unit::{ParquetSource, UnitInput, WorkUnit, carries_lineage, plan_units};

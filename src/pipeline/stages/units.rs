@@ -11,7 +11,7 @@ use super::page::{self, Sections};
 use super::rejects::Budget;
 use crate::cache::{ClaimedOutput, Claims, Key, Output, PartMetadata, UnitStats};
 use crate::encode::Gpus;
-use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Planner, RunTotals, Runner, Turns, task_context};
+use crate::engine::{Executor, Head, Mode, OnDemand, Planner, RunContext, RunTotals, Runner, task_context};
 use crate::evaluate::Threshold;
 use crate::pipeline::encoder::{Cached, Planned, warn_of_damage};
 use crate::pipeline::inputs::Inputs;
@@ -60,7 +60,9 @@ pub(super) struct Encoding {
 
 /// What a unit's plan needs of the process and of the run, and what the report says of the encoder.
 struct Prepared {
-    runtime: Option<Arc<EmbedRuntime>>,
+    executor: Arc<Executor>,
+    /// `None` where nothing is encoded.
+    run: Option<Arc<RunContext>>,
     encoder: EncoderReport,
     planner: Planner,
 }
@@ -130,12 +132,12 @@ impl UnitsPlan {
         };
         say_found(&claimed, terminal);
         self.inputs.describe(terminal)?;
-        let Prepared { runtime, encoder, mut planner } = self.prepare(&claimed, terminal)?;
+        let Prepared { executor, run, encoder, mut planner } = self.prepare(&claimed, terminal)?;
         let mut output = claimed.begin()?;
         planner.generation = output.manifest().reopened;
         let budget = Budget::of(&self.units);
-        let totals = self.run_units(&mut output, runtime.clone(), planner, &budget, terminal)?;
-        if let Some(known) = runtime.as_ref().and_then(|runtime| runtime.known.as_ref()) {
+        let totals = self.run_units(&mut output, (executor, run.clone()), planner, &budget, terminal)?;
+        if let Some(known) = run.as_ref().and_then(|run| run.known.as_ref()) {
             warn_of_damage(known, terminal);
         }
         budget.check(output.dir(), totals.met, &totals.rejected)?;
@@ -155,18 +157,18 @@ impl UnitsPlan {
     fn run_units(
         &self,
         output: &mut Output,
-        runtime: Option<Arc<EmbedRuntime>>,
+        (executor, run): (Arc<Executor>, Option<Arc<RunContext>>),
         planner: Planner,
         budget: &Budget,
         terminal: Terminal,
     ) -> Result<RunTotals> {
-        let bar = ProgressBar::start(terminal, self.kind.command(), self.inputs.bytes(), runtime.as_ref().map(probe));
+        let probe = run.is_some().then(|| probe(&executor));
+        let bar = ProgressBar::start(terminal, self.kind.command(), self.inputs.bytes(), probe);
         let runner = Runner {
             planner,
-            context: task_context(runtime.clone()),
-            runtime,
+            context: task_context(run),
             output,
-            memory: self.units.memory,
+            executor,
             guard: Box::new(|unit| self.inputs.check(&unit.sources)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
@@ -204,7 +206,8 @@ impl UnitsPlan {
         let metadata = self.encoding.as_ref().map(|encoding| part_metadata(&encoding.planned)).unwrap_or_default();
         let planner = planner(self, metadata);
         let Some(Encoding { planned, mode, head, cached }) = self.encoding.take() else {
-            return Ok(Prepared { runtime: None, encoder: EncoderReport::default(), planner });
+            let executor = Arc::new(Executor::without_encoder(self.units.memory));
+            return Ok(Prepared { executor, run: None, encoder: EncoderReport::default(), planner });
         };
         let known = cached.open(&planned, terminal)?;
         let keeps = known.as_ref().is_some_and(|known| known.store().is_some());
@@ -214,15 +217,16 @@ impl UnitsPlan {
             Mode::Score { .. } => keeps.then(|| Claims::new(HashSet::new())),
         };
         let report = planned.report();
-        let turns = Turns::of(planned.chosen.gpus.map_or(0, Gpus::count));
+        let gpus = planned.chosen.gpus.map_or(0, Gpus::count);
         let planned = Arc::new(planned);
         let encoder = on_demand(Arc::clone(&planned), terminal);
         if known.is_none() {
             // Every text will be encoded: what is wrong with the encoder must show before anything is written.
             encoder.set(planned.open(terminal)?);
         }
-        let runtime = EmbedRuntime { encoder, known, claims, head, turns };
-        Ok(Prepared { runtime: Some(Arc::new(runtime)), encoder: report, planner })
+        let executor = Arc::new(Executor::with_encoder(encoder, gpus, self.units.memory));
+        let run = RunContext { executor: Arc::clone(&executor), known, claims, head };
+        Ok(Prepared { executor, run: Some(Arc::new(run)), encoder: report, planner })
     }
 }
 
@@ -238,10 +242,10 @@ fn on_demand(planned: Arc<Planned>, terminal: Terminal) -> OnDemand {
     OnDemand::new(Box::new(move || Ok(planned.open(terminal)?)))
 }
 
-fn probe(runtime: &Arc<EmbedRuntime>) -> Probe {
-    let runtime = Arc::clone(runtime);
+fn probe(executor: &Arc<Executor>) -> Probe {
+    let executor = Arc::clone(executor);
     Box::new(move || {
-        let usage = runtime.encoder.usage();
+        let usage = executor.usage();
         (usage.rows, usage.tokens)
     })
 }
