@@ -36,8 +36,9 @@
 //! written, fsynced and renamed, then one manifest line makes them count.
 //!
 //! # Invariants (each is a test)
-//! - Only `encode` names `ort`; only `head` and its binary name `tch`; only `engine` implements physical plans.
-//! - The library is never linked to libtorch: training lives in the binary `bertline-train`.
+//! - Only `encode` names `ort`; only the trainer (`src/bin/bertline-train/`) names `tch`; only `engine` implements physical
+//!   plans.
+//! - The library is never linked to libtorch: it knows heads as plain data.
 //! - Every input row ends as one output row or one reject; a unit that cannot say so fails before it counts.
 //! - A part is visible only once the manifest names it.
 //! - One review alone gives the vector that it gives in a batch.

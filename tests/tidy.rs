@@ -91,9 +91,14 @@ fn only_encode_names_onnx_runtime() {
 }
 
 #[test]
-fn only_head_names_libtorch() {
-    let allowed = ["src/head/", "src/bin/bertline-train.rs"];
+fn only_the_trainer_names_libtorch() {
+    let allowed = ["src/bin/bertline-train/"];
     assert_none(lines_where(&files("src", "rs"), &allowed, |line| names(line, "tch::") || names(line, "use tch")));
+}
+
+#[test]
+fn no_file_is_mounted_from_another_folder() {
+    assert_none(lines_where(&files("src", "rs"), &[], |line| line.contains("#[path = \"../")));
 }
 
 #[test]

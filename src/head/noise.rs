@@ -1,6 +1,4 @@
 //! Made-up weights and vectors for tests, the same every time.
-//!
-//! The library's tests and those of `fit/` (another crate's) mount this file both.
 
 use super::{Dense, Head};
 

@@ -216,8 +216,8 @@ pub(super) fn copy(tensor: &Tensor) -> Torch<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::noise::{noise, random_head};
     use super::*;
+    use crate::noise::{noise, random_head};
 
     fn network(sizes: &[usize], dropout: f64) -> Network {
         let hidden = sizes[1..sizes.len() - 1].to_vec();

@@ -2,17 +2,11 @@
 //!
 //! The validation rows say when to stop. What is reported about a head is measured with the forward pass that will score,
 //! not with libtorch's.
-//!
-//! This folder is part of the binary `bertline-train`, not of the library: whatever names `tch` is linked to libtorch, and
-//! scoring must run where libtorch is not.
 
 mod adamw;
 mod all_reduce;
 mod device;
 mod network;
-#[cfg(test)]
-#[path = "../noise.rs"]
-mod noise;
 mod run;
 mod shard;
 mod side;
@@ -199,8 +193,8 @@ impl<'a> Sides<'a> {
 mod tests {
     use std::borrow::Cow;
 
-    use super::noise::noise;
     use super::*;
+    use crate::noise::noise;
     use bertline::head::{InMemory, Overrides, Vectors};
 
     const WIDTH: usize = 12;

@@ -154,8 +154,8 @@ fn joined(mut parts: Vec<Head>) -> Head {
 mod tests {
     use tch::Kind;
 
-    use super::super::noise::{noise, random_head};
     use super::*;
+    use crate::noise::{noise, random_head};
 
     const FLOATS: (Kind, Device) = (Kind::Float, Device::Cpu);
 

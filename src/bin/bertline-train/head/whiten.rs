@@ -110,8 +110,8 @@ impl Whitener {
 mod tests {
     use bertline::head::{Examples, InMemory};
 
-    use super::super::noise::{noise, random_head};
     use super::*;
+    use crate::noise::{noise, random_head};
 
     const WIDTH: usize = 6;
 
