@@ -145,7 +145,7 @@ impl Manifest {
         let (gone, kept) = std::mem::take(&mut self.units).into_iter().partition(|unit| names.contains(&*unit.unit));
         self.units = kept;
         let gone: Vec<UnitRecord> = gone;
-        gone.iter().for_each(|unit| self.spent.add(&unit.stats.of_encoder()));
+        gone.iter().for_each(|unit| self.spent.add(&unit.stats.work()));
         let vectors =
             gone.into_iter().flat_map(|unit| unit.parts).filter(|part| part.dataset == Dataset::Features.name());
         self.retained.extend(vectors);
