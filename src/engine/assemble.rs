@@ -11,8 +11,9 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::Result;
 
 use super::runtime::Head;
-use super::texts::{Counters, Distinct, Encoded};
+use super::texts::{Distinct, Encoded};
 use super::{kept, salvage};
+use crate::cache::UnitStats;
 use crate::evaluate::most_probable;
 use crate::ingest::RAW_PREFIX_BYTES;
 use crate::schema;
@@ -25,13 +26,12 @@ pub(super) fn embedding_rows(
     distinct: &Distinct,
     encoded: &Encoded,
     width: usize,
-    counters: &Counters,
-) -> Result<RecordBatch> {
+) -> Result<(RecordBatch, UnitStats)> {
     let rows = batch.num_rows();
     let mut keys = FixedSizeBinaryBuilder::with_capacity(rows, schema::KEY_BYTES);
     let mut values = Vec::with_capacity(encoded.vectors.len());
     let (mut first, mut rejects) = (Vec::with_capacity(rows), RejectColumns::default());
-    let mut tokens = TokenColumns::default();
+    let (mut tokens, mut stats) = (TokenColumns::default(), UnitStats::default());
     let texts = batch["text"].as_string::<i32>();
     let unreadable = Unreadable::of(batch);
     for (row, slot) in distinct.slots.iter().enumerate() {
@@ -54,7 +54,7 @@ pub(super) fn embedding_rows(
                 }
             }
             (Some(_), Some(failure)) => {
-                counters.rows_failed.add(1);
+                stats.rows_failed += 1;
                 keys.append_null();
                 rejects.append("encoder_failed", failure, Some(texts.value(row).as_bytes()));
             }
@@ -62,7 +62,7 @@ pub(super) fn embedding_rows(
                 keys.append_value(distinct.keys[slot].0)?;
                 rejects.append_none();
                 place = encoded.places[slot].filter(|_| distinct.first[slot] == row);
-                counters.rows_deduplicated.add(usize::from(place.is_none()));
+                stats.rows_deduplicated += u64::from(place.is_none());
             }
         }
         push_vector(&mut values, place.map(|place| vector(encoded, place, width)), width);
@@ -84,7 +84,7 @@ pub(super) fn embedding_rows(
         detail,
         raw_prefix,
     ];
-    Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
+    Ok((RecordBatch::try_new(Arc::clone(output), columns)?, stats))
 }
 
 /// One row an input row: the head's answer, null where there is no text or the encoder failed on it.
@@ -94,8 +94,8 @@ pub(super) fn predictions(
     distinct: &Distinct,
     encoded: &Encoded,
     head: &Head,
-    counters: &Counters,
-) -> Result<RecordBatch> {
+) -> Result<(RecordBatch, UnitStats)> {
+    let mut stats = UnitStats::default();
     let classes = head.labels.len();
     let scored = head.head.probabilities(&encoded.vectors);
     let true_labels = output.field_with_name("true_label").is_ok().then(|| batch["label"].as_string::<i32>());
@@ -112,15 +112,15 @@ pub(super) fn predictions(
         best.push(probabilities.zip(class).map(|(probabilities, class)| probabilities[class]));
         let abstains = best[row].zip(head.least_confidence).map(|(best, least)| f64::from(best) < least);
         abstained.append_option(abstains);
-        counters.rows_abstained.add(usize::from(abstains == Some(true)));
+        stats.rows_abstained += u64::from(abstains == Some(true));
         push_vector(&mut values, probabilities, classes);
         valid.push(probabilities.is_some());
         tokens.append(encoded, place);
-        counters.rows_failed.add(usize::from(failed));
+        stats.rows_failed += u64::from(failed);
         let again = slot.is_some_and(|slot| distinct.first[slot] != row);
-        counters.rows_deduplicated.add(usize::from(again && !failed));
+        stats.rows_deduplicated += u64::from(again && !failed);
         if let (Some(truth), Some(probabilities), Some(class)) = (true_labels, probabilities, class) {
-            count_truth(truth, row, head, (probabilities, class), counters);
+            count_truth(truth, row, head, (probabilities, class), &mut stats);
         }
     }
     let (n_tokens, truncated) = tokens.finish();
@@ -139,22 +139,22 @@ pub(super) fn predictions(
     columns.extend(true_labels.map(|_| Arc::clone(&batch["label"])));
     columns.extend(kept::columns(batch));
     columns.extend(salvage::reject_columns(batch).into_iter().flatten().cloned());
-    Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
+    Ok((RecordBatch::try_new(Arc::clone(output), columns)?, stats))
 }
 
-fn count_truth(truth: &StringArray, row: usize, head: &Head, answer: (&[f32], usize), counters: &Counters) {
+fn count_truth(truth: &StringArray, row: usize, head: &Head, answer: (&[f32], usize), stats: &mut UnitStats) {
     if truth.is_null(row) {
         return;
     }
     match head.labels.iter().position(|label| label == truth.value(row)) {
-        None => counters.unknown_labels.add(1),
+        None => stats.unknown_labels += 1,
         Some(class) => {
             let (probabilities, best) = answer;
-            counters.labelled.add(1);
-            counters.correct.add(usize::from(best == class));
+            stats.labelled += 1;
+            stats.correct += u64::from(best == class);
             // The clip of scikit-learn's log_loss for single precision: a certain mistake costs 15.9 nats, not infinity.
             let loss = -f64::from(probabilities[class].max(f32::EPSILON)).ln();
-            counters.log_loss_nano.add((loss.max(0.0) * 1e9) as usize);
+            stats.log_loss_sum += loss.max(0.0);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::compute::kernels::nullif::nullif;
@@ -25,11 +26,12 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
+use super::ledger::{Ledger, Receipt};
 use super::mode::Mode;
 use super::runtime::{EmbedRuntime, Opened};
-use super::texts::{Counters, Distinct, Encoded};
+use super::texts::{Distinct, Encoded};
 use super::{assemble, kept, salvage};
-use crate::cache::{self, Key, Known};
+use crate::cache::{self, Key, Known, UnitStats};
 use crate::schema;
 use crate::tokenize::Tokenized;
 
@@ -41,13 +43,15 @@ pub struct EmbedExec {
     /// Place of the unit in the order in which units claim texts.
     sequence: u64,
     model: String,
+    ledger: Ledger,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
 impl EmbedExec {
-    /// Puts the operator on top of a scan with the columns `source_file`, `row`, `text`, `label`, then kept ones.
-    pub fn new(input: Arc<dyn ExecutionPlan>, mode: Mode, sequence: u64, model: &str) -> EmbedExec {
+    /// Puts the operator on top of a scan with the columns `source_file`, `row`, `text`, `label`, then kept ones; what it
+    /// does goes into `ledger`.
+    pub fn new(input: Arc<dyn ExecutionPlan>, mode: Mode, sequence: u64, model: &str, ledger: Ledger) -> EmbedExec {
         let schema = output_schema(&input.schema(), &mode);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -56,7 +60,7 @@ impl EmbedExec {
             Boundedness::Bounded,
         );
         let metrics = ExecutionPlanMetricsSet::new();
-        EmbedExec { input, mode, sequence, model: model.to_owned(), metrics, properties: Arc::new(properties) }
+        EmbedExec { input, mode, sequence, model: model.to_owned(), ledger, metrics, properties: Arc::new(properties) }
     }
 }
 
@@ -134,7 +138,8 @@ impl ExecutionPlan for EmbedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(EmbedExec::new(children.swap_remove(0), self.mode.clone(), self.sequence, &self.model)))
+        let (input, ledger) = (children.swap_remove(0), self.ledger.clone());
+        Ok(Arc::new(EmbedExec::new(input, self.mode.clone(), self.sequence, &self.model, ledger)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -146,14 +151,14 @@ impl ExecutionPlan for EmbedExec {
             return internal_err!("the session has no EmbedRuntime");
         };
         let input = self.input.execute(partition, context)?;
-        let unit = Unit {
-            runtime,
-            mode: self.mode.clone(),
-            sequence: self.sequence,
-            output: self.schema(),
-            counters: Counters::new(&self.metrics, partition),
+        let unit = Unit { runtime, mode: self.mode.clone(), sequence: self.sequence, output: self.schema() };
+        let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
+        let rows = async move {
+            let (batch, stats) = unit.run(input).await?;
+            ledger.add(Receipt { stats, ..Receipt::default() }, &metrics);
+            Ok(batch)
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(unit.run(input)))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(rows))))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -170,18 +175,18 @@ struct Unit {
     mode: Mode,
     sequence: u64,
     output: SchemaRef,
-    counters: Counters,
 }
 
 impl Unit {
-    async fn run(self, input: SendableRecordBatchStream) -> Result<RecordBatch> {
+    async fn run(self, input: SendableRecordBatchStream) -> Result<(RecordBatch, UnitStats)> {
         // Taken before anything can fail, so that units behind this one never wait for a dead one.
         let ticket = self.runtime.claims.as_ref().map(|claims| claims.ticket(self.sequence));
         let schema = input.schema();
-        let reading = self.counters.read_time.timer();
+        let reading = Instant::now();
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let batch = concat_batches(&schema, &batches)?;
-        drop((batches, reading));
+        drop(batches);
+        let read = reading.elapsed();
         let texts = self.texts(&batch)?;
         let distinct = Distinct::of(&texts);
         let mine = match &ticket {
@@ -200,15 +205,16 @@ impl Unit {
             let others = (0..mine.len()).filter(open).collect();
             self.obtain(&texts, &distinct, others, &mut encoded).await?;
         }
-        match &self.mode {
-            Mode::Embed { width, .. } => {
-                assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width, &self.counters)
-            }
+        let (rows, mut stats) = match &self.mode {
+            Mode::Embed { width, .. } => assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width)?,
             Mode::Score { .. } => match &self.runtime.head {
-                Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head, &self.counters),
-                None => internal_err!("scoring needs a head"),
+                Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head)?,
+                None => return internal_err!("scoring needs a head"),
             },
-        }
+        };
+        stats.add(&encoded.stats);
+        stats.stage_seconds.read += read.as_secs_f64();
+        Ok((rows, stats))
     }
 
     /// The texts to encode: null where the row is a reject for lack of a label.
@@ -241,7 +247,6 @@ impl Unit {
     async fn fetch(&self, distinct: &Distinct, slots: Vec<usize>, encoded: &mut Encoded) -> Result<Vec<usize>> {
         let keys: Vec<Key> = slots.iter().map(|slot| distinct.keys[*slot]).collect();
         let fetched = self.with_known(move |known| known.fetch(&keys)).await?.unwrap_or_default();
-        self.counters.texts_cached.add(fetched.asked.len());
         Ok(encoded.take_fetched(&slots, fetched))
     }
 
@@ -255,19 +260,14 @@ impl Unit {
         let opened = self.runtime.encoder.get().await?;
         let encoder = &opened.encoder;
         let rows = slots.iter().map(|slot| distinct.first[*slot]).collect();
-        let tokenizing = self.counters.tokenize_time.timer();
+        let tokenizing = Instant::now();
         let tokenized = tokenize(Arc::clone(&opened), texts.clone(), rows).await?;
-        drop(tokenizing);
+        encoded.stats.stage_seconds.tokenize += tokenizing.elapsed().as_secs_f64();
         let plans = encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
         let turn = self.runtime.turns.take().await?;
         let vectors = encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
         drop(turn);
-        self.counters.tokens.add(vectors.tokens as usize);
-        self.counters.padded_tokens.add(vectors.padded_tokens as usize);
-        self.counters.batches_split.add(vectors.splits as usize);
-        self.counters.texts.add(tokenized.len());
-        self.counters.texts_truncated.add((0..tokenized.len()).filter(|text| tokenized.truncated(*text)).count());
         let first = encoded.tokens.len();
         encoded.take_encoded(slots, &tokenized, vectors);
         self.keep(distinct, slots, encoded, first, encoder.width()).await

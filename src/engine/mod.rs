@@ -8,7 +8,7 @@
 //!   -> ProjectionExec (source_file, row, text, label, kept columns; cast to the contract's types)
 //!     -> SalvageExec (parquet only: rows of damaged pages become rejects)
 //!       -> EmbedExec (key, skip what is claimed, tokenize, micro-batches to the one encoder, head)
-//!         -> PartSinkExec (parquet parts: temp, fsync, rename; one row a part comes out)
+//!         -> PartSinkExec (parquet parts: temp, fsync, rename; the count of rows comes out)
 //! ```
 //! Each operator keeps the order of its input. Units run a few at a time and commit strictly in their order.
 
@@ -18,6 +18,7 @@ mod embed;
 mod error;
 mod interrupt;
 mod kept;
+mod ledger;
 mod mode;
 mod pages;
 mod pieces;
@@ -33,6 +34,7 @@ mod unit;
 pub use embed::EmbedExec;
 pub use error::{Error, Result};
 pub use interrupt::{handle_interrupts, unless_interrupted};
+pub use ledger::{Ledger, Receipt};
 pub use mode::Mode;
 pub use planner::Planner;
 pub use run::{Progress, RunTotals, Runner};

@@ -7,6 +7,7 @@ use datafusion_physical_plan::ExecutionPlan;
 
 use super::Result;
 use super::embed::EmbedExec;
+use super::ledger::Ledger;
 use super::mode::Mode;
 use super::sink::{PartSinkExec, SinkSpec};
 use super::unit::WorkUnit;
@@ -29,10 +30,11 @@ pub struct Planner {
 
 impl Planner {
     /// The physical plan of a unit; `sequence` is its place among the units that this process runs.
-    pub fn plan(&self, unit: &WorkUnit, sequence: u64) -> Result<Arc<dyn ExecutionPlan>> {
+    pub fn plan(&self, unit: &WorkUnit, sequence: u64) -> Result<Arc<PartSinkExec>> {
+        let ledger = Ledger::default();
         let scan = unit.scan()?;
         let input: Arc<dyn ExecutionPlan> = match &self.mode {
-            Some(mode) => Arc::new(EmbedExec::new(scan, mode.clone(), sequence, &self.model)),
+            Some(mode) => Arc::new(EmbedExec::new(scan, mode.clone(), sequence, &self.model, ledger.clone())),
             None => scan,
         };
         let spec = SinkSpec {
@@ -42,7 +44,7 @@ impl Planner {
             mode: self.mode.clone(),
             rejects: unit.rejects.clone(),
         };
-        Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec))))
+        Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec), ledger)))
     }
 }
 

@@ -5,23 +5,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
 use datafusion_common_runtime::SpawnedTask;
 use datafusion_execution::TaskContext;
-use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::{Stream, StreamExt};
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::interrupt::interrupted;
+use super::ledger::Receipt;
 use super::planner::Planner;
 use super::runtime::{EmbedRuntime, UNITS_IN_FLIGHT};
-use super::sink::PartSinkExec;
 use super::unit::WorkUnit;
 use super::{Error, Result};
-use crate::cache::{Output, StageSeconds, UnitRecord, UnitStats};
+use crate::cache::{Output, UnitRecord, UnitStats};
 use crate::encode::Usage;
-use crate::schema::Dataset;
 
 /// What this process has done so far.
 #[derive(Clone, Debug, Default)]
@@ -93,8 +90,8 @@ impl Runner<'_> {
                 // Before anything of it runs, and in the order of units: one that waits for an earlier unit's texts must
                 // not hold the room that the earlier one needs.
                 let room = room.take(unit.memory(mode.as_ref())).await?;
-                let task = SpawnedTask::spawn(collect(Arc::clone(&plan), context));
-                Ok(Started { unit, running: Some(Running { plan, task, room }) })
+                let task = SpawnedTask::spawn(plan.run(context));
+                Ok(Started { unit, running: Some(Running { task, room }) })
             }
         });
         let mut finished = std::pin::pin!(
@@ -148,10 +145,9 @@ struct Started {
     running: Option<Running>,
 }
 
-/// A unit's plan (asked for its metrics at the end) and the task that executes it.
+/// The task that executes a unit's plan.
 struct Running {
-    plan: Arc<dyn ExecutionPlan>,
-    task: SpawnedTask<datafusion_common::Result<Vec<RecordBatch>>>,
+    task: SpawnedTask<datafusion_common::Result<Receipt>>,
     room: OwnedSemaphorePermit,
 }
 
@@ -177,59 +173,24 @@ impl Room {
 
 async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
-    let Some(Running { plan, task, room }) = running else { return Ok((unit, None)) };
-    let receipts = task.join().await.map_err(|_| Error::WorkerLost)?;
-    let receipts = receipts.map_err(|error| Error::unit(&unit.source, error))?;
+    let Some(Running { task, room }) = running else { return Ok((unit, None)) };
+    let receipt = task.join().await.map_err(|_| Error::WorkerLost)?;
+    let receipt = receipt.map_err(|error| Error::unit(&unit.source, error))?;
     drop(room);
-    let record = record(&unit, &plan, &receipts)?;
+    let record = record(&unit, receipt)?;
     Ok((unit, Some(record)))
 }
 
 /// What a finished unit commits; checks that no row was lost.
-fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatch]) -> Result<UnitRecord> {
-    let parts = PartSinkExec::receipts(receipts);
-    let rows = |dataset: Dataset| {
-        parts.iter().filter(|part| part.dataset == dataset.name()).map(|part| part.rows).sum::<u64>()
-    };
-    let rows_out = rows(Dataset::Reviews) + rows(Dataset::Rows) + rows(Dataset::Predictions);
-    let rows_rejected = rows(Dataset::Rejects);
+fn record(unit: &WorkUnit, receipt: Receipt) -> Result<UnitRecord> {
+    let Receipt { parts, mut stats } = receipt;
+    let UnitStats { rows_out, rows_rejected, .. } = stats;
     if rows_out + rows_rejected != unit.rows_in {
         let source_file = unit.source.clone();
         return Err(Error::RowsLost { source_file, rows_in: unit.rows_in, rows_out, rows_rejected });
     }
-    let counter = |name: &str| counter(plan, name);
-    let seconds = |name: &str| counter(name) as f64 / 1e9;
-    let stats = UnitStats {
-        rows_out,
-        rows_rejected,
-        rows_deduplicated: counter("rows_deduplicated"),
-        tokens: counter("tokens"),
-        padded_tokens: counter("padded_tokens"),
-        labelled: counter("labelled"),
-        correct: counter("correct"),
-        log_loss_sum: counter("log_loss_nano") as f64 / 1e9,
-        unknown_labels: counter("unknown_labels"),
-        rows_abstained: counter("rows_abstained"),
-        rows_failed: counter("rows_failed"),
-        batches_split: counter("batches_split"),
-        texts: counter("texts"),
-        texts_truncated: counter("texts_truncated"),
-        rejected: PartSinkExec::rejected(plan),
-        texts_cached: counter("texts_cached"),
-        stage_seconds: StageSeconds {
-            read: unit.read_seconds + seconds("read_time"),
-            tokenize: seconds("tokenize_time"),
-            write: seconds("write_time"),
-            ..StageSeconds::default()
-        },
-        ..UnitStats::default()
-    };
+    stats.stage_seconds.read += unit.read_seconds;
     Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })
-}
-
-fn counter(plan: &Arc<dyn ExecutionPlan>, name: &str) -> u64 {
-    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name(name)).map_or(0, |value| value.as_usize() as u64);
-    own + plan.children().into_iter().map(|child| counter(child, name)).sum::<u64>()
 }
 
 /// Splits the run's wall time and encoder time into laps, one a commit, so that totals add up across restarts.

@@ -1,8 +1,8 @@
-//! [`PartSinkExec`] writes a unit's output as Parquet parts and emits one row a part.
+//! [`PartSinkExec`] writes a unit's output as Parquet parts and emits the count of its rows, as DataFusion's sinks do.
 //!
-//! DataFusion's own sinks need a single partition and name files at random, and a folder of files is not atomic. Here
-//! each unit writes its own parts under names that its ordinal gives, durable before the row that names them comes out;
-//! the parts count only once the manifest says so.
+//! Those need a single partition and name files at random, and a folder of files is not atomic. Here each unit writes its
+//! own parts under names that its ordinal gives, durable before the receipt names them; the parts count only once the
+//! manifest says so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,29 +10,27 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array, new_null_array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, is_not_null, is_null};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion_physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion_physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    ReplaceChildrenOptions, collect,
 };
 use futures::{TryStreamExt, stream};
 
+use super::ledger::{Ledger, Receipt};
 use super::mode::Mode;
 use super::{kept, salvage};
-use crate::cache::{Part, PartMetadata, PartWriter};
+use crate::cache::{Part, PartMetadata, PartWriter, UnitStats};
 use crate::schema::{self, Dataset};
-
-/// What the names of the counters of rejects begin with; their reason follows.
-const REJECTED: &str = "rejected:";
 
 /// Where and how a unit's parts are written.
 #[derive(Clone, Debug)]
@@ -54,53 +52,31 @@ pub struct SinkSpec {
 pub struct PartSinkExec {
     input: Arc<dyn ExecutionPlan>,
     spec: Arc<SinkSpec>,
+    ledger: Ledger,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
-static RECEIPT: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let text = |name: &str| Field::new(name, DataType::Utf8, false);
-    let number = |name: &str| Field::new(name, DataType::UInt64, false);
-    Arc::new(Schema::new(vec![text("dataset"), text("path"), number("rows"), number("bytes"), text("digest")]))
-});
+static COUNT: LazyLock<SchemaRef> =
+    LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)])));
 
 impl PartSinkExec {
-    /// Puts the sink on top of a plan.
-    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>) -> PartSinkExec {
+    /// Puts the sink on top of a plan whose operators share `ledger`.
+    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>, ledger: Ledger) -> PartSinkExec {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&RECEIPT)),
+            EquivalenceProperties::new(Arc::clone(&COUNT)),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        PartSinkExec { input, spec, metrics: ExecutionPlanMetricsSet::new(), properties: Arc::new(properties) }
+        PartSinkExec { input, spec, ledger, metrics: ExecutionPlanMetricsSet::new(), properties: Arc::new(properties) }
     }
 
-    /// The rows that a finished sink put among the rejects, by reason.
-    pub fn rejected(plan: &Arc<dyn ExecutionPlan>) -> BTreeMap<String, u64> {
-        let metrics = plan.metrics().unwrap_or_default();
-        let counts = metrics.iter().filter_map(|metric| {
-            let reason = metric.value().name().strip_prefix(REJECTED)?;
-            Some((reason.to_owned(), metric.value().as_usize() as u64))
-        });
-        counts.collect()
-    }
-
-    /// The parts that a finished sink emitted.
-    pub fn receipts(batches: &[RecordBatch]) -> Vec<Part> {
-        let mut parts = Vec::new();
-        for batch in batches {
-            let text = |name: &str| batch[name].as_string::<i32>();
-            let number = |name: &str| batch[name].as_primitive::<UInt64Type>();
-            parts.extend((0..batch.num_rows()).map(|i| Part {
-                dataset: text("dataset").value(i).to_owned(),
-                path: text("path").value(i).to_owned(),
-                rows: number("rows").value(i),
-                bytes: number("bytes").value(i),
-                digest: text("digest").value(i).to_owned(),
-            }));
-        }
-        parts
+    /// Executes the plan that this is the top of.
+    pub async fn run(self: Arc<Self>, context: Arc<TaskContext>) -> Result<Receipt> {
+        let ledger = self.ledger.clone();
+        collect(self, context).await?;
+        Ok(ledger.take())
     }
 }
 
@@ -144,7 +120,8 @@ impl ExecutionPlan for PartSinkExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(PartSinkExec::new(children.swap_remove(0), Arc::clone(&self.spec))))
+        let (input, spec) = (children.swap_remove(0), Arc::clone(&self.spec));
+        Ok(Arc::new(PartSinkExec::new(input, spec, self.ledger.clone())))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -157,71 +134,72 @@ impl ExecutionPlan for PartSinkExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
-        let (spec, metrics) = (Arc::clone(&self.spec), self.metrics.clone());
-        let parts = async move {
+        let spec = Arc::clone(&self.spec);
+        let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
+        let count = async move {
             let schema = input.schema();
             let reading = Instant::now();
             let batches: Vec<RecordBatch> = input.try_collect().await?;
-            if spec.mode.is_none() {
-                // Nothing else lies between here and the input.
-                MetricBuilder::new(&metrics).subset_time("read_time", partition).add_elapsed(reading);
-            }
+            // Nothing else lies between here and the input of plain reviews; elsewhere it is timed where it is read.
+            let read = spec.mode.is_none().then(|| reading.elapsed());
             // Writing and fsync block, and a blocked worker of the runtime would stall other units.
-            tokio::task::spawn_blocking(move || write(&spec, &schema, &batches, &metrics))
+            let mut written = tokio::task::spawn_blocking(move || write(&spec, &schema, &batches))
                 .await
-                .map_err(|error| DataFusionError::External(Box::new(error)))?
+                .map_err(|error| DataFusionError::External(Box::new(error)))??;
+            written.stats.stage_seconds.read = read.unwrap_or_default().as_secs_f64();
+            let count = UInt64Array::from(vec![written.stats.rows_out + written.stats.rows_rejected]);
+            ledger.add(written, &metrics);
+            Ok(RecordBatch::try_new(Arc::clone(&COUNT), vec![Arc::new(count)])?)
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(parts))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(count))))
     }
 }
 
-fn write(
-    spec: &SinkSpec,
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-    metrics: &ExecutionPlanMetricsSet,
-) -> Result<RecordBatch> {
-    let write_time = MetricBuilder::new(metrics).subset_time("write_time", 0);
-    let _writing = write_time.timer();
+fn write(spec: &SinkSpec, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Receipt> {
+    let writing = Instant::now();
     let batch = concat_batches(schema, batches)?;
     let mut parts = Vec::new();
+    let mut part = |dataset, batch: &RecordBatch| write_part(spec, dataset, batch, &mut parts);
+    let mut stats = UnitStats::default();
     match spec.mode {
-        None => parts.extend(write_part(spec, Dataset::Reviews, &reviews(&usable(&batch)?)?)?),
-        Some(Mode::Score { .. }) => parts.extend(write_part(spec, Dataset::Predictions, &usable(&batch)?)?),
+        None => stats.rows_out = part(Dataset::Reviews, &reviews(&usable(&batch)?)?)?,
+        Some(Mode::Score { .. }) => stats.rows_out = part(Dataset::Predictions, &usable(&batch)?)?,
         Some(Mode::Embed { .. }) => {
             let rows = filter_record_batch(&batch, &is_not_null(&batch["key"])?)?;
-            parts.extend(write_part(spec, Dataset::Rows, &project(&rows, &schema::rows())?)?);
+            stats.rows_out = part(Dataset::Rows, &project(&rows, &schema::rows())?)?;
             let features = filter_record_batch(&batch, &is_not_null(&batch["embedding"])?)?;
-            let schema = feature_schema(&batch);
-            parts.extend(write_part(spec, Dataset::Features, &project(&features, &schema)?)?);
+            part(Dataset::Features, &project(&features, &feature_schema(&batch))?)?;
         }
     }
     if let Some(rejects) = rejects(spec, &batch)? {
-        parts.extend(write_part(spec, Dataset::Rejects, &rejects)?);
-        count(&rejects, metrics);
+        stats.rows_rejected = part(Dataset::Rejects, &rejects)?;
+        stats.rejected = by_reason(&rejects);
     }
-    receipt(&parts)
+    stats.stage_seconds.write = writing.elapsed().as_secs_f64();
+    Ok(Receipt { parts, stats })
 }
 
-fn count(rejects: &RecordBatch, metrics: &ExecutionPlanMetricsSet) {
-    let mut counts = BTreeMap::<&str, usize>::new();
+fn by_reason(rejects: &RecordBatch) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::<&str, u64>::new();
     for reason in rejects["reason"].as_string::<i32>().iter().flatten() {
         *counts.entry(reason).or_default() += 1;
     }
-    for (reason, rows) in counts {
-        MetricBuilder::new(metrics).counter(format!("{REJECTED}{reason}"), 0).add(rows);
-    }
+    counts.into_iter().map(|(reason, rows)| (reason.to_owned(), rows)).collect()
 }
 
-fn write_part(spec: &SinkSpec, dataset: Dataset, batch: &RecordBatch) -> Result<Option<Part>> {
+/// Writes a part, unless it would be empty; returns its rows as the writer counted them.
+fn write_part(spec: &SinkSpec, dataset: Dataset, batch: &RecordBatch, parts: &mut Vec<Part>) -> Result<u64> {
     if batch.num_rows() == 0 {
-        return Ok(None);
+        return Ok(0);
     }
     let external = |error: crate::cache::Error| DataFusionError::External(Box::new(error));
     let mut writer =
         PartWriter::create(&spec.out, dataset, &spec.part_name, batch.schema(), &spec.metadata).map_err(external)?;
     writer.write(batch).map_err(external)?;
-    writer.finish().map(Some).map_err(external)
+    let part = writer.finish().map_err(external)?;
+    let rows = part.rows;
+    parts.push(part);
+    Ok(rows)
 }
 
 /// The rejects of the parser and of this unit (what the scan could not read; in embed also rows without text, or with
@@ -274,17 +252,4 @@ fn feature_schema(batch: &RecordBatch) -> SchemaRef {
 fn project(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| Arc::clone(&batch[field.name().as_str()])).collect();
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-}
-
-fn receipt(parts: &[Part]) -> Result<RecordBatch> {
-    let text = |get: fn(&Part) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(parts.iter().map(get))) };
-    let number = |get: fn(&Part) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(parts.iter().map(get))) };
-    let columns = vec![
-        text(|part| &part.dataset),
-        text(|part| &part.path),
-        number(|part| part.rows),
-        number(|part| part.bytes),
-        text(|part| &part.digest),
-    ];
-    Ok(RecordBatch::try_new(Arc::clone(&RECEIPT), columns)?)
 }

@@ -1,56 +1,11 @@
 //! The texts of a unit on their way through `EmbedExec`: which are distinct, what became of them, what it cost.
 
 use arrow::array::{Array, StringArray};
-use datafusion_physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
 use hashbrown::HashMap;
 
-use crate::cache::{Failure, Fetched, Key};
+use crate::cache::{Failure, Fetched, Key, UnitStats};
 use crate::encode::Vectors;
 use crate::tokenize::Tokenized;
-
-/// The operator's counters, shown by `EXPLAIN ANALYZE` and summed into `run.json`.
-pub(super) struct Counters {
-    pub(super) tokens: Count,
-    pub(super) padded_tokens: Count,
-    pub(super) rows_deduplicated: Count,
-    pub(super) labelled: Count,
-    pub(super) correct: Count,
-    /// Log loss in units of 1e-9 nats: counters are whole numbers.
-    pub(super) log_loss_nano: Count,
-    pub(super) unknown_labels: Count,
-    pub(super) rows_abstained: Count,
-    pub(super) rows_failed: Count,
-    pub(super) batches_split: Count,
-    pub(super) texts: Count,
-    pub(super) texts_truncated: Count,
-    pub(super) texts_cached: Count,
-    pub(super) read_time: Time,
-    pub(super) tokenize_time: Time,
-}
-
-impl Counters {
-    pub(super) fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Counters {
-        let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
-        let time = |name: &'static str| MetricBuilder::new(metrics).subset_time(name, partition);
-        Counters {
-            tokens: counter("tokens"),
-            padded_tokens: counter("padded_tokens"),
-            rows_deduplicated: counter("rows_deduplicated"),
-            labelled: counter("labelled"),
-            correct: counter("correct"),
-            log_loss_nano: counter("log_loss_nano"),
-            unknown_labels: counter("unknown_labels"),
-            rows_abstained: counter("rows_abstained"),
-            rows_failed: counter("rows_failed"),
-            batches_split: counter("batches_split"),
-            texts: counter("texts"),
-            texts_truncated: counter("texts_truncated"),
-            texts_cached: counter("texts_cached"),
-            read_time: time("read_time"),
-            tokenize_time: time("tokenize_time"),
-        }
-    }
-}
 
 /// The distinct texts of a unit: `slots[row]` is a text's place in `first`, which holds the row where it stands first.
 pub(super) struct Distinct {
@@ -68,6 +23,8 @@ pub(super) struct Encoded {
     /// For each vector, tokens before truncation, and whether the text was cut.
     pub(super) tokens: Vec<(u32, bool)>,
     pub(super) vectors: Vec<f32>,
+    /// What was done for them, and what it cost.
+    pub(super) stats: UnitStats,
 }
 
 impl Encoded {
@@ -78,6 +35,7 @@ impl Encoded {
 
     /// Takes over what a cache had of the texts in `slots`; returns the slots of those that it had not.
     pub(super) fn take_fetched(&mut self, slots: &[usize], fetched: Fetched) -> Vec<usize> {
+        self.stats.texts_cached += fetched.asked.len() as u64;
         self.place(fetched.asked.iter().map(|asked| slots[*asked]), &fetched.tokens);
         self.append(fetched.vectors);
         slots.iter().copied().filter(|slot| self.places[*slot].is_none()).collect()
@@ -86,6 +44,11 @@ impl Encoded {
     /// Takes over what the encoder made of the texts in `slots`.
     pub(super) fn take_encoded(&mut self, slots: &[usize], tokenized: &Tokenized, vectors: Vectors) {
         let tokens: Vec<_> = (0..slots.len()).map(|at| (tokenized.n_tokens(at), tokenized.truncated(at))).collect();
+        self.stats.texts += tokens.len() as u64;
+        self.stats.texts_truncated += tokens.iter().filter(|(_, truncated)| *truncated).count() as u64;
+        self.stats.tokens += vectors.tokens;
+        self.stats.padded_tokens += vectors.padded_tokens;
+        self.stats.batches_split += vectors.splits;
         self.place(slots.iter().copied(), &tokens);
         for failed in vectors.failed {
             self.failures[slots[failed.text]] = Some(failed.reason.into());
