@@ -10,7 +10,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::Result;
 
-use super::runtime::Head;
+use super::context::Head;
 use super::texts::{Distinct, Encoded};
 use super::{kept, salvage};
 use crate::cache::UnitStats;

@@ -26,9 +26,10 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
+use super::context::EmbedRuntime;
+use super::executor::Opened;
 use super::ledger::{Ledger, Receipt};
 use super::mode::Mode;
-use super::runtime::{EmbedRuntime, Opened};
 use super::texts::{Distinct, Encoded};
 use super::{assemble, kept, salvage};
 use crate::cache::{self, Key, Known, UnitStats};

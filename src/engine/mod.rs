@@ -14,8 +14,10 @@
 
 mod assemble;
 mod clean;
+mod context;
 mod embed;
 mod error;
+mod executor;
 mod interrupt;
 mod kept;
 mod ledger;
@@ -24,21 +26,21 @@ mod pages;
 mod pieces;
 mod planner;
 mod run;
-mod runtime;
 mod salvage;
 mod scan;
 mod sink;
 mod texts;
 mod unit;
 
+pub use context::{EmbedRuntime, Head, task_context};
 pub use embed::EmbedExec;
 pub use error::{Error, Result};
+pub use executor::{OnDemand, Open, Opened, Turns};
 pub use interrupt::{handle_interrupts, unless_interrupted};
 pub use ledger::{Ledger, Receipt};
 pub use mode::Mode;
 pub use planner::Planner;
 pub use run::{Progress, RunTotals, Runner};
-pub use runtime::{EmbedRuntime, Head, OnDemand, Open, Opened, Turns, task_context};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};
 pub use unit::{ParquetSource, UnitInput, WorkUnit, carries_lineage, plan_units};

@@ -9,12 +9,13 @@ use datafusion_common_runtime::SpawnedTask;
 use datafusion_execution::TaskContext;
 use futures::{Stream, StreamExt};
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::context::EmbedRuntime;
+use super::executor::{Room, UNITS_IN_FLIGHT};
 use super::interrupt::interrupted;
 use super::ledger::Receipt;
 use super::planner::Planner;
-use super::runtime::{EmbedRuntime, UNITS_IN_FLIGHT};
 use super::unit::WorkUnit;
 use super::{Error, Result};
 use crate::cache::{Output, UnitRecord, UnitStats};
@@ -151,26 +152,6 @@ struct Running {
     room: OwnedSemaphorePermit,
 }
 
-/// The memory that units in flight share.
-#[derive(Clone)]
-struct Room {
-    kibibytes: u32,
-    free: Arc<Semaphore>,
-}
-
-impl Room {
-    fn of(bytes: u64) -> Room {
-        let kibibytes = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).max(1);
-        Room { kibibytes, free: Arc::new(Semaphore::new(kibibytes as usize)) }
-    }
-
-    /// Waits until there is room for `bytes`, or for one that takes more than all of it, until no other is there.
-    async fn take(self, bytes: u64) -> Result<OwnedSemaphorePermit> {
-        let wanted = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(self.kibibytes);
-        self.free.acquire_many_owned(wanted).await.map_err(|_| Error::WorkerLost)
-    }
-}
-
 async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
     let Some(Running { task, room }) = running else { return Ok((unit, None)) };
@@ -216,30 +197,5 @@ impl Clock {
             stats.stage_seconds.queue = usage.queue_seconds - self.usage.queue_seconds;
             self.usage = usage;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn units_wait_for_room_and_one_that_is_too_large_goes_alone() {
-        let room = Room::of(100 << 10);
-        let first = room.clone().take(60 << 10).await.unwrap();
-        let second = room.clone().take(40 << 10).await.unwrap();
-        let mut large = std::pin::pin!(room.clone().take(500 << 10));
-        assert!(large.as_mut().now_or_never().is_none());
-        drop(first);
-        // Behind a large one even a small one waits: units start in their order.
-        let mut small = std::pin::pin!(room.clone().take(1 << 10));
-        assert!(large.as_mut().now_or_never().is_none() && small.as_mut().now_or_never().is_none());
-        drop(second);
-        let large = large.await.unwrap();
-        assert!(small.as_mut().now_or_never().is_none());
-        drop(large);
-        drop(small.await.unwrap());
     }
 }

@@ -1,28 +1,12 @@
-//! What the operators of every unit share: the encoder, the tokenizer pool, the claimed texts, the head.
-//!
-//! It travels as a DataFusion session extension, not inside the plan: plans stay plain descriptions that can be
-//! printed and shipped, and each process has one encoder however many plans it runs.
+//! What units share whatever run they are of: the encoder with its tokenizer pool, and memory.
 
 use std::sync::Arc;
 
 use datafusion_common::{DataFusionError, Result};
-use datafusion_execution::TaskContext;
-use datafusion_execution::config::SessionConfig;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::cache::{Claims, Known};
 use crate::encode::{Encoder, Usage};
 use crate::tokenize::Pool;
-
-/// A trained head, with the labels of its classes in order.
-pub struct Head {
-    /// The layers.
-    pub head: crate::head::Head,
-    /// The label of each class.
-    pub labels: Vec<String>,
-    /// The probability below which it abstains, if it ever does.
-    pub least_confidence: Option<f64>,
-}
 
 /// An encoder with the threads of its tokenizer.
 pub struct Opened {
@@ -69,20 +53,6 @@ impl OnDemand {
     }
 }
 
-/// Shared by all units of a run.
-pub struct EmbedRuntime {
-    /// The frozen encoder.
-    pub encoder: OnDemand,
-    /// Texts whose vectors are on disk already; `None` where none are looked for.
-    pub known: Option<Known>,
-    /// Texts already encoded by this run; `None` where a text is encoded once a unit (score without a store).
-    pub claims: Option<Claims>,
-    /// Applied right behind the encoder.
-    pub head: Option<Head>,
-    /// Which units are at the encoder.
-    pub turns: Turns,
-}
-
 /// Units in flight for each that is at the encoder: the next is read and tokenized, and the one before is written.
 pub(super) const UNITS_IN_FLIGHT: usize = 3;
 
@@ -115,18 +85,30 @@ impl Turns {
     }
 }
 
-/// The context in which every unit's plan runs.
-pub fn task_context(runtime: Option<Arc<EmbedRuntime>>) -> Arc<TaskContext> {
-    let config = SessionConfig::new();
-    let config = match runtime {
-        Some(runtime) => config.with_extension(runtime),
-        None => config,
-    };
-    Arc::new(TaskContext::default().with_session_config(config))
+/// The memory that units in flight share.
+#[derive(Clone)]
+pub(super) struct Room {
+    kibibytes: u32,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(super) fn of(bytes: u64) -> Room {
+        let kibibytes = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).max(1);
+        Room { kibibytes, free: Arc::new(Semaphore::new(kibibytes as usize)) }
+    }
+
+    /// Waits until there is room for `bytes`, or for one that takes more than all of it, until no other is there.
+    pub(super) async fn take(self, bytes: u64) -> super::Result<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(self.kibibytes);
+        self.free.acquire_many_owned(wanted).await.map_err(|_| super::Error::WorkerLost)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -142,5 +124,23 @@ mod tests {
             assert!(turns.free.try_acquire().is_ok());
             assert_eq!(turns.units_in_flight(), UNITS_IN_FLIGHT * units);
         }
+    }
+
+    #[tokio::test]
+    async fn units_wait_for_room_and_one_that_is_too_large_goes_alone() {
+        let room = Room::of(100 << 10);
+        let first = room.clone().take(60 << 10).await.unwrap();
+        let second = room.clone().take(40 << 10).await.unwrap();
+        let mut large = std::pin::pin!(room.clone().take(500 << 10));
+        assert!(large.as_mut().now_or_never().is_none());
+        drop(first);
+        // Behind a large one even a small one waits: units start in their order.
+        let mut small = std::pin::pin!(room.clone().take(1 << 10));
+        assert!(large.as_mut().now_or_never().is_none() && small.as_mut().now_or_never().is_none());
+        drop(second);
+        let large = large.await.unwrap();
+        assert!(small.as_mut().now_or_never().is_none());
+        drop(large);
+        drop(small.await.unwrap());
     }
 }
