@@ -1,14 +1,14 @@
-//! What the operators of a run's units share: known and claimed texts, the head, and the encoder.
+//! What the operators of a run's units share: known and claimed texts, and the head; and where they are executed.
 //!
 //! It travels as a DataFusion session extension, not inside the plan: plans stay plain descriptions that can be
-//! printed and shipped, and each process has one encoder however many plans it runs.
+//! printed and shipped.
 
 use std::sync::Arc;
 
 use datafusion_execution::TaskContext;
 use datafusion_execution::config::SessionConfig;
 
-use super::executor::{OnDemand, Turns};
+use super::executor::Executor;
 use crate::cache::{Claims, Known};
 
 /// A trained head, with the labels of its classes in order.
@@ -21,25 +21,23 @@ pub struct Head {
     pub least_confidence: Option<f64>,
 }
 
-/// Shared by all units of a run.
-pub struct EmbedRuntime {
-    /// The frozen encoder.
-    pub encoder: OnDemand,
+/// Shared by all units of a run in this process.
+pub struct RunContext {
+    /// Where they are executed.
+    pub executor: Arc<Executor>,
     /// Texts whose vectors are on disk already; `None` where none are looked for.
     pub known: Option<Known>,
     /// Texts already encoded by this run; `None` where a text is encoded once a unit (score without a store).
     pub claims: Option<Claims>,
     /// Applied right behind the encoder.
     pub head: Option<Head>,
-    /// Which units are at the encoder.
-    pub turns: Turns,
 }
 
 /// The context in which every unit's plan runs.
-pub fn task_context(runtime: Option<Arc<EmbedRuntime>>) -> Arc<TaskContext> {
+pub fn task_context(run: Option<Arc<RunContext>>) -> Arc<TaskContext> {
     let config = SessionConfig::new();
-    let config = match runtime {
-        Some(runtime) => config.with_extension(runtime),
+    let config = match run {
+        Some(run) => config.with_extension(run),
         None => config,
     };
     Arc::new(TaskContext::default().with_session_config(config))

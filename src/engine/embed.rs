@@ -26,10 +26,10 @@ use datafusion_physical_plan::{
 };
 use futures::{TryStreamExt, stream};
 
-use super::context::EmbedRuntime;
-use super::executor::Opened;
+use super::context::RunContext;
 use super::ledger::{Ledger, Receipt};
 use super::mode::Mode;
+use super::on_demand::Opened;
 use super::texts::{Distinct, Encoded};
 use super::{assemble, kept, salvage};
 use crate::cache::{self, Key, Known, UnitStats};
@@ -148,11 +148,11 @@ impl ExecutionPlan for EmbedExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let Some(runtime) = context.session_config().get_extension::<EmbedRuntime>() else {
-            return internal_err!("the session has no EmbedRuntime");
+        let Some(run) = context.session_config().get_extension::<RunContext>() else {
+            return internal_err!("the session has no RunContext");
         };
         let input = self.input.execute(partition, context)?;
-        let unit = Unit { runtime, mode: self.mode.clone(), sequence: self.sequence, output: self.schema() };
+        let unit = Unit { run, mode: self.mode.clone(), sequence: self.sequence, output: self.schema() };
         let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
         let rows = async move {
             let (batch, stats) = unit.run(input).await?;
@@ -172,7 +172,7 @@ impl ExecutionPlan for EmbedExec {
 }
 
 struct Unit {
-    runtime: Arc<EmbedRuntime>,
+    run: Arc<RunContext>,
     mode: Mode,
     sequence: u64,
     output: SchemaRef,
@@ -181,7 +181,7 @@ struct Unit {
 impl Unit {
     async fn run(self, input: SendableRecordBatchStream) -> Result<(RecordBatch, UnitStats)> {
         // Taken before anything can fail, so that units behind this one never wait for a dead one.
-        let ticket = self.runtime.claims.as_ref().map(|claims| claims.ticket(self.sequence));
+        let ticket = self.run.claims.as_ref().map(|claims| claims.ticket(self.sequence));
         let schema = input.schema();
         let reading = Instant::now();
         let batches: Vec<RecordBatch> = input.try_collect().await?;
@@ -208,7 +208,7 @@ impl Unit {
         }
         let (rows, mut stats) = match &self.mode {
             Mode::Embed { width, .. } => assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width)?,
-            Mode::Score { .. } => match &self.runtime.head {
+            Mode::Score { .. } => match &self.run.head {
                 Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head)?,
                 None => return internal_err!("scoring needs a head"),
             },
@@ -240,7 +240,7 @@ impl Unit {
         if slots.is_empty() {
             return Ok(());
         }
-        let slots = if self.runtime.known.is_some() { self.fetch(distinct, slots, encoded).await? } else { slots };
+        let slots = if self.run.known.is_some() { self.fetch(distinct, slots, encoded).await? } else { slots };
         if slots.is_empty() { Ok(()) } else { self.encode(texts, distinct, &slots, encoded).await }
     }
 
@@ -258,7 +258,7 @@ impl Unit {
         slots: &[usize],
         encoded: &mut Encoded,
     ) -> Result<()> {
-        let opened = self.runtime.encoder.get().await?;
+        let opened = self.run.executor.encoder().await?;
         let encoder = &opened.encoder;
         let rows = slots.iter().map(|slot| distinct.first[*slot]).collect();
         let tokenizing = Instant::now();
@@ -266,7 +266,7 @@ impl Unit {
         encoded.stats.stage_seconds.tokenize += tokenizing.elapsed().as_secs_f64();
         let plans = encoder.micro_batches(&tokenized.lengths());
         // Given back before this unit waits for others to settle, who need it to get there.
-        let turn = self.runtime.turns.take().await?;
+        let turn = self.run.executor.turn().await?;
         let vectors = encoder.encode_texts(&tokenized, plans).await.map_err(external)?;
         drop(turn);
         let first = encoded.tokens.len();
@@ -283,7 +283,7 @@ impl Unit {
         first: usize,
         width: usize,
     ) -> Result<()> {
-        if self.runtime.known.as_ref().is_none_or(|known| known.store().is_none()) {
+        if self.run.known.as_ref().is_none_or(|known| known.store().is_none()) {
             return Ok(());
         }
         let (mut keys, mut vectors, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
@@ -301,8 +301,8 @@ impl Unit {
         &self,
         work: impl FnOnce(&Known) -> cache::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
-        let runtime = Arc::clone(&self.runtime);
-        let done = tokio::task::spawn_blocking(move || runtime.known.as_ref().map(work).transpose());
+        let run = Arc::clone(&self.run);
+        let done = tokio::task::spawn_blocking(move || run.known.as_ref().map(work).transpose());
         done.await.map_err(external)?.map_err(external)
     }
 }

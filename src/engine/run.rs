@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion_common_runtime::SpawnedTask;
-use datafusion_execution::TaskContext;
 use futures::{Stream, StreamExt};
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::context::EmbedRuntime;
-use super::executor::{Room, UNITS_IN_FLIGHT};
+use super::context::{RunContext, task_context};
+use super::executor::Executor;
 use super::interrupt::interrupted;
 use super::ledger::Receipt;
 use super::planner::Planner;
@@ -50,15 +49,11 @@ pub type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
 pub struct Runner<'a> {
     /// Makes the plans.
     pub planner: Planner,
-    /// What the plans run in.
-    pub context: Arc<TaskContext>,
+    /// What the units share.
+    pub context: Arc<RunContext>,
     /// Where the parts go. Borrowed: a writer outlives the task that it belongs to, so the folder must stay held until
     /// the caller has stopped the runtime.
     pub output: &'a mut Output,
-    /// Its encoder is asked for the time in which it had work.
-    pub runtime: Option<Arc<EmbedRuntime>>,
-    /// Bytes that the units in flight may take; one alone may take more.
-    pub memory: u64,
     /// Asked before every commit.
     pub guard: Guard<'a>,
     /// Told after every commit.
@@ -71,9 +66,8 @@ impl Runner<'_> {
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
-        let Runner { planner, context, output, runtime, memory, guard, progress } = self;
-        let room = Room::of(memory);
-        let in_flight = runtime.as_ref().map_or(UNITS_IN_FLIGHT, |runtime| runtime.turns.units_in_flight());
+        let Runner { planner, context, output, guard, progress } = self;
+        let (executor, context) = (Arc::clone(&context.executor), task_context(Some(context)));
         let done: HashMap<String, UnitStats> =
             output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;
@@ -83,24 +77,23 @@ impl Runner<'_> {
                 let plan = fresh.then(|| planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))).transpose()?;
                 Ok((unit, plan))
             });
-            let (room, context) = (room.clone(), Arc::clone(&context));
+            let (executor, context) = (Arc::clone(&executor), Arc::clone(&context));
             let mode = planner.mode.clone();
             async move {
                 let (unit, plan) = planned?;
                 let Some(plan) = plan else { return Ok(Started { unit, running: None }) };
                 // Before anything of it runs, and in the order of units: one that waits for an earlier unit's texts must
-                // not hold the room that the earlier one needs.
-                let room = room.take(unit.memory(mode.as_ref())).await?;
+                // not hold the memory that the earlier one needs.
+                let memory = executor.room_for(unit.memory(mode.as_ref())).await?;
                 let task = SpawnedTask::spawn(plan.run(context));
-                Ok(Started { unit, running: Some(Running { task, room }) })
+                Ok(Started { unit, running: Some(Running { task, memory }) })
             }
         });
-        let mut finished = std::pin::pin!(
-            started.map(|started: Result<Started>| async { finish(started?).await }).buffered(in_flight)
-        );
+        let finished = started.map(|started: Result<Started>| async { finish(started?).await });
+        let mut finished = std::pin::pin!(finished.buffered(executor.units_in_flight()));
         let mut totals = RunTotals::default();
         let mut seen = HashSet::new();
-        let mut clock = Clock::start(runtime);
+        let mut clock = Clock::start(Arc::clone(&executor));
         let mut interrupt = std::pin::pin!(interrupted());
         loop {
             let result = tokio::select! {
@@ -149,15 +142,15 @@ struct Started {
 /// The task that executes a unit's plan.
 struct Running {
     task: SpawnedTask<datafusion_common::Result<Receipt>>,
-    room: OwnedSemaphorePermit,
+    memory: OwnedSemaphorePermit,
 }
 
 async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
-    let Some(Running { task, room }) = running else { return Ok((unit, None)) };
+    let Some(Running { task, memory }) = running else { return Ok((unit, None)) };
     let receipt = task.join().await.map_err(|_| Error::WorkerLost)?;
     let receipt = receipt.map_err(|error| Error::unit(&unit.source, error))?;
-    drop(room);
+    drop(memory);
     let record = record(&unit, receipt)?;
     Ok((unit, Some(record)))
 }
@@ -176,26 +169,23 @@ fn record(unit: &WorkUnit, receipt: Receipt) -> Result<UnitRecord> {
 
 /// Splits the run's wall time and encoder time into laps, one a commit, so that totals add up across restarts.
 struct Clock {
-    runtime: Option<Arc<EmbedRuntime>>,
+    executor: Arc<Executor>,
     last: Instant,
     usage: Usage,
 }
 
 impl Clock {
-    fn start(runtime: Option<Arc<EmbedRuntime>>) -> Clock {
-        Clock { runtime, last: Instant::now(), usage: Usage::default() }
+    fn start(executor: Arc<Executor>) -> Clock {
+        let usage = executor.usage();
+        Clock { executor, last: Instant::now(), usage }
     }
 
     fn lap(&mut self, stats: &mut UnitStats) {
-        let now = Instant::now();
+        let (now, usage) = (Instant::now(), self.executor.usage());
         stats.seconds = (now - self.last).as_secs_f64();
-        self.last = now;
-        if let Some(runtime) = &self.runtime {
-            let usage = runtime.encoder.usage();
-            stats.encoder_seconds = usage.wall_seconds - self.usage.wall_seconds;
-            stats.stage_seconds.encode = usage.busy_seconds - self.usage.busy_seconds;
-            stats.stage_seconds.queue = usage.queue_seconds - self.usage.queue_seconds;
-            self.usage = usage;
-        }
+        stats.encoder_seconds = usage.wall_seconds - self.usage.wall_seconds;
+        stats.stage_seconds.encode = usage.busy_seconds - self.usage.busy_seconds;
+        stats.stage_seconds.queue = usage.queue_seconds - self.usage.queue_seconds;
+        (self.last, self.usage) = (now, usage);
     }
 }

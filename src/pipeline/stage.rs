@@ -16,7 +16,7 @@ use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Gpus, Host, Numerics, Plan, Precision,
     Provider, Readout, Tuned, Wanted,
 };
-use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, Turns, task_context};
+use crate::engine::{Executor, Head, Mode, OnDemand, Opened, Planner, RunContext, Runner};
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
@@ -292,18 +292,17 @@ impl Job<'_> {
             State::Fresh | State::Complete => {}
         }
         self.inputs.describe(self.terminal)?;
-        let (runtime, encoder_report, mut planner) = self.prepare(loaded, &output)?;
+        let encodes = loaded.is_some();
+        let (context, encoder_report, mut planner) = self.prepare(loaded, &output)?;
         output.begin()?;
         planner.generation = output.manifest().reopened;
-        let probe = runtime.as_ref().map(probe);
+        let probe = encodes.then(|| probe(&context));
         let bar = ProgressBar::start(self.terminal, self.command, self.inputs.bytes(), probe);
         let budget = Budget::of(self.units);
         let runner = Runner {
             planner,
-            context: task_context(runtime.clone()),
-            runtime: runtime.clone(),
+            context: Arc::clone(&context),
             output: &mut output,
-            memory: self.units.memory,
             guard: Box::new(|unit| self.inputs.check(&unit.sources)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
@@ -316,7 +315,7 @@ impl Job<'_> {
         drop(threads);
         let totals = totals?;
         drop(bar);
-        if let Some(known) = runtime.as_ref().and_then(|runtime| runtime.known.as_ref()) {
+        if let Some(known) = &context.known {
             cached::warn_of_damage(known, self.terminal);
         }
         budget.check(output.dir(), totals.met, &totals.rejected)?;
@@ -342,16 +341,14 @@ impl Job<'_> {
         Ok(Outcome::Done(Box::new(report)))
     }
 
-    fn prepare(
-        &self,
-        loaded: Option<Loaded>,
-        output: &Output,
-    ) -> Result<(Option<Arc<EmbedRuntime>>, EncoderReport, Planner)> {
+    fn prepare(&self, loaded: Option<Loaded>, output: &Output) -> Result<(Arc<RunContext>, EncoderReport, Planner)> {
         let out: PathBuf = output.dir().to_owned();
         let Some(Loaded { planned, mode, head, cached }) = loaded else {
             let planner =
                 Planner { out, mode: None, model: String::new(), metadata: PartMetadata::new(), generation: 0 };
-            return Ok((None, EncoderReport::default(), planner));
+            let executor = Arc::new(Executor::without_encoder(self.units.memory));
+            let context = RunContext { executor, known: None, claims: None, head: None };
+            return Ok((Arc::new(context), EncoderReport::default(), planner));
         };
         let known = cached.open(&planned, self.terminal)?;
         let keeps = known.as_ref().is_some_and(|known| known.store().is_some());
@@ -368,15 +365,15 @@ impl Job<'_> {
             ("bertline.model".to_owned(), model.clone()),
         ]);
         let planner = Planner { out, mode: Some(mode), model, metadata, generation: 0 };
-        let turns = Turns::of(planned.chosen.gpus.map_or(0, Gpus::count));
+        let gpus = planned.chosen.gpus.map_or(0, Gpus::count);
         let planned = Arc::new(planned);
         let encoder = on_demand(Arc::clone(&planned), self.terminal);
         if known.is_none() {
             // Every text will be encoded: what is wrong with the encoder must show before anything is written.
             encoder.set(planned.open(self.terminal)?);
         }
-        let runtime = EmbedRuntime { encoder, known, claims, head, turns };
-        Ok((Some(Arc::new(runtime)), report, planner))
+        let executor = Arc::new(Executor::with_encoder(encoder, gpus, self.units.memory));
+        Ok((Arc::new(RunContext { executor, known, claims, head }), report, planner))
     }
 }
 
@@ -392,10 +389,10 @@ pub(super) fn already_done(command: &str, out: &Path, terminal: Terminal) -> Res
     Ok(Outcome::AlreadyDone(report))
 }
 
-fn probe(runtime: &Arc<EmbedRuntime>) -> Probe {
-    let runtime = Arc::clone(runtime);
+fn probe(context: &RunContext) -> Probe {
+    let executor = Arc::clone(&context.executor);
     Box::new(move || {
-        let usage = runtime.encoder.usage();
+        let usage = executor.usage();
         (usage.rows, usage.tokens)
     })
 }

@@ -1,0 +1,54 @@
+//! The encoder, opened when the first unit needs it.
+
+use std::sync::Arc;
+
+use datafusion_common::{DataFusionError, Result};
+use tokio::sync::OnceCell;
+
+use crate::encode::{Encoder, Usage};
+use crate::tokenize::Pool;
+
+/// An encoder with the threads of its tokenizer.
+pub struct Opened {
+    /// The frozen encoder.
+    pub encoder: Encoder,
+    /// Tokenizer threads.
+    pub pool: Pool,
+}
+
+/// Opens an encoder, which takes a good part of a second.
+pub type Open = Box<dyn Fn() -> std::result::Result<Opened, Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
+
+/// The one encoder of a process; where every text may be known already, it is opened by the first that is not.
+pub struct OnDemand {
+    cell: OnceCell<Arc<Opened>>,
+    open: Arc<Open>,
+}
+
+impl OnDemand {
+    /// An encoder that `open` will open, if it is ever needed.
+    pub fn new(open: Open) -> OnDemand {
+        OnDemand { cell: OnceCell::new(), open: Arc::new(open) }
+    }
+
+    /// Takes one that is open already.
+    pub fn set(&self, opened: Opened) {
+        // One that is there already serves as well: both were opened in the same way.
+        self.cell.set(Arc::new(opened)).ok();
+    }
+
+    /// What the encoder has done so far; nothing where it was not needed.
+    pub fn usage(&self) -> Usage {
+        self.cell.get().map(|opened| opened.encoder.usage()).unwrap_or_default()
+    }
+
+    pub(super) async fn get(&self) -> Result<Arc<Opened>> {
+        let open = || async {
+            let open = Arc::clone(&self.open);
+            let opened = tokio::task::spawn_blocking(move || open()).await;
+            let opened = opened.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            opened.map(Arc::new).map_err(DataFusionError::External)
+        };
+        self.cell.get_or_try_init(open).await.map(Arc::clone)
+    }
+}
