@@ -189,3 +189,52 @@ impl Clock {
         (self.last, self.usage) = (now, usage);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::RecordBatch;
+
+    use super::*;
+    use crate::engine::UnitInput;
+    use crate::schema;
+
+    fn unit(rows_in: u64) -> WorkUnit {
+        WorkUnit {
+            id: "u".to_owned(),
+            ordinal: 0,
+            source: "a.csv".to_owned(),
+            sources: Vec::new(),
+            rows_in,
+            bytes: 10,
+            held_bytes: 0,
+            read_seconds: 0.5,
+            input: UnitInput::Reviews(RecordBatch::new_empty(schema::reviews(&[]))),
+            rejects: None,
+        }
+    }
+
+    fn receipt(rows_out: u64, rows_rejected: u64) -> Receipt {
+        let rejected = BTreeMap::from([("bad_json".to_owned(), rows_rejected)]);
+        Receipt { stats: UnitStats { rows_out, rows_rejected, rejected, ..UnitStats::default() }, ..Receipt::default() }
+    }
+
+    #[test]
+    fn a_unit_that_lost_a_row_or_gained_one_is_refused() {
+        let record = |rows_out| record(&unit(5), receipt(rows_out, 2));
+        let whole = record(3).unwrap();
+        assert_eq!((whole.rows_in, whole.stats.rows_out, whole.stats.stage_seconds.read), (5, 3, 0.5));
+        for rows_out in [2, 4] {
+            let told = record(rows_out).unwrap_err().to_string();
+            assert!(told.contains("5 rows in") && told.contains(&format!("{rows_out} out and 2 rejected")), "{told}");
+        }
+    }
+
+    #[test]
+    fn rejects_of_units_that_were_done_before_count_too() {
+        let mut totals = RunTotals::default();
+        totals.meet(&unit(5), Some(&receipt(3, 2).stats));
+        totals.meet(&unit(4), Some(&receipt(3, 1).stats));
+        assert_eq!((totals.met, totals.bytes, totals.rejected["bad_json"]), (9, 20, 3));
+        assert_eq!((totals.units, totals.rows_in), (0, 0));
+    }
+}
