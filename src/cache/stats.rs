@@ -181,10 +181,11 @@ mod tests {
 
     fn flat(stats: &UnitStats) -> Vec<f64> {
         fn numbers(figures: &Map<String, Value>) -> Vec<f64> {
-            figures
-                .values()
-                .flat_map(|value| value.as_object().map_or(vec![value.as_f64().unwrap()], numbers))
-                .collect()
+            let number = |value: &Value| match value {
+                Value::Object(figures) => numbers(figures),
+                number => vec![number.as_f64().unwrap()],
+            };
+            figures.values().flat_map(number).collect()
         }
         numbers(json!(stats).as_object().unwrap())
     }
@@ -195,7 +196,7 @@ mod tests {
         let expected: Vec<f64> = flat(&sum).into_iter().zip(flat(&other)).map(|(a, b)| a + b).collect();
         sum.add(&other);
         assert_eq!(flat(&sum), expected);
-        assert!(expected.len() >= 24 && sum.rejected["bad_json"] > 100);
+        assert!(expected.len() > 20 && sum.rejected["bad_json"] > 100);
     }
 
     #[test]

@@ -244,3 +244,108 @@ fn vectors(values: Vec<f32>, width: usize, valid: Vec<bool>) -> Result<ArrayRef>
     let nulls = (nulls.null_count() > 0).then_some(nulls);
     Ok(Arc::new(FixedSizeListArray::try_new(item, width, Arc::new(Float32Array::from(values)), nulls)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Float32Type;
+
+    use super::*;
+    use crate::head::Dense;
+
+    /// Two classes whose scores are the vector itself; it abstains below 0.6.
+    fn head() -> Head {
+        let layer = Dense { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2], inputs: 2, outputs: 2 };
+        let labels = ["neg", "pos"].map(str::to_owned).to_vec();
+        Head { head: crate::head::Head { layers: vec![layer] }, labels, least_confidence: Some(0.6) }
+    }
+
+    fn reviews(rows: &[(Option<&str>, Option<&str>)]) -> RecordBatch {
+        let text = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let columns = vec![
+            text(vec![Some("a.csv"); rows.len()]),
+            Arc::new(arrow::array::UInt64Array::from_iter_values(0..rows.len() as u64)),
+            text(rows.iter().map(|(text, _)| *text).collect()),
+            text(rows.iter().map(|(_, label)| *label).collect()),
+        ];
+        RecordBatch::try_new(schema::reviews(&[]), columns).unwrap()
+    }
+
+    /// What the encoder made of the distinct texts: a vector each, or a failure.
+    fn encoded(vectors: &[Option<[f32; 2]>]) -> Encoded {
+        let mut encoded = Encoded::of(vectors.len());
+        for (slot, vector) in vectors.iter().enumerate() {
+            match vector {
+                Some(vector) => {
+                    encoded.places[slot] = Some(encoded.tokens.len() as u32);
+                    encoded.tokens.push((5, false));
+                    encoded.vectors.extend(vector);
+                }
+                None => encoded.failures[slot] = Some("too odd".into()),
+            }
+        }
+        encoded
+    }
+
+    fn loss(scores: [f32; 2], class: usize) -> f64 {
+        let exp = scores.map(|score| f64::from(score).exp());
+        -(exp[class] / (exp[0] + exp[1])).ln()
+    }
+
+    #[test]
+    fn answers_are_counted_as_right_wrong_unsure_unknown_and_failed() {
+        let batch = reviews(&[
+            (Some("sure"), Some("pos")),
+            (Some("unsure"), Some("pos")),
+            (None, Some("neg")),
+            (Some("odd"), Some("neg")),
+            (Some("sure"), Some("meh")),
+            (Some("sure"), Some("neg")),
+        ]);
+        let distinct = Distinct::of(batch["text"].as_string());
+        let (sure, unsure) = ([-1.0, 2.0], [0.1, 0.0]);
+        let output = schema::predictions(2, &["abstained", "true_label"]);
+        let made = encoded(&[Some(sure), Some(unsure), None]);
+        let (rows, stats) = predictions(&output, &batch, &distinct, &made, &head()).unwrap();
+        assert_eq!((stats.labelled, stats.correct, stats.unknown_labels), (3, 1, 1));
+        assert_eq!((stats.rows_abstained, stats.rows_failed, stats.rows_deduplicated), (1, 1, 2));
+        let expected = loss(sure, 1) + loss(unsure, 1) + loss(sure, 0);
+        assert!((stats.log_loss_sum - expected).abs() < 1e-6, "{} {expected}", stats.log_loss_sum);
+        let labels: Vec<Option<&str>> = rows["label"].as_string::<i32>().iter().collect();
+        assert_eq!(labels, [Some("pos"), Some("neg"), None, None, Some("pos"), Some("pos")]);
+        assert_eq!(rows["probability"].as_primitive::<Float32Type>().null_count(), 2);
+    }
+
+    #[test]
+    fn a_certain_mistake_costs_no_infinity() {
+        let batch = reviews(&[(Some("sure"), Some("neg"))]);
+        let distinct = Distinct::of(batch["text"].as_string());
+        let output = schema::predictions(2, &["abstained", "true_label"]);
+        let (_, stats) = predictions(&output, &batch, &distinct, &encoded(&[Some([-90.0, 90.0])]), &head()).unwrap();
+        assert_eq!(stats.log_loss_sum, -f64::from(f32::EPSILON).ln());
+    }
+
+    #[test]
+    fn a_vector_stands_in_the_first_row_with_its_text_alone() {
+        let batch = reviews(&[(Some("a"), None), (Some("odd"), None), (Some("a"), None), (Some(""), None)]);
+        let distinct = Distinct::of(batch["text"].as_string());
+        let vector = Field::new_list_field(DataType::Float32, true);
+        let fields = vec![
+            Field::new("source_file", DataType::Utf8, false),
+            Field::new("row", DataType::UInt64, false),
+            Field::new("key", DataType::FixedSizeBinary(schema::KEY_BYTES), true),
+            Field::new("label", DataType::Utf8, true),
+            Field::new("embedding", DataType::FixedSizeList(Arc::new(vector), 2), true),
+            Field::new("n_tokens", DataType::UInt32, true),
+            Field::new("truncated", DataType::Boolean, true),
+        ];
+        let fields: Vec<Field> = fields.into_iter().chain(salvage::reject_fields()).collect();
+        let output = Arc::new(arrow::datatypes::Schema::new(fields));
+        let made = encoded(&[Some([1.0, 2.0]), None]);
+        let (rows, stats) = embedding_rows(&output, &batch, &distinct, &made, 2).unwrap();
+        let given = |column: &str| (0..rows.num_rows()).map(|row| rows[column].is_valid(row)).collect::<Vec<_>>();
+        assert_eq!(given("embedding"), [true, false, false, false]);
+        assert_eq!(given("key"), [true, false, true, false]);
+        assert_eq!(given(salvage::REASON), [false, true, false, true]);
+        assert_eq!((stats.rows_deduplicated, stats.rows_failed), (1, 1));
+    }
+}

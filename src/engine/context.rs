@@ -23,7 +23,7 @@ pub struct Head {
 
 /// Shared by all units of a run in this process.
 pub struct RunContext {
-    /// The process's encoder.
+    /// Where they are executed.
     pub executor: Arc<Executor>,
     /// Texts whose vectors are on disk already; `None` where none are looked for.
     pub known: Option<Known>,

@@ -67,3 +67,17 @@ pub fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_ends_by_itself_is_waited_for() {
+        let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let status = unless_interrupted(&mut child).unwrap();
+        assert_eq!(status.and_then(|status| status.code()), Some(3));
+    }
+}

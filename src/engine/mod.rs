@@ -48,4 +48,6 @@ pub use sink::{PartSinkExec, SinkSpec};
 pub use unit::{ParquetSource, UnitInput, WorkUnit, carries_lineage, plan_units};
 
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod scan_tests;

@@ -52,3 +52,26 @@ impl OnDemand {
         self.cell.get_or_try_init(open).await.map(Arc::clone)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_encoder_is_opened_by_whoever_needs_it_and_one_that_fails_is_tried_again() {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let encoder = OnDemand::new(Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Err("no model".into())
+        }));
+        assert_eq!((encoder.usage(), tries.load(Ordering::Relaxed)), (Usage::default(), 0));
+        for tried in 1..=2 {
+            let told = encoder.get().await.err().map(|error| error.to_string());
+            assert!(told.as_ref().is_some_and(|told| told.contains("no model")), "{told:?}");
+            assert_eq!(tries.load(Ordering::Relaxed), tried);
+        }
+    }
+}

@@ -52,3 +52,30 @@ fn part_name(unit: &WorkUnit, generation: u64) -> String {
     let generation = if generation == 0 { String::new() } else { format!("-{generation}") };
     format!("part-{:06}-{}{generation}.parquet", unit.ordinal, &unit.id[..8])
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::RecordBatch;
+
+    use super::*;
+    use crate::engine::UnitInput;
+    use crate::schema;
+
+    #[test]
+    fn a_part_is_named_by_its_unit_and_by_how_often_the_input_has_changed() {
+        let unit = WorkUnit {
+            id: "0123456789abcdef".to_owned(),
+            ordinal: 12,
+            source: String::new(),
+            sources: Vec::new(),
+            rows_in: 0,
+            bytes: 0,
+            held_bytes: 0,
+            read_seconds: 0.0,
+            input: UnitInput::Reviews(RecordBatch::new_empty(schema::reviews(&[]))),
+            rejects: None,
+        };
+        assert_eq!(part_name(&unit, 0), "part-000012-01234567.parquet");
+        assert_eq!(part_name(&unit, 3), "part-000012-01234567-3.parquet");
+    }
+}

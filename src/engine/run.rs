@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion_common_runtime::SpawnedTask;
-use datafusion_execution::TaskContext;
 use futures::{Stream, StreamExt};
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::context::{RunContext, task_context};
 use super::executor::Executor;
 use super::interrupt::interrupted;
 use super::ledger::Receipt;
@@ -49,13 +49,11 @@ pub type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
 pub struct Runner<'a> {
     /// Makes the plans.
     pub planner: Planner,
-    /// What the plans run in.
-    pub context: Arc<TaskContext>,
+    /// What the units share.
+    pub context: Arc<RunContext>,
     /// Where the parts go. Borrowed: a writer outlives the task that it belongs to, so the folder must stay held until
     /// the caller has stopped the runtime.
     pub output: &'a mut Output,
-    /// Where units are executed. Its encoder is asked for the time in which it had work.
-    pub executor: Arc<Executor>,
     /// Asked before every commit.
     pub guard: Guard<'a>,
     /// Told after every commit.
@@ -68,7 +66,8 @@ impl Runner<'_> {
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
     pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
-        let Runner { planner, context, output, executor, guard, progress } = self;
+        let Runner { planner, context, output, guard, progress } = self;
+        let (executor, context) = (Arc::clone(&context.executor), task_context(Some(context)));
         let done: HashMap<String, UnitStats> =
             output.manifest().units.iter().map(|unit| (unit.unit.clone(), unit.stats.clone())).collect();
         let mut sequence = 0..;
@@ -188,5 +187,54 @@ impl Clock {
         stats.stage_seconds.encode = usage.busy_seconds - self.usage.busy_seconds;
         stats.stage_seconds.queue = usage.queue_seconds - self.usage.queue_seconds;
         (self.last, self.usage) = (now, usage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::RecordBatch;
+
+    use super::*;
+    use crate::engine::UnitInput;
+    use crate::schema;
+
+    fn unit(rows_in: u64) -> WorkUnit {
+        WorkUnit {
+            id: "u".to_owned(),
+            ordinal: 0,
+            source: "a.csv".to_owned(),
+            sources: Vec::new(),
+            rows_in,
+            bytes: 10,
+            held_bytes: 0,
+            read_seconds: 0.5,
+            input: UnitInput::Reviews(RecordBatch::new_empty(schema::reviews(&[]))),
+            rejects: None,
+        }
+    }
+
+    fn receipt(rows_out: u64, rows_rejected: u64) -> Receipt {
+        let rejected = BTreeMap::from([("bad_json".to_owned(), rows_rejected)]);
+        Receipt { stats: UnitStats { rows_out, rows_rejected, rejected, ..UnitStats::default() }, ..Receipt::default() }
+    }
+
+    #[test]
+    fn a_unit_that_lost_a_row_or_gained_one_is_refused() {
+        let record = |rows_out| record(&unit(5), receipt(rows_out, 2));
+        let whole = record(3).unwrap();
+        assert_eq!((whole.rows_in, whole.stats.rows_out, whole.stats.stage_seconds.read), (5, 3, 0.5));
+        for rows_out in [2, 4] {
+            let told = record(rows_out).unwrap_err().to_string();
+            assert!(told.contains("5 rows in") && told.contains(&format!("{rows_out} out and 2 rejected")), "{told}");
+        }
+    }
+
+    #[test]
+    fn rejects_of_units_that_were_done_before_count_too() {
+        let mut totals = RunTotals::default();
+        totals.meet(&unit(5), Some(&receipt(3, 2).stats));
+        totals.meet(&unit(4), Some(&receipt(3, 1).stats));
+        assert_eq!((totals.met, totals.bytes, totals.rejected["bad_json"]), (9, 20, 3));
+        assert_eq!((totals.units, totals.rows_in), (0, 0));
     }
 }

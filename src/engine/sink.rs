@@ -72,11 +72,15 @@ impl PartSinkExec {
         PartSinkExec { input, spec, ledger, metrics: ExecutionPlanMetricsSet::new(), properties: Arc::new(properties) }
     }
 
-    /// Executes the plan that this is the top of.
+    /// Executes the plan that this is the top of, and returns what all of it made, did and cost.
     pub async fn run(self: Arc<Self>, context: Arc<TaskContext>) -> Result<Receipt> {
-        let ledger = self.ledger.clone();
-        collect(self, context).await?;
-        Ok(ledger.take())
+        collect(Arc::clone(&self) as Arc<dyn ExecutionPlan>, context).await?;
+        Ok(self.receipt())
+    }
+
+    /// What the plan has handed out so far; it does so once.
+    pub(super) fn receipt(&self) -> Receipt {
+        self.ledger.take()
     }
 }
 

@@ -121,5 +121,6 @@ mod tests {
         assert_eq!(encoded.places, [None, Some(1), None, Some(2), Some(0)]);
         assert_eq!(encoded.vectors, [10.0, 11.0, 20.0]);
         assert_eq!(encoded.tokens, [(2, false), (0, false), (1, false)]);
+        assert_eq!((encoded.stats.texts_cached, encoded.stats.texts), (3, 0));
     }
 }

@@ -11,7 +11,7 @@ use super::page::{self, Sections};
 use super::rejects::Budget;
 use crate::cache::{ClaimedOutput, Claims, Key, Output, PartMetadata, UnitStats};
 use crate::encode::Gpus;
-use crate::engine::{Executor, Head, Mode, OnDemand, Planner, RunContext, RunTotals, Runner, task_context};
+use crate::engine::{Executor, Head, Mode, OnDemand, Planner, RunContext, RunTotals, Runner};
 use crate::evaluate::Threshold;
 use crate::pipeline::encoder::{Cached, Planned, warn_of_damage};
 use crate::pipeline::inputs::Inputs;
@@ -60,9 +60,7 @@ pub(super) struct Encoding {
 
 /// What a unit's plan needs of the process and of the run, and what the report says of the encoder.
 struct Prepared {
-    executor: Arc<Executor>,
-    /// `None` where nothing is encoded.
-    run: Option<Arc<RunContext>>,
+    context: Arc<RunContext>,
     encoder: EncoderReport,
     planner: Planner,
 }
@@ -132,12 +130,13 @@ impl UnitsPlan {
         };
         say_found(&claimed, terminal);
         self.inputs.describe(terminal)?;
-        let Prepared { executor, run, encoder, mut planner } = self.prepare(&claimed, terminal)?;
+        let encodes = self.encoding.is_some();
+        let Prepared { context, encoder, mut planner } = self.prepare(&claimed, terminal)?;
         let mut output = claimed.begin()?;
         planner.generation = output.manifest().reopened;
         let budget = Budget::of(&self.units);
-        let totals = self.run_units(&mut output, (executor, run.clone()), planner, &budget, terminal)?;
-        if let Some(known) = run.as_ref().and_then(|run| run.known.as_ref()) {
+        let totals = self.run_units(&mut output, (&context, encodes), planner, &budget, terminal)?;
+        if let Some(known) = &context.known {
             warn_of_damage(known, terminal);
         }
         budget.check(output.dir(), totals.met, &totals.rejected)?;
@@ -157,18 +156,17 @@ impl UnitsPlan {
     fn run_units(
         &self,
         output: &mut Output,
-        (executor, run): (Arc<Executor>, Option<Arc<RunContext>>),
+        (context, encodes): (&Arc<RunContext>, bool),
         planner: Planner,
         budget: &Budget,
         terminal: Terminal,
     ) -> Result<RunTotals> {
-        let probe = run.is_some().then(|| probe(&executor));
+        let probe = encodes.then(|| probe(context));
         let bar = ProgressBar::start(terminal, self.kind.command(), self.inputs.bytes(), probe);
         let runner = Runner {
             planner,
-            context: task_context(run),
+            context: Arc::clone(context),
             output,
-            executor,
             guard: Box::new(|unit| self.inputs.check(&unit.sources)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
@@ -207,7 +205,8 @@ impl UnitsPlan {
         let planner = planner(self, metadata);
         let Some(Encoding { planned, mode, head, cached }) = self.encoding.take() else {
             let executor = Arc::new(Executor::without_encoder(self.units.memory));
-            return Ok(Prepared { executor, run: None, encoder: EncoderReport::default(), planner });
+            let context = Arc::new(RunContext { executor, known: None, claims: None, head: None });
+            return Ok(Prepared { context, encoder: EncoderReport::default(), planner });
         };
         let known = cached.open(&planned, terminal)?;
         let keeps = known.as_ref().is_some_and(|known| known.store().is_some());
@@ -225,8 +224,8 @@ impl UnitsPlan {
             encoder.set(planned.open(terminal)?);
         }
         let executor = Arc::new(Executor::with_encoder(encoder, gpus, self.units.memory));
-        let run = RunContext { executor: Arc::clone(&executor), known, claims, head };
-        Ok(Prepared { executor, run: Some(Arc::new(run)), encoder: report, planner })
+        let context = Arc::new(RunContext { executor, known, claims, head });
+        Ok(Prepared { context, encoder: report, planner })
     }
 }
 
@@ -242,8 +241,8 @@ fn on_demand(planned: Arc<Planned>, terminal: Terminal) -> OnDemand {
     OnDemand::new(Box::new(move || Ok(planned.open(terminal)?)))
 }
 
-fn probe(executor: &Arc<Executor>) -> Probe {
-    let executor = Arc::clone(executor);
+fn probe(context: &RunContext) -> Probe {
+    let executor = Arc::clone(&context.executor);
     Box::new(move || {
         let usage = executor.usage();
         (usage.rows, usage.tokens)
