@@ -77,7 +77,7 @@ impl Chosen {
     /// How vectors are computed; `calibration` is the digest of an int8 encoder's.
     pub fn numerics(&self, calibration: Option<String>) -> Numerics {
         let floats = (self.precision == Precision::Int8).then(|| self.floats());
-        Numerics { precision: self.precision, provider: self.provider.name().to_owned(), calibration, floats }
+        Numerics { precision: self.precision, provider: self.provider.to_string(), calibration, floats }
     }
 
     /// The number format of all that is not quantised.

@@ -4,15 +4,15 @@
 //! Other rows and layers make longer vectors, which a frozen encoder's head learns more from.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::interface::CLS;
 
 /// Which token rows of a layer are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// The first row.
     #[default]
@@ -24,13 +24,15 @@ pub enum Pooling {
 }
 
 /// Which layers are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// Devlin et al. (2019, "BERT", section 5.3) found the last four the best of a frozen encoder's features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layers {
     /// The last one.
     #[default]
     Last,
-    /// The last four, one after the other from the last one back (Devlin et al. 2019, "BERT", section 5.3, found this
-    /// the best of a frozen encoder's features).
+    /// The last four, one after the other from the last one back: vectors four times as long.
     Last4,
 }
 
@@ -44,8 +46,6 @@ pub struct Readout {
 }
 
 impl Pooling {
-    const ALL: [Pooling; 3] = [Pooling::Cls, Pooling::Mean, Pooling::ClsMean];
-
     /// The parts of a vector that come from one layer, in their order.
     pub(super) fn parts(self) -> &'static [Part] {
         match self {
@@ -83,8 +83,6 @@ pub(super) enum Part {
 }
 
 impl Layers {
-    const ALL: [Layers; 2] = [Layers::Last, Layers::Last4];
-
     /// How many layers are taken.
     pub(super) fn count(self) -> usize {
         match self {
@@ -113,20 +111,13 @@ impl Readout {
 
 impl fmt::Display for Pooling {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Pooling::Cls => "cls",
-            Pooling::Mean => "mean",
-            Pooling::ClsMean => "cls-mean",
-        })
+        self.serialize(formatter)
     }
 }
 
 impl fmt::Display for Layers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Layers::Last => "last",
-            Layers::Last4 => "last4",
-        })
+        self.serialize(formatter)
     }
 }
 
@@ -136,57 +127,16 @@ impl fmt::Display for Readout {
     }
 }
 
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|pooling| pooling.to_string() == given);
-        found.ok_or_else(|| Error::UnknownPooling { given: given.to_owned() })
-    }
-}
-
-impl FromStr for Layers {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|layers| layers.to_string() == given);
-        found.ok_or_else(|| Error::UnknownLayers { given: given.to_owned() })
-    }
-}
-
-impl Serialize for Pooling {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Layers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_parse_and_others_are_refused_with_the_choice() {
-        for pooling in Pooling::ALL {
-            assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
-        }
-        for layers in Layers::ALL {
-            assert_eq!(layers.to_string().parse::<Layers>().unwrap(), layers);
-        }
-        let told = "max".parse::<Pooling>().unwrap_err();
-        assert!(told.is_usage() && told.to_string().contains("cls, mean and cls-mean"), "{told}");
-        let told = "last2".parse::<Layers>().unwrap_err();
-        assert!(told.is_usage() && told.to_string().contains("last and last4"), "{told}");
-    }
-
-    #[test]
     fn a_vector_has_a_part_for_each_layer_and_pooling() {
-        let widths = |pooling| Layers::ALL.map(|layers| Readout { pooling, layers }.width(384));
-        assert_eq!(Pooling::ALL.map(widths), [[384, 1536], [384, 1536], [768, 3072]]);
+        let widths = |pooling| [Layers::Last, Layers::Last4].map(|layers| Readout { pooling, layers }.width(384));
+        assert_eq!(
+            [Pooling::Cls, Pooling::Mean, Pooling::ClsMean].map(widths),
+            [[384, 1536], [384, 1536], [768, 3072]]
+        );
     }
 }

@@ -17,8 +17,7 @@ use crate::telemetry::Terminal;
 pub fn embed(options: &EmbedOptions, terminal: Terminal) -> Result<Outcome> {
     let start = Start::now("embed");
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
-    let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
+    let target = Target::find(&options.model, options.window(), options.read.clean, options.readout(), terminal)?;
     let mode = mode(options, &target)?;
     let planned = Planned::of(target, &options.device, CalibrateFrom::Inputs(&inputs), terminal)?;
     let resolved = resolve(options, &inputs, &planned);

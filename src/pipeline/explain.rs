@@ -103,8 +103,7 @@ fn explain_ingest(options: &IngestOptions) -> Result<Explained> {
 
 fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained> {
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
-    let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
+    let target = Target::find(&options.model, options.window(), options.read.clean, options.readout(), terminal)?;
     let mode = embed::mode(options, &target)?;
     let planned = Planned::of(target, &options.device, CalibrateFrom::Kept, terminal)?;
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);

@@ -106,7 +106,7 @@ pub(super) fn check_features(bundle: &Bundle, head: &Path, dir: &Path, run: &Res
 /// How the input is read: cleaned as the texts were that the head was trained on.
 pub(super) fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<ReadOptions> {
     let mut read = options.read.clone();
-    let trained = bundle.encoder.identity.clean.parse()?;
+    let trained = bundle.encoder.identity.clean;
     if read.clean != Clean::None && read.clean != trained {
         return Err(Error::OtherCleaning { asked: read.clean, trained });
     }
@@ -154,9 +154,9 @@ pub(super) fn encoder_of(
 /// The encoder that a bundle's head was trained on, by its name or as `model`.
 pub(super) fn target_of(bundle: &Bundle, dir: &Path, model: Option<&str>, terminal: Terminal) -> Result<Target> {
     let trained = &bundle.encoder;
-    let (window, readout) = (trained.identity.window()?, trained.identity.readout()?);
+    let (window, readout) = (trained.identity.window(), trained.identity.readout());
     let name = model.unwrap_or(&trained.model);
-    let target = Target::find(name, window, &trained.identity.clean, readout, terminal)?;
+    let target = Target::find(name, window, trained.identity.clean, readout, terminal)?;
     let differences = target.identity.differences(&trained.identity);
     match differences.is_empty() {
         true => Ok(target),

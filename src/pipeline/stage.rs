@@ -17,6 +17,7 @@ use crate::encode::{
     Provider, Readout, Tuned, Wanted,
 };
 use crate::engine::{EmbedRuntime, Head, Mode, OnDemand, Opened, Planner, Runner, Turns, task_context};
+use crate::ingest::Clean;
 use crate::model::{self, Event, ModelFiles};
 use crate::report::{EncoderReport, RunReport, Start, ThisRun};
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
@@ -64,7 +65,7 @@ impl Target {
     pub(super) fn find(
         name: &str,
         window: Window,
-        clean: &str,
+        clean: Clean,
         readout: Readout,
         terminal: Terminal,
     ) -> Result<Target> {
@@ -119,7 +120,7 @@ impl Target {
             readout: self.readout,
             chosen: chosen.clone(),
             calibration: None,
-            clean: self.identity.clean.clone(),
+            clean: self.identity.clean,
         }
     }
 }
