@@ -36,14 +36,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::print_only_uncaught_panics();
     crate::engine::handle_interrupts();
-    let terminal = cli.terminal();
+    let terminal = cli.general.terminal();
     exit(terminal, command(cli.command, terminal))
 }
 
 /// Runs `bertline-train`, whose own part is the trainer.
 pub fn train_main(on_device: OnDevice) -> ExitCode {
     let cli = TrainCli::parse();
-    let terminal = Terminal { quiet: cli.quiet, json: cli.json };
+    let terminal = cli.general.terminal();
     let done = pipeline::train(&cli.options, on_device, terminal)
         .map_err(anyhow::Error::from)
         .map(|outcome| summary::stage(terminal, "train", &cli.options.out.out, &outcome));

@@ -14,7 +14,7 @@ use super::interface::CLS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// The first row.
+    /// The first row, that of the CLS token.
     #[default]
     Cls,
     /// The mean over all tokens, specials included (as sentence-transformers' mean pooling, without normalising).

@@ -1,15 +1,36 @@
 //! What each stage and command can be told: one definition for the command line and for pipeline files.
 //!
-//! The doc comment of a field is its `--help`. Nothing here touches a file; resolving (models, inputs, devices) is the
-//! stages' work.
+//! The doc comment of a field is its help: the first paragraph for `-h`, all of it for `--help`. Nothing here touches a
+//! file; resolving (models, inputs, devices) is the stages' work.
 
 mod commands;
 mod groups;
 mod stages;
 
+use clap::builder::RangedI64ValueParser;
+use clap::value_parser;
+
 pub use commands::{ExportOptions, PredictOptions, TokenizeOptions, TuneOptions, VerifyOptions};
 pub use groups::{CacheOptions, DeviceOptions, OutOptions, ReadOptions, SampleOptions, UnitOptions, size};
 pub use stages::{EmbedOptions, EvaluateOptions, IngestOptions, ScoreOptions, TrainOptions};
+
+// Headings of the help, in the order in which it prints them. A heading holds for all flags behind it, those of another
+// struct too, so each struct that others hold and each flag of a command says its own.
+const INPUT: &str = "Input";
+const MODEL: &str = "Model";
+const RECIPE: &str = "Recipe";
+const EVALUATION: &str = "Evaluation";
+const DEVICE: &str = "Device";
+const OUTPUT: &str = "Output";
+const LIMITS: &str = "Limits";
+
+fn threads() -> RangedI64ValueParser<u16> {
+    value_parser!(u16).range(1..=1024)
+}
+
+fn max_length() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(3..=8192)
+}
 
 #[cfg(test)]
 mod tests {
