@@ -230,7 +230,8 @@ fn graph_file(
                 readout: options.readout,
                 calibration: calibration.map(Calibration::digest),
             };
-            saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, calibration)
+            let sites = calibration.map_or(&[][..], Calibration::sites);
+            saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, sites)
         }
     }
 }

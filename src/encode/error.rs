@@ -2,14 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::model::SUPPORTED;
-
 /// A failure of the encoder; every variant names the file, setting or library at fault.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what its fields are")]
 pub enum Error {
-    #[error("unknown device `{given}`; the choices are auto, cpu, cuda, cuda:N and, for several GPUs, cuda:N,N")]
-    UnknownDevice { given: String },
     #[error("provider {provider} is one on the CPU, and device {device} has its own; leave `--provider` out")]
     ProviderOfDevice { provider: super::ProviderChoice, device: super::Gpus },
     #[error("a ready-made graph computes as its file says, not in {precision}; leave `--precision` out")]
@@ -107,8 +103,8 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    #[error("`{path}` says {field} = `{found}`; bertline encodes {SUPPORTED}")]
-    Unsupported { path: PathBuf, field: &'static str, found: String },
+    #[error("`{path}` says {field} = `{found}`; bertline encodes {supported}")]
+    Unsupported { path: PathBuf, field: &'static str, found: String, supported: &'static str },
     #[error("`{path}` cannot be used as an encoder: {reason}")]
     ReadyMade { path: PathBuf, reason: String },
     #[error("`{path}` does not add up: {reason}")]
@@ -192,8 +188,7 @@ impl Error {
     /// Whether the user asked for something impossible (exit code 2), rather than the data or the machine failing.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::UnknownDevice { .. }
-            | Self::ProviderOfDevice { .. }
+            Self::ProviderOfDevice { .. }
             | Self::ReadyMadePrecision { .. }
             | Self::UnknownFault { .. }
             | Self::Readout { .. }

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::digest::short_digest;
 use super::model::Model;
 use super::{Error, Layers, Pooling, Readout, Result};
 use crate::ingest::Clean;
@@ -120,11 +121,6 @@ pub(super) fn graph_digest(identity: &EncoderIdentity) -> String {
 
 pub(super) fn load_tokenizer(model_dir: &Path, window: Window) -> Result<Tokenizer> {
     Tokenizer::load(model_dir, window).map_err(|source| Error::Tokenizer { model_dir: model_dir.to_owned(), source })
-}
-
-/// The first 32 hex digits of a BLAKE3 digest.
-pub(super) fn short_digest(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..32].to_owned()
 }
 
 fn sha256(path: &Path) -> Result<String> {

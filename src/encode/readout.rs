@@ -8,8 +8,6 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::interface::CLS;
-
 /// Which token rows of a layer are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,11 +99,6 @@ impl Readout {
     /// Whether a vector is the CLS row of the last layer and nothing else.
     pub(super) fn is_default(&self) -> bool {
         *self == Readout::default()
-    }
-
-    /// The name of the output of a graph that is built here.
-    pub(super) fn output(self) -> &'static str {
-        if self.is_default() { CLS } else { "embedding" }
     }
 }
 

@@ -6,7 +6,7 @@
 //! of it in standard operators, over all tokens at once with those of other texts masked: the same sums, at quadratic
 //! cost. With it any provider runs this graph, so that everything else about it is checked where there is no GPU.
 
-use super::super::interface::Feed;
+use super::super::interface::{Feed, output_of};
 use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
 use super::super::readout::{Part, Readout};
 use super::fused::{self, Fused};
@@ -187,7 +187,7 @@ impl<'a> Operators<'a> for Packed<'a> {
             }
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        self.fused.nodes().add("Concat", &parts, readout.output(), vec![AttributeProto::int("axis", -1)]);
+        self.fused.nodes().add("Concat", &parts, output_of(readout), vec![AttributeProto::int("axis", -1)]);
     }
 
     fn inputs(&self, readout: Readout) -> Vec<ValueInfoProto> {

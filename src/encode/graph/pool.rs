@@ -3,7 +3,7 @@
 //! A mean over the tokens of a padded row is a product with a row of weights, 1/length for a token and 0 for padding:
 //! one product reads the states once, whoever computes.
 
-use super::super::interface::Feed;
+use super::super::interface::{Feed, output_of};
 use super::super::model::Description;
 use super::super::readout::{Part, Readout};
 use super::Nodes;
@@ -39,7 +39,7 @@ pub(super) fn vectors(nodes: &mut Nodes<'_>, description: &Description, readout:
             nodes.add("Concat", &parts, "pooling/parts", vec![AttributeProto::int("axis", -1)])
         }
     };
-    nodes.add("Squeeze", &[&row, "token_axis"], readout.output(), vec![]);
+    nodes.add("Squeeze", &[&row, "token_axis"], output_of(readout), vec![]);
 }
 
 /// The first token's row of a state, [rows, 1, hidden].

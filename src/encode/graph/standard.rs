@@ -3,11 +3,11 @@
 //! OpenVINO recognises attention, GELU and norms in this form and fuses them.
 
 use super::super::batch::WIDTH_STEP;
-use super::super::int8::Site;
 use super::super::interface::Feed;
 use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
 use super::super::readout::Readout;
 use super::pool::{self, State};
+use super::site::Site;
 use super::{Nodes, Operators};
 use crate::onnx::{AttributeProto, ModelProto, TensorProto, ValueInfoProto};
 
