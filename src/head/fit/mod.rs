@@ -9,6 +9,7 @@
 mod adamw;
 mod all_reduce;
 mod device;
+mod libtorch;
 mod network;
 #[cfg(test)]
 #[path = "../noise.rs"]

@@ -6,7 +6,8 @@
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::device::there;
-use super::network::{Network, Torch, copy, torch};
+use super::libtorch::{Torch, copy, torch};
+use super::network::Network;
 use super::shard::{Part, Shards};
 use super::side::{Rows, Side};
 use super::whiten::Whitener;
@@ -29,7 +30,7 @@ impl<'a> Run<'a> {
     /// Sets up a run on the given rows from the recipe's seed.
     pub(super) fn new(mut train: Side<'a>, recipe: &'a Recipe) -> Result<Self> {
         tch::manual_seed(recipe.seed as i64);
-        let whitener = recipe.whiten.then(|| Whitener::of(&train)).transpose()?;
+        let whitener = recipe.whiten.then(|| train.whitener()).transpose()?;
         train.prepare(whitener.as_ref())?;
         let network = Network::new(train.examples.width, &shares(&train), recipe)?;
         let shards = Shards::of(network, recipe, THREADS)?;

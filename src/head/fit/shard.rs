@@ -10,7 +10,8 @@ use tch::{Device, Tensor};
 use super::adamw::AdamW;
 use super::all_reduce::{AllReduce, Member};
 use super::device::device;
-use super::network::{Network, Torch, torch};
+use super::libtorch::{Torch, torch};
+use super::network::Network;
 use super::side::Rows;
 use super::{Error, Result, THREADS};
 
