@@ -31,7 +31,7 @@ pub use manifest::{Manifest, Part, SNAPSHOT, StageSeconds, UnitRecord, UnitStats
 pub use output::{Output, Resolved, State, is_same_run, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 pub use store::{
-    Collected, Compacted, Limits, Listed, Store, StoreEncoder, Verified, compact, gc, is_store, list, verify,
+    Collected, Compacted, DamageReport, Limits, Listed, Store, StoreEncoder, compact, gc, is_store, list, verify,
 };
 
 #[cfg(test)]

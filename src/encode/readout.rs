@@ -45,17 +45,17 @@ pub struct Readout {
 
 impl Pooling {
     /// The parts of a vector that come from one layer, in their order.
-    pub(super) fn parts(self) -> &'static [Part] {
+    pub(super) fn parts(self) -> &'static [PooledRow] {
         match self {
-            Pooling::Cls => &[Part::Cls],
-            Pooling::Mean => &[Part::Mean],
-            Pooling::ClsMean => &[Part::Cls, Part::Mean],
+            Pooling::Cls => &[PooledRow::Cls],
+            Pooling::Mean => &[PooledRow::Mean],
+            Pooling::ClsMean => &[PooledRow::Cls, PooledRow::Mean],
         }
     }
 
     /// Whether the mean is one of them.
     pub(super) fn has_mean(self) -> bool {
-        self.parts().contains(&Part::Mean)
+        self.parts().contains(&PooledRow::Mean)
     }
 
     /// What is made of the rows of a text's tokens, each of `row` values.
@@ -66,8 +66,8 @@ impl Pooling {
             (sum / count) as f32
         };
         let parts = self.parts().iter().map(|part| match part {
-            Part::Cls => tokens[..row].to_vec(),
-            Part::Mean => (0..row).map(mean).collect(),
+            PooledRow::Cls => tokens[..row].to_vec(),
+            PooledRow::Mean => (0..row).map(mean).collect(),
         });
         parts.flatten().collect()
     }
@@ -75,7 +75,7 @@ impl Pooling {
 
 /// One row made of a layer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PooledRow {
     Cls,
     Mean,
 }

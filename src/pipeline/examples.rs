@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use serde::Serialize;
 
 use crate::cache::{FeatureSet, Key, Resolved};
-use crate::evaluate::Place;
+use crate::evaluate::RowOrigin;
 use crate::head::{self, Examples, Split, Vectors};
 
 /// The rows of a feature set that have a label.
@@ -66,10 +66,10 @@ impl<'a> LabelledRows<'a> {
     }
 
     /// Where a row came from.
-    pub(super) fn place(&self, row: usize) -> Place {
+    pub(super) fn place(&self, row: usize) -> RowOrigin {
         let row = &self.set.rows[self.places[row]];
         let tokens = Some(self.set.tokens[row.vector as usize]);
-        Place { source_file: Arc::clone(&row.source_file), row: row.row, tokens }
+        RowOrigin { source_file: Arc::clone(&row.source_file), row: row.row, tokens }
     }
 
     /// The run that made the features.

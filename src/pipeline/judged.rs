@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::examples::LabelledRows;
 use super::{Error, Result};
 use crate::cache::{self, FeatureSet, Manifest};
-use crate::evaluate::{Judged, Place, cool, fit_temperature};
+use crate::evaluate::{Judged, RowOrigin, cool, fit_temperature};
 use crate::head::{Head, HeldOut};
 use crate::schema::Dataset;
 
@@ -24,7 +24,7 @@ pub(super) struct JudgedRows {
     probabilities: Vec<f32>,
     labels: Vec<u32>,
     classes: usize,
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<RowOrigin>,
     pub(super) left_out: LeftOut,
 }
 
@@ -59,7 +59,7 @@ impl JudgedRows {
             found.probabilities.extend_from_slice(&answers[vector * found.classes..][..found.classes]);
             found.labels.push(class);
             let source_file = Arc::clone(&row.source_file);
-            found.places.push(Place { source_file, row: row.row, tokens: Some(set.tokens[vector]) });
+            found.places.push(RowOrigin { source_file, row: row.row, tokens: Some(set.tokens[vector]) });
         }
         Ok(found)
     }
@@ -114,7 +114,7 @@ impl JudgedRows {
                 _ => Arc::from(files.value(row)),
             };
             let tokens = n_tokens.is_valid(row).then(|| (n_tokens.value(row), truncated.value(row)));
-            self.places.push(Place { source_file, row: rows.value(row), tokens });
+            self.places.push(RowOrigin { source_file, row: rows.value(row), tokens });
         }
     }
 

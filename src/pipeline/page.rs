@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Result;
 use crate::cache::{self, Manifest, write_atomically};
-use crate::evaluate::{Evaluation, Place};
+use crate::evaluate::{Evaluation, RowOrigin};
 use crate::head::TrainingReport;
 use crate::report::html::{Distributions, Page};
 use crate::schema::Dataset;
@@ -37,7 +37,7 @@ pub(super) fn write(
 }
 
 /// Where the lengths of judged rows lie.
-pub(super) fn lengths(places: &[Place], max_length: u32) -> Distributions {
+pub(super) fn lengths(places: &[RowOrigin], max_length: u32) -> Distributions {
     let mut found = Distributions::new(Some(max_length));
     places.iter().filter_map(|place| place.tokens).for_each(|(tokens, _)| found.add_length(tokens));
     found

@@ -28,7 +28,7 @@ use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
 use fused::Fused;
 use nodes::Nodes;
 use packed::Packed;
-use pool::State;
+use pool::HiddenState;
 pub(super) use site::Site;
 pub(super) use standalone::taking_a_mask;
 use standard::Standard;
@@ -107,7 +107,7 @@ trait Operators<'a> {
         pool::cls_row(self.nodes(), state)
     }
     /// The vectors, [rows, width], from the states of the layers that are taken, the last one first.
-    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]);
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[HiddenState]);
     /// What the graph takes.
     fn inputs(&self, readout: Readout) -> Vec<ValueInfoProto>;
     /// Where nodes and constants are gathered.
@@ -177,7 +177,7 @@ fn rectangle() -> Vec<ValueInfoProto> {
 }
 
 /// The hidden states, layer by layer; of the last one the CLS row alone where it is `cut`.
-fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> Vec<State> {
+fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> Vec<HiddenState> {
     let mut rows = operators.embeddings(&description.embeddings, description.hidden);
     let mut states = Vec::new();
     for (number, layer) in description.layers.iter().enumerate() {
@@ -198,7 +198,7 @@ fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: 
         let active = operators.activate(&layer.up, &wide, description.activation);
         let narrow = operators.linear(&layer.down, &active);
         rows = operators.add_norm(&layer.down, &narrow, &middle, &layer.output_norm);
-        states.push(State { rows: rows.clone(), cut });
+        states.push(HiddenState { rows: rows.clone(), cut });
     }
     states
 }
