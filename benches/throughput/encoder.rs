@@ -3,6 +3,7 @@
 //! bf16 runs where the CPU computes in it, and is left out elsewhere.
 
 use bertline::encode::{self, Encoder, EncoderOptions, MicroBatch, PrecisionChoice, Wanted};
+use bertline::ingest::Clean;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
@@ -39,7 +40,7 @@ fn run(bencher: Bencher, precision: PrecisionChoice, lengths: &[u32]) {
         readout: encode::Readout::default(),
         chosen: encode::choose(&Wanted { precision, ..Wanted::default() }, None).unwrap(),
         calibration: None,
-        clean: "none".to_owned(),
+        clean: Clean::None,
     })
     .unwrap();
     let mut random = reviews::Random::new(11);

@@ -36,20 +36,20 @@ pub struct Known {
     width: usize,
     index: Index,
     store: Option<Store>,
-    state: Mutex<State>,
+    inventory: Mutex<Inventory>,
 }
 
 /// What changes during a run.
 #[derive(Debug)]
-struct State {
-    parts: Vec<Arc<Member>>,
+struct Inventory {
+    parts: Vec<Arc<IndexedPart>>,
     /// Texts that this run has added to the store.
     added: HashMap<Key, Entry>,
     damaged: HashSet<PathBuf>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct IndexedPart {
     part: FeaturesPart,
     /// The row of all rows at which it begins.
     first: u32,
@@ -77,8 +77,8 @@ impl Known {
             reading.part_of_store(part.path, &part.digest, &made_by);
         }
         let Reading { parts, entries, damaged, .. } = reading;
-        let state = Mutex::new(State { parts, added: HashMap::new(), damaged });
-        Ok(Known { width, index: Index::of(entries), store, state })
+        let inventory = Mutex::new(Inventory { parts, added: HashMap::new(), damaged });
+        Ok(Known { width, index: Index::of(entries), store, inventory })
     }
 
     /// Distinct texts that were there at the start.
@@ -93,7 +93,7 @@ impl Known {
 
     /// Parts of the store that were found damaged so far, in order of path.
     pub fn damaged(&self) -> Vec<PathBuf> {
-        let mut damaged: Vec<PathBuf> = self.state().damaged.iter().cloned().collect();
+        let mut damaged: Vec<PathBuf> = self.inventory().damaged.iter().cloned().collect();
         damaged.sort();
         damaged
     }
@@ -101,37 +101,37 @@ impl Known {
     /// The vectors of those of `keys` that are known. Reads files: not for a thread that must not block.
     pub fn fetch(&self, keys: &[Key]) -> Result<Fetched> {
         let (mut found, parts) = {
-            let state = self.state();
+            let inventory = self.inventory();
             // What was added last comes first: the other may be of a part that is damaged.
-            let entry = |key: &Key| state.added.get(key).or_else(|| self.index.get(key)).copied();
+            let entry = |key: &Key| inventory.added.get(key).or_else(|| self.index.get(key)).copied();
             let found = keys.iter().enumerate().filter_map(|(at, key)| Some((at, entry(key)?)));
-            (found.collect::<Vec<(usize, Entry)>>(), state.parts.clone())
+            (found.collect::<Vec<(usize, Entry)>>(), inventory.parts.clone())
         };
         // In the order of the files, so that neighbours are one read.
         found.sort_unstable_by_key(|(_, entry)| entry.row);
-        let part_of = |entry: &Entry| parts.partition_point(|member| member.first <= entry.row) - 1;
+        let part_of = |entry: &Entry| parts.partition_point(|indexed| indexed.first <= entry.row) - 1;
         let mut fetched = Fetched { vectors: Vec::with_capacity(found.len() * self.width), ..Fetched::default() };
         let mut rows = Vec::new();
         for group in found.chunk_by(|a, b| part_of(&a.1) == part_of(&b.1)) {
-            let member = &parts[part_of(&group[0].1)];
-            if !self.is_whole(member)? {
+            let indexed = &parts[part_of(&group[0].1)];
+            if !self.is_whole(indexed)? {
                 continue;
             }
             rows.clear();
-            rows.extend(group.iter().map(|(_, entry)| entry.row - member.first));
-            member.part.fetch(&rows, &mut fetched.vectors)?;
+            rows.extend(group.iter().map(|(_, entry)| entry.row - indexed.first));
+            indexed.part.fetch(&rows, &mut fetched.vectors)?;
             fetched.asked.extend(group.iter().map(|(at, _)| at));
             fetched.tokens.extend(group.iter().map(|(_, entry)| (entry.tokens.n_tokens(), entry.tokens.truncated())));
         }
         Ok(fetched)
     }
 
-    fn is_whole(&self, member: &Member) -> Result<bool> {
-        let whole = member.part.is_whole();
-        match (whole, member.of_store) {
+    fn is_whole(&self, indexed: &IndexedPart) -> Result<bool> {
+        let whole = indexed.part.is_whole();
+        match (whole, indexed.of_store) {
             (true, _) => {}
-            (false, true) => drop(self.state().damaged.insert(member.part.path().to_owned())),
-            (false, false) => return Err(Error::PartChanged { path: member.part.path().to_owned() }),
+            (false, true) => drop(self.inventory().damaged.insert(indexed.part.path().to_owned())),
+            (false, false) => return Err(Error::PartChanged { path: indexed.part.path().to_owned() }),
         }
         Ok(whole)
     }
@@ -140,21 +140,21 @@ impl Known {
     pub fn add(&self, keys: &[Key], vectors: &[f32], tokens: &[(u32, bool)]) -> Result<()> {
         let Some(store) = self.store.as_ref().filter(|_| !keys.is_empty()) else { return Ok(()) };
         let sealed = store.add(&features(keys, vectors, tokens, self.width))?;
-        let mut state = self.state();
-        let first = state.parts.last().map_or(0, |last| last.end());
+        let mut inventory = self.inventory();
+        let first = inventory.parts.last().map_or(0, |last| last.end());
         let mut entries = Vec::new();
         let part = FeaturesPart::open(&sealed.path, &sealed.digest, first, &mut entries)?;
-        state.parts.push(Arc::new(Member { part, first, of_store: true }));
-        state.added.extend(entries.into_iter().map(|entry| (entry.key, entry)));
+        inventory.parts.push(Arc::new(IndexedPart { part, first, of_store: true }));
+        inventory.added.extend(entries.into_iter().map(|entry| (entry.key, entry)));
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inventory(&self) -> MutexGuard<'_, Inventory> {
+        self.inventory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Member {
+impl IndexedPart {
     fn end(&self) -> u32 {
         // Of 2^32 rows (6 TB of vectors) on, the last part answers for nothing more; its texts are encoded again.
         u32::try_from(u64::from(self.first) + self.part.rows()).unwrap_or(u32::MAX)
@@ -164,7 +164,7 @@ impl Member {
 /// A [`Known`] whose parts are being opened.
 struct Reading {
     width: usize,
-    parts: Vec<Arc<Member>>,
+    parts: Vec<Arc<IndexedPart>>,
     entries: Vec<Entry>,
     damaged: HashSet<PathBuf>,
     next: u32,
@@ -191,9 +191,9 @@ impl Reading {
             self.entries.truncate(known);
             return Err(Error::VectorWidth { path: path.to_owned(), found: part.width(), expected: self.width });
         }
-        let member = Member { part, first: self.next, of_store: made_by.is_some() };
-        self.next = member.end();
-        self.parts.push(Arc::new(member));
+        let indexed = IndexedPart { part, first: self.next, of_store: made_by.is_some() };
+        self.next = indexed.end();
+        self.parts.push(Arc::new(indexed));
         Ok(rows)
     }
 

@@ -35,7 +35,7 @@ pub use part::{PartMetadata, PartWriter};
 pub use recorded::RecordedRun;
 pub use stats::{StageSeconds, UnitStats};
 pub use store::{
-    Collected, Compacted, Limits, Listed, Store, StoreEncoder, Verified, compact, gc, is_store, list, verify,
+    Collected, Compacted, DamageReport, Limits, Listed, Store, StoreEncoder, compact, gc, is_store, list, verify,
 };
 
 #[cfg(test)]

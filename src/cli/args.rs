@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::age;
 use crate::pipeline::{PredictOptions, Stage, TokenizeOptions, TrainOptions, TuneOptions, VerifyOptions};
@@ -22,19 +22,34 @@ Exit codes: 0 done, 1 data or environment, 2 usage, 130 interrupted.";
 /// Turns piles of reviews into scored data with a frozen BERT encoder.
 #[derive(Debug, Parser)]
 #[command(name = "bertline", version, about, after_help = AFTER, max_term_width = 110)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub general: General,
+    /// Print the version
+    #[arg(long, short = 'V', action = ArgAction::Version)]
+    version: Option<bool>,
+}
+
+/// What every command takes. The help flag is among them because clap's own would stand before all headings.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "General")]
+pub(super) struct General {
     /// Say nothing but warnings and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Print results as JSON on standard output
     #[arg(long, global = true)]
     pub json: bool,
-    #[command(subcommand)]
-    pub command: Command,
+    /// Print this help; --help says more than -h
+    #[arg(long, short, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
 }
 
-impl Cli {
-    pub(super) fn terminal(&self) -> Terminal {
+impl General {
+    pub(super) fn terminal(self) -> Terminal {
         Terminal { quiet: self.quiet, json: self.json }
     }
 }
@@ -167,13 +182,78 @@ pub(super) enum ModelsAction {
 /// The command line of `bertline-train`; `bertline train` hands on what was typed.
 #[derive(Debug, Parser)]
 #[command(name = "bertline train", version, about = "Train a classifier head on cached features")]
+#[command(disable_help_flag = true)]
 pub(super) struct TrainCli {
-    /// Say nothing but warnings and errors
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Print the run report as JSON on standard output
-    #[arg(long)]
-    pub json: bool,
     #[command(flatten)]
     pub options: TrainOptions,
+    #[command(flatten)]
+    pub general: General,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command as Built, CommandFactory as _};
+
+    use super::*;
+
+    /// Commands with so many flags that they are printed in groups.
+    const GROUPED: [&str; 10] =
+        ["ingest", "embed", "train", "score", "evaluate", "predict", "export", "tokenize", "tune", "verify"];
+
+    /// The headings of a command's flags, in the order of the help, with the flags under each.
+    fn headings(command: &Built) -> Vec<(String, Vec<String>)> {
+        let mut headings: Vec<(String, Vec<String>)> = Vec::new();
+        for flag in command.get_arguments().filter(|argument| !argument.is_positional()) {
+            let heading = flag.get_help_heading().unwrap_or_default();
+            if !headings.iter().any(|(known, _)| known == heading) {
+                headings.push((heading.to_owned(), Vec::new()));
+            }
+            let under = headings.iter_mut().find(|(known, _)| known == heading);
+            under.unwrap().1.push(flag.get_long().unwrap().to_owned());
+        }
+        headings
+    }
+
+    #[test]
+    fn the_flags_of_every_stage_are_under_headings() {
+        let mut cli = Cli::command();
+        cli.build();
+        for name in GROUPED {
+            let headings = headings(cli.find_subcommand(name).unwrap());
+            assert!(headings.iter().all(|(heading, _)| !heading.is_empty()), "{name}: {headings:?}");
+            assert!(headings.last().is_some_and(|(heading, _)| heading == "General"), "{name}: {headings:?}");
+        }
+        let listed = |name| {
+            let lines = headings(cli.find_subcommand(name).unwrap()).into_iter();
+            lines.map(|(heading, flags)| format!("{heading}: {}\n", flags.join(" "))).collect::<String>()
+        };
+        insta::assert_snapshot!(listed("embed"), @"
+        Input: text-column label-column format no-header encoding clean limit require-label
+        Model: model max-length truncation pooling layers
+        Device: precision device provider threads sessions token-budget
+        Output: out overwrite cache
+        Limits: unit-bytes memory max-rejects max-reject-share
+        General: quiet json help
+        ");
+        insta::assert_snapshot!(listed("train"), @"
+        Input: validation
+        Recipe: recipe epochs learning-rate batch-size hidden dropout val-fraction seed sweep
+        Evaluation: folds repeats target-precision
+        Device: device memory
+        Output: out overwrite
+        General: quiet json help
+        ");
+    }
+
+    #[test]
+    fn the_short_help_has_a_line_for_each_flag_where_there_is_room() {
+        let mut cli = Cli::command();
+        cli.build();
+        for name in GROUPED {
+            for argument in cli.find_subcommand(name).unwrap().get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty() && help.len() <= 80, "{name}: {help}");
+            }
+        }
+    }
 }

@@ -35,14 +35,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::print_only_uncaught_panics();
     crate::engine::handle_interrupts();
-    let terminal = cli.terminal();
+    let terminal = cli.general.terminal();
     exit(terminal, command(cli.command, terminal))
 }
 
 /// Runs `bertline-train`, whose own part is the trainer.
 pub fn train_main(on_device: OnDevice) -> ExitCode {
     let cli = TrainCli::parse();
-    let terminal = Terminal { quiet: cli.quiet, json: cli.json };
+    let terminal = cli.general.terminal();
     let out = cli.options.out.out.clone();
     let done = TrainPlan::of(&cli.options).and_then(|plan| plan.run(on_device, terminal)).map_err(anyhow::Error::from);
     exit(terminal, done.map(|outcome| summary::outcome(terminal, &out, &outcome)).map(|()| ExitCode::SUCCESS))

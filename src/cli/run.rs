@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, General};
 use super::{summary, train};
 use crate::pipeline::{self, Explained, NamedStage, Purpose, Stage};
 use crate::telemetry::Terminal;
@@ -46,7 +46,8 @@ pub(super) fn explain(what: &[String], terminal: Terminal) -> Result<()> {
     let command = is_file.then(|| "run".to_owned());
     // Parsed as `run FILE` or the stage itself would be; wrong flags end the process with clap's own words.
     let cli = Cli::parse_from(std::iter::once("bertline".to_owned()).chain(command).chain(what.iter().cloned()));
-    let terminal = Terminal { quiet: terminal.quiet || cli.quiet, json: terminal.json || cli.json };
+    let General { quiet, json, .. } = cli.general;
+    let terminal = Terminal { quiet: terminal.quiet || quiet, json: terminal.json || json };
     match cli.command {
         Command::Run { file, set } => explain_file(&file, &set, terminal),
         Command::Stage(stage) => print(&stage.plan(Purpose::Explain, terminal)?.explain()?, terminal),

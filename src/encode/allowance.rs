@@ -11,11 +11,11 @@ const PATIENCE: usize = 32;
 /// The learned limit; none at first.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
-    state: Mutex<State>,
+    learned: Mutex<LearnedLimit>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct State {
+struct LearnedLimit {
     /// Tokens that a micro-batch pays for, at most: its cells where it is padded.
     limit: Option<usize>,
     /// Micro-batches of more than half the limit that have succeeded since it changed.
@@ -30,26 +30,26 @@ impl Allowance {
 
     /// The memory was too small for it.
     pub(super) fn too_large(&self, tokens: usize) {
-        let mut state = self.lock();
+        let mut learned = self.lock();
         let half = tokens / 2;
         // Micro-batches that were on their way with it fail as well, and say nothing new.
-        if state.limit.is_none_or(|limit| half < limit) {
-            *state = State { limit: Some(half), good: 0 };
+        if learned.limit.is_none_or(|limit| half < limit) {
+            *learned = LearnedLimit { limit: Some(half), good: 0 };
         }
     }
 
     /// It was encoded.
     pub(super) fn fitted(&self, tokens: usize) {
-        let mut state = self.lock();
-        let Some(limit) = state.limit else { return };
-        state.good += usize::from(2 * tokens > limit);
-        if state.good >= PATIENCE {
-            *state = State { limit: Some(limit + limit / 4 + 1), good: 0 };
+        let mut learned = self.lock();
+        let Some(limit) = learned.limit else { return };
+        learned.good += usize::from(2 * tokens > limit);
+        if learned.good >= PATIENCE {
+            *learned = LearnedLimit { limit: Some(limit + limit / 4 + 1), good: 0 };
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, LearnedLimit> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

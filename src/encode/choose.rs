@@ -71,21 +71,21 @@ impl Chosen {
 
     /// The operators of the graph that runs.
     pub(super) fn lowering(&self) -> Lowering {
-        self.provider.lowering(self.precision)
+        Lowering::of(self.provider, self.precision)
     }
 
     /// How vectors are computed; `calibration` is the digest of an int8 encoder's.
     pub fn numerics(&self, calibration: Option<String>) -> Numerics {
         let floats = (self.precision == Precision::Int8).then(|| self.floats());
-        Numerics { precision: self.precision, provider: self.provider.name().to_owned(), calibration, floats }
+        Numerics { precision: self.precision, provider: self.provider.to_string(), calibration, floats }
     }
 
     /// The number format of all that is not quantised.
     pub(super) fn floats(&self) -> Precision {
-        match self.provider {
-            Provider::OpenVino => self.precision.floats(),
-            Provider::Mlas => Precision::Fp32,
-            Provider::Packed | Provider::Cuda => self.precision,
+        match (self.provider, self.precision) {
+            (Provider::OpenVino, Precision::Int8) if library::cpu_has_bf16() => Precision::Bf16,
+            (Provider::OpenVino, Precision::Int8) | (Provider::Mlas, _) => Precision::Fp32,
+            (Provider::OpenVino | Provider::Packed | Provider::Cuda, floats) => floats,
         }
     }
 }
@@ -126,7 +126,7 @@ pub fn choose(wanted: &Wanted, tuned: Option<&Tuned>) -> Result<Chosen> {
             tuned.map_or_else(|| best_provider(precision, wanted.ready_made), |tuned| tuned.provider)
         }
     };
-    provider.check(precision)?;
+    check(provider, precision)?;
     if precision == Precision::Bf16 && !library::cpu_has_bf16() {
         return Err(Error::NoBf16);
     }
@@ -145,7 +145,7 @@ fn choose_on(gpus: Gpus, wanted: &Wanted) -> Result<Chosen> {
         None if wanted.ready_made => (Precision::Fp32, "auto: a ready-made graph computes as its file says"),
         None => (Precision::Fp16, "auto: 16-bit floats on a GPU (worst cosine 0.999)"),
     };
-    Provider::Cuda.check(precision)?;
+    check(Provider::Cuda, precision)?;
     let token_budget = wanted.token_budget.unwrap_or(GPU_TOKENS);
     let plan_source = if wanted.token_budget.is_some() || wanted.sessions.is_some() { "flags" } else { "default" };
     let sessions = gpus.count() * wanted.sessions.unwrap_or(GPU_SESSIONS).max(1);
@@ -153,6 +153,22 @@ fn choose_on(gpus: Gpus, wanted: &Wanted) -> Result<Chosen> {
     let plan = Plan { sessions, threads: wanted.threads().div_ceil(sessions), token_budget };
     let (provider, gpus, reason) = (Provider::Cuda, Some(gpus), reason.to_owned());
     Ok(Chosen { precision, provider, gpus, plan, reason, plan_source })
+}
+
+/// Refuses a precision that the provider does not have, instead of computing in another.
+fn check(provider: Provider, precision: Precision) -> Result<()> {
+    let known = provider.precisions();
+    if known.contains(&precision) {
+        return Ok(());
+    }
+    let known = known.iter().map(Precision::to_string).collect::<Vec<_>>().join(", ");
+    let way = match precision {
+        Precision::Fp16 => "fp16 is a GPU's: give `--device cuda`",
+        Precision::Bf16 => "bf16 is the OpenVINO provider's: give `--provider openvino`",
+        Precision::Int8 => "int8 is the CPU's: leave `--device` out",
+        Precision::Fp32 => "every provider computes in fp32; this is a bug",
+    };
+    Err(Error::PrecisionOfProvider { precision, provider, known, way })
 }
 
 fn reason_of(best: &Measured) -> String {
@@ -265,6 +281,13 @@ mod tests {
         assert_eq!((chosen.precision, chosen.plan.token_budget, chosen.plan_source), (Precision::Fp32, 999, "flags"));
         let ready_made = choose(&Wanted { ready_made: true, ..wanted }, None).unwrap();
         assert_eq!(ready_made.precision, Precision::Fp32);
+    }
+
+    #[test]
+    fn providers_refuse_what_they_cannot_do() {
+        assert!(check(Provider::Mlas, Precision::Fp32).is_ok());
+        let error = check(Provider::Mlas, Precision::Bf16).unwrap_err();
+        assert!(error.is_usage() && error.to_string().contains("bf16 is the OpenVINO provider's"), "{error}");
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Error, Result};
-
 /// What `--device` may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DeviceChoice {
@@ -60,11 +58,18 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-impl FromStr for DeviceChoice {
-    type Err = Error;
+/// A device that there is no word for.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown device `{given}`; the choices are auto, cpu, cuda, cuda:N and, for several GPUs, cuda:N,N")]
+pub struct UnknownDevice {
+    given: String,
+}
 
-    fn from_str(name: &str) -> Result<DeviceChoice> {
-        let unknown = || Error::UnknownDevice { given: name.to_owned() };
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(name: &str) -> Result<DeviceChoice, UnknownDevice> {
+        let unknown = || UnknownDevice { given: name.to_owned() };
         let numbers = match name {
             "auto" => return Ok(Self::Auto),
             "cpu" => return Ok(Self::Cpu),
@@ -97,7 +102,7 @@ mod tests {
         }
         assert!(parse("auto").unwrap().gpus().is_none() && parse("cpu").unwrap().gpus().is_none());
         for wrong in ["gpu", "cuda:", "cuda:x", "cuda:64", "cuda:0,", "CPU"] {
-            assert!(parse(wrong).unwrap_err().is_usage(), "{wrong}");
+            assert!(parse(wrong).unwrap_err().to_string().contains(wrong), "{wrong}");
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     BatchPlan, Calibration, Chosen, EncoderIdentity, Error, MicroBatch, Numerics, OnCpu, Plan, Precision, Provider,
     Readout, Result, Usage, library, plan_micro_batches, proof,
 };
+use crate::ingest::Clean;
 use crate::tokenize::{Pool, Tokenizer, Window};
 
 /// Values of the matrix of texts and tokens that a mean over packed tokens is a product with: 512 MiB of 32-bit floats.
@@ -38,8 +39,8 @@ pub struct EncoderOptions {
     pub chosen: Chosen,
     /// How products are quantised; needed for int8 alone.
     pub calibration: Option<Arc<Calibration>>,
-    /// What is done to texts before they are tokenised, `none` or `html`: part of the identity.
-    pub clean: String,
+    /// What is done to texts before they are tokenised: part of the identity.
+    pub clean: Clean,
 }
 
 /// A handle to the encoder; clones share its sessions, which end with the last of them.
@@ -74,7 +75,7 @@ impl Encoder {
         let model = Model::load(&options.model_dir)?;
         let calibration = calibration.as_deref().filter(|_| chosen.precision == Precision::Int8);
         let tokenizer = load_tokenizer(&options.model_dir, options.window)?;
-        let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean, *readout)?;
+        let identity = assemble(&options.model_dir, &model, &tokenizer, options.clean, *readout)?;
         if chosen.precision == Precision::Int8 {
             model.check_int8(&options.model_dir, *readout)?;
             // Products that it does not know would stay in floats under int8's name.
@@ -229,7 +230,8 @@ fn graph_file(
                 readout: options.readout,
                 calibration: calibration.map(Calibration::digest),
             };
-            saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, calibration)
+            let sites = calibration.map_or(&[][..], Calibration::sites);
+            saved::open_or_build(&options.graph_cache, &options.model_dir, architecture, &key, sites)
         }
     }
 }
@@ -271,7 +273,7 @@ pub fn calibrate(options: &EncoderOptions, texts: &[String], progress: &mut dyn 
     model.check_int8(&options.model_dir, options.readout)?;
     let Model::Built(architecture) = &model else { return Err(Error::NotCalibrated) };
     let tokenizer = load_tokenizer(&options.model_dir, options.window)?;
-    let identity = assemble(&options.model_dir, &model, &tokenizer, &options.clean, options.readout)?;
+    let identity = assemble(&options.model_dir, &model, &tokenizer, options.clean, options.readout)?;
     let file = WeightsFile::read(&options.model_dir)?;
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);

@@ -2,16 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::model::SUPPORTED;
-
 /// A failure of the encoder; every variant names the file, setting or library at fault.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what its fields are")]
 pub enum Error {
-    #[error("unknown precision `{given}`; the choices are auto, fp32, bf16, fp16 and int8")]
-    UnknownPrecision { given: String },
-    #[error("unknown device `{given}`; the choices are auto, cpu, cuda, cuda:N and, for several GPUs, cuda:N,N")]
-    UnknownDevice { given: String },
     #[error("provider {provider} is one on the CPU, and device {device} has its own; leave `--provider` out")]
     ProviderOfDevice { provider: super::ProviderChoice, device: super::Gpus },
     #[error("a ready-made graph computes as its file says, not in {precision}; leave `--precision` out")]
@@ -43,16 +37,10 @@ pub enum Error {
     CudaLibrary { path: PathBuf, reason: String },
     #[error("`{path}` was loaded before, and a process has one ONNX Runtime: it cannot compute on a GPU, too")]
     LibraryTaken { path: PathBuf },
-    #[error("unknown pooling `{given}`; the choices are cls, mean and cls-mean")]
-    UnknownPooling { given: String },
-    #[error("unknown layers `{given}`; the choices are last and last4")]
-    UnknownLayers { given: String },
     #[error("`{model_dir}` cannot give {readout}: {reason}")]
     Readout { model_dir: PathBuf, readout: super::Readout, reason: String },
     #[error("int8 is calibrated for CLS vectors of the last layer, not for {readout}; use fp32 or bf16")]
     ReadoutInt8 { readout: super::Readout },
-    #[error("unknown provider `{given}`; the choices are auto, openvino, mlas and packed")]
-    UnknownProvider { given: String },
     #[error("provider {provider} computes in {known}, not in {precision}; {way}, or `--precision fp32`")]
     PrecisionOfProvider { precision: super::Precision, provider: super::Provider, known: String, way: &'static str },
     #[error("max_length {max_length} is more than the {positions} positions of this model; give at most {positions}")]
@@ -64,8 +52,6 @@ pub enum Error {
     #[error("the provider {provider} did not compute in {asked} when asked to: {sum} where {expected} was due")]
     PrecisionNotRun { provider: super::Provider, asked: super::Precision, sum: f32, expected: f32 },
 
-    #[error(transparent)]
-    Window(crate::tokenize::Error),
     #[error("cannot read `{path}`")]
     Read {
         path: PathBuf,
@@ -117,8 +103,8 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    #[error("`{path}` says {field} = `{found}`; bertline encodes {SUPPORTED}")]
-    Unsupported { path: PathBuf, field: &'static str, found: String },
+    #[error("`{path}` says {field} = `{found}`; bertline encodes {supported}")]
+    Unsupported { path: PathBuf, field: &'static str, found: String, supported: &'static str },
     #[error("`{path}` cannot be used as an encoder: {reason}")]
     ReadyMade { path: PathBuf, reason: String },
     #[error("`{path}` does not add up: {reason}")]
@@ -202,14 +188,9 @@ impl Error {
     /// Whether the user asked for something impossible (exit code 2), rather than the data or the machine failing.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::UnknownPrecision { .. }
-            | Self::UnknownDevice { .. }
-            | Self::ProviderOfDevice { .. }
+            Self::ProviderOfDevice { .. }
             | Self::ReadyMadePrecision { .. }
             | Self::UnknownFault { .. }
-            | Self::UnknownProvider { .. }
-            | Self::UnknownPooling { .. }
-            | Self::UnknownLayers { .. }
             | Self::Readout { .. }
             | Self::ReadoutInt8 { .. }
             | Self::PrecisionOfProvider { .. }

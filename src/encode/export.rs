@@ -29,6 +29,6 @@ pub(crate) fn exported(
     let description = Description::read(&architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);
     let sites = calibration.map_or(&[][..], Calibration::sites);
-    let model = graph::lower(&description, identity.readout()?, Lowering::Standard, sites);
+    let model = graph::lower(&description, identity.readout(), Lowering::Standard, sites);
     Ok(graph::taking_a_mask(model))
 }

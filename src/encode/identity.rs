@@ -9,9 +9,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::digest::short_digest;
 use super::model::Model;
-use super::{Error, Readout, Result};
-use crate::tokenize::{Tokenizer, Window};
+use super::{Error, Layers, Pooling, Readout, Result};
+use crate::ingest::Clean;
+use crate::tokenize::{Tokenizer, Truncation, Window};
 
 /// The version of this list of fields and of their meaning.
 const FORMAT: u32 = 1;
@@ -28,39 +30,33 @@ pub struct EncoderIdentity {
     pub architecture: String,
     /// Digest of the canonical tokenizer.
     pub tokenizer: String,
-    /// Which token rows are taken: `cls`, `mean` or `cls-mean`.
-    pub pooling: String,
-    /// Which layers are taken: `last` or `last4`.
-    pub layers: String,
+    /// Which token rows are taken.
+    pub pooling: Pooling,
+    /// Which layers are taken.
+    pub layers: Layers,
     /// The most tokens of a text that are read, specials included.
     pub max_length: u32,
-    /// What is kept of a longer text: `head`, `tail` or `head-tail`.
-    pub truncation: String,
-    /// What is done to a text before it is tokenised: `none` or `html`.
-    pub clean: String,
+    /// What is kept of a longer text.
+    pub truncation: Truncation,
+    /// What is done to a text before it is tokenised.
+    pub clean: Clean,
 }
 
 impl EncoderIdentity {
     /// 32 hex digits that stand for all the fields.
     pub fn id(&self) -> String {
-        let json = serde_json::to_string(self).expect("a struct of strings and numbers serialises; this is a bug");
+        let json = serde_json::to_string(self).expect("a struct of names and numbers serialises; this is a bug");
         short_digest(json.as_bytes())
     }
 
     /// The tokens of a text that are read.
-    ///
-    /// # Errors
-    /// Where the truncation is none that this bertline knows.
-    pub fn window(&self) -> Result<Window> {
-        Ok(Window { max_length: self.max_length as usize, truncation: self.truncation.parse().map_err(Error::Window)? })
+    pub fn window(&self) -> Window {
+        Window { max_length: self.max_length as usize, truncation: self.truncation }
     }
 
     /// What of the hidden states is taken.
-    ///
-    /// # Errors
-    /// Where the pooling or the layers are none that this bertline knows.
-    pub fn readout(&self) -> Result<Readout> {
-        Ok(Readout { pooling: self.pooling.parse()?, layers: self.layers.parse()? })
+    pub fn readout(&self) -> Readout {
+        Readout { pooling: self.pooling, layers: self.layers }
     }
 
     /// One line for each field that differs, such as `max_length: 250 here, 128 there`.
@@ -89,7 +85,7 @@ impl EncoderIdentity {
 /// # Errors
 /// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` or the readout does not fit the
 /// model.
-pub fn identity_of(model_dir: &Path, window: Window, clean: &str, readout: Readout) -> Result<EncoderIdentity> {
+pub fn identity_of(model_dir: &Path, window: Window, clean: Clean, readout: Readout) -> Result<EncoderIdentity> {
     let tokenizer = load_tokenizer(model_dir, window)?;
     assemble(model_dir, &Model::load(model_dir)?, &tokenizer, clean, readout)
 }
@@ -99,7 +95,7 @@ pub(super) fn assemble(
     model_dir: &Path,
     model: &Model,
     tokenizer: &Tokenizer,
-    clean: &str,
+    clean: Clean,
     readout: Readout,
 ) -> Result<EncoderIdentity> {
     model.check_tokenizer(model_dir, tokenizer)?;
@@ -110,11 +106,11 @@ pub(super) fn assemble(
         weights: sha256(&model.weights(model_dir))?,
         architecture: model.digest(),
         tokenizer: tokenizer.digest().to_owned(),
-        pooling: readout.pooling.to_string(),
-        layers: readout.layers.to_string(),
+        pooling: readout.pooling,
+        layers: readout.layers,
         max_length: window.max_length as u32,
-        truncation: window.truncation.to_string(),
-        clean: clean.to_owned(),
+        truncation: window.truncation,
+        clean,
     })
 }
 
@@ -125,11 +121,6 @@ pub(super) fn graph_digest(identity: &EncoderIdentity) -> String {
 
 pub(super) fn load_tokenizer(model_dir: &Path, window: Window) -> Result<Tokenizer> {
     Tokenizer::load(model_dir, window).map_err(|source| Error::Tokenizer { model_dir: model_dir.to_owned(), source })
-}
-
-/// The first 32 hex digits of a BLAKE3 digest.
-pub(super) fn short_digest(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..32].to_owned()
 }
 
 fn sha256(path: &Path) -> Result<String> {
@@ -156,11 +147,11 @@ pub(super) mod tests {
             weights: text("w"),
             architecture: text("a"),
             tokenizer: text("t"),
-            pooling: text("cls"),
-            layers: text("last"),
+            pooling: Pooling::Cls,
+            layers: Layers::Last,
             max_length: 250,
-            truncation: text("head"),
-            clean: text("none"),
+            truncation: Truncation::Head,
+            clean: Clean::None,
         }
     }
 
@@ -169,7 +160,7 @@ pub(super) mod tests {
         let identity = identity();
         assert_eq!(identity.id().len(), 32);
         assert_eq!(identity.id(), identity.clone().id());
-        let other = EncoderIdentity { clean: "html".to_owned(), ..identity.clone() };
+        let other = EncoderIdentity { clean: Clean::Html, ..identity.clone() };
         assert_ne!(identity.id(), other.id());
         let json = serde_json::to_string(&identity).unwrap();
         assert_eq!(serde_json::from_str::<EncoderIdentity>(&json).unwrap(), identity);
@@ -178,7 +169,7 @@ pub(super) mod tests {
     #[test]
     fn differences_name_field_and_both_values() {
         let here = identity();
-        let there = EncoderIdentity { max_length: 128, clean: "html".to_owned(), ..identity() };
+        let there = EncoderIdentity { max_length: 128, clean: Clean::Html, ..identity() };
         assert_eq!(here.differences(&there), ["max_length: 250 here, 128 there", "clean: none here, html there"]);
         assert!(here.differences(&here).is_empty());
     }

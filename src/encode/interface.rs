@@ -7,7 +7,7 @@ use super::{Pooling, Readout};
 use crate::onnx::{FLOAT, INT32, INT64, ValueInfoProto};
 
 /// The output of a graph that gives the CLS row alone.
-pub(super) const CLS: &str = "cls";
+const CLS: &str = "cls";
 /// Names under which exporters give the rows of all tokens.
 const TOKEN_ROWS: [&str; 2] = ["last_hidden_state", "token_embeddings"];
 
@@ -79,11 +79,16 @@ pub(super) struct Interface {
     pub row: usize,
 }
 
+/// The name of the output of a graph that is built here.
+pub(super) fn output_of(readout: Readout) -> &'static str {
+    if readout.is_default() { CLS } else { "embedding" }
+}
+
 impl Interface {
     /// The interface of a graph that is built here and takes these.
     pub(super) fn built(feeds: Vec<Feed>, readout: Readout, hidden: usize) -> Interface {
         let inputs = feeds.into_iter().map(|feed| Input { feed, wide: false }).collect();
-        Interface { inputs, output: readout.output().to_owned(), pooling: None, row: readout.width(hidden) }
+        Interface { inputs, output: output_of(readout).to_owned(), pooling: None, row: readout.width(hidden) }
     }
 
     /// Recognises a graph; `hidden` is the length of a vector, if something else than the graph says so.

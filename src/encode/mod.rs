@@ -7,13 +7,13 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | which vectors may meet, and how were they computed? | `identity.rs`, `numerics.rs` |
+//! | which vectors may meet, and how were they computed? | `identity.rs`, `numerics.rs`, by digests of `digest.rs` |
 //! | which models are supported, and is this one whole? | `model/`: a folder becomes a `Description`, plain data |
 //! | what is computed? | `graph/`: a description is lowered to the messages of [`crate::onnx`], kept by `saved.rs` |
 //! | which rows and layers make a vector? | `readout.rs` |
 //! | what does a graph take and give? | `interface.rs` |
-//! | on which device? | `device.rs` |
-//! | who computes it, and how precisely? | `library.rs`, `session.rs`, `placement.rs`, `proof.rs` |
+//! | on which device, by whom, in which number format? | `device.rs`, `provider.rs`, `precision.rs` |
+//! | how is it computed? | `library.rs`, `session.rs`, `placement.rs`, `proof.rs` |
 //! | which products bear 8 bits, and in which ranges? | `int8/` |
 //! | what runs, out of flags, tuning and this CPU? how is the machine used? | `choose.rs`, `plan.rs` |
 //! | how are texts packed? | `batch.rs` |
@@ -29,6 +29,7 @@ mod allowance;
 mod batch;
 mod choose;
 mod device;
+mod digest;
 mod encoder;
 mod error;
 mod export;
@@ -43,7 +44,9 @@ mod model;
 mod numerics;
 mod placement;
 mod plan;
+mod precision;
 mod proof;
+mod provider;
 mod readout;
 mod retry;
 mod saved;
@@ -57,7 +60,7 @@ mod usage;
 
 pub use batch::{BatchPlan, MicroBatch, plan_micro_batches};
 pub use choose::{AUTO_COSINE, Chosen, Wanted, choose};
-pub use device::{DeviceChoice, Gpus};
+pub use device::{DeviceChoice, Gpus, UnknownDevice};
 pub use encoder::{Encoder, EncoderOptions, calibrate, is_built, kept_calibration, prove, width_of};
 pub use error::{Error, Result};
 pub(crate) use export::exported;
@@ -65,9 +68,11 @@ pub use fidelity::Fidelity;
 pub use identity::{EncoderIdentity, identity_of};
 pub use int8::{Calibration, SAMPLE_TEXTS};
 pub use library::{LibraryReport, cpu_has_bf16, has_cuda, probe};
-pub use numerics::{Numerics, Precision, PrecisionChoice, Provider, ProviderChoice};
+pub use numerics::Numerics;
 pub use placement::OnCpu;
 pub use plan::{Host, Measured, Plan, Tuned};
+pub use precision::{Precision, PrecisionChoice};
+pub use provider::{Provider, ProviderChoice};
 pub use readout::{Layers, Pooling, Readout};
 pub use retry::{Failed, Vectors};
 pub use usage::Usage;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{graph_digest, short_digest};
+use super::digest::short_digest;
+use super::identity::graph_digest;
 use super::{EncoderIdentity, Error, Precision, Provider, Result, library};
 
 /// The version of [`Tuned`] that is written and read.

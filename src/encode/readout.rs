@@ -4,17 +4,15 @@
 //! Other rows and layers make longer vectors, which a frozen encoder's head learns more from.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
-
-use super::Error;
-use super::interface::CLS;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 /// Which token rows of a layer are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// The first row.
+    /// The first row, that of the CLS token.
     #[default]
     Cls,
     /// The mean over all tokens, specials included (as sentence-transformers' mean pooling, without normalising).
@@ -24,13 +22,15 @@ pub enum Pooling {
 }
 
 /// Which layers are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// Devlin et al. (2019, "BERT", section 5.3) found the last four the best of a frozen encoder's features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layers {
     /// The last one.
     #[default]
     Last,
-    /// The last four, one after the other from the last one back (Devlin et al. 2019, "BERT", section 5.3, found this
-    /// the best of a frozen encoder's features).
+    /// The last four, one after the other from the last one back: vectors four times as long.
     Last4,
 }
 
@@ -44,20 +44,18 @@ pub struct Readout {
 }
 
 impl Pooling {
-    const ALL: [Pooling; 3] = [Pooling::Cls, Pooling::Mean, Pooling::ClsMean];
-
     /// The parts of a vector that come from one layer, in their order.
-    pub(super) fn parts(self) -> &'static [Part] {
+    pub(super) fn parts(self) -> &'static [PooledRow] {
         match self {
-            Pooling::Cls => &[Part::Cls],
-            Pooling::Mean => &[Part::Mean],
-            Pooling::ClsMean => &[Part::Cls, Part::Mean],
+            Pooling::Cls => &[PooledRow::Cls],
+            Pooling::Mean => &[PooledRow::Mean],
+            Pooling::ClsMean => &[PooledRow::Cls, PooledRow::Mean],
         }
     }
 
     /// Whether the mean is one of them.
     pub(super) fn has_mean(self) -> bool {
-        self.parts().contains(&Part::Mean)
+        self.parts().contains(&PooledRow::Mean)
     }
 
     /// What is made of the rows of a text's tokens, each of `row` values.
@@ -68,8 +66,8 @@ impl Pooling {
             (sum / count) as f32
         };
         let parts = self.parts().iter().map(|part| match part {
-            Part::Cls => tokens[..row].to_vec(),
-            Part::Mean => (0..row).map(mean).collect(),
+            PooledRow::Cls => tokens[..row].to_vec(),
+            PooledRow::Mean => (0..row).map(mean).collect(),
         });
         parts.flatten().collect()
     }
@@ -77,14 +75,12 @@ impl Pooling {
 
 /// One row made of a layer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PooledRow {
     Cls,
     Mean,
 }
 
 impl Layers {
-    const ALL: [Layers; 2] = [Layers::Last, Layers::Last4];
-
     /// How many layers are taken.
     pub(super) fn count(self) -> usize {
         match self {
@@ -104,29 +100,17 @@ impl Readout {
     pub(super) fn is_default(&self) -> bool {
         *self == Readout::default()
     }
-
-    /// The name of the output of a graph that is built here.
-    pub(super) fn output(self) -> &'static str {
-        if self.is_default() { CLS } else { "embedding" }
-    }
 }
 
 impl fmt::Display for Pooling {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Pooling::Cls => "cls",
-            Pooling::Mean => "mean",
-            Pooling::ClsMean => "cls-mean",
-        })
+        self.serialize(formatter)
     }
 }
 
 impl fmt::Display for Layers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Layers::Last => "last",
-            Layers::Last4 => "last4",
-        })
+        self.serialize(formatter)
     }
 }
 
@@ -136,57 +120,16 @@ impl fmt::Display for Readout {
     }
 }
 
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|pooling| pooling.to_string() == given);
-        found.ok_or_else(|| Error::UnknownPooling { given: given.to_owned() })
-    }
-}
-
-impl FromStr for Layers {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|layers| layers.to_string() == given);
-        found.ok_or_else(|| Error::UnknownLayers { given: given.to_owned() })
-    }
-}
-
-impl Serialize for Pooling {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Layers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_parse_and_others_are_refused_with_the_choice() {
-        for pooling in Pooling::ALL {
-            assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
-        }
-        for layers in Layers::ALL {
-            assert_eq!(layers.to_string().parse::<Layers>().unwrap(), layers);
-        }
-        let told = "max".parse::<Pooling>().unwrap_err();
-        assert!(told.is_usage() && told.to_string().contains("cls, mean and cls-mean"), "{told}");
-        let told = "last2".parse::<Layers>().unwrap_err();
-        assert!(told.is_usage() && told.to_string().contains("last and last4"), "{told}");
-    }
-
-    #[test]
     fn a_vector_has_a_part_for_each_layer_and_pooling() {
-        let widths = |pooling| Layers::ALL.map(|layers| Readout { pooling, layers }.width(384));
-        assert_eq!(Pooling::ALL.map(widths), [[384, 1536], [384, 1536], [768, 3072]]);
+        let widths = |pooling| [Layers::Last, Layers::Last4].map(|layers| Readout { pooling, layers }.width(384));
+        assert_eq!(
+            [Pooling::Cls, Pooling::Mean, Pooling::ClsMean].map(widths),
+            [[384, 1536], [384, 1536], [768, 3072]]
+        );
     }
 }

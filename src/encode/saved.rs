@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-use super::graph::{self, Lowering};
-use super::identity::short_digest;
+use super::digest::short_digest;
+use super::graph::{self, Lowering, Site};
 use super::model::{Architecture, Description, WeightsFile};
 use super::readout::Readout;
-use super::{Calibration, Error, Result};
+use super::{Error, Result};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seal {
@@ -42,7 +42,8 @@ impl Key {
     }
 }
 
-/// The file of the graph of these weights in `folder`, built first where it is not there whole.
+/// The file of the graph of these weights in `folder`, built first where it is not there whole; what `sites` name is
+/// quantised.
 ///
 /// # Errors
 /// Where the weights are damaged or do not fit the architecture, or the folder cannot be written.
@@ -51,14 +52,14 @@ pub(super) fn open_or_build(
     model_dir: &Path,
     architecture: &Architecture,
     key: &Key,
-    calibration: Option<&Calibration>,
+    sites: &[Site],
 ) -> Result<PathBuf> {
     let path = folder.join(key.file_name());
     let seal_path = path.with_extension("json");
     if is_whole(&path, &seal_path) {
         return Ok(path);
     }
-    let bytes = build(model_dir, architecture, key, calibration)?;
+    let bytes = build(model_dir, architecture, key, sites)?;
     let seal = Seal { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
     let seal = serde_json::to_vec(&seal).expect("a struct of a number and a string serialises; this is a bug");
     let written = fs_err::create_dir_all(folder)
@@ -71,16 +72,10 @@ pub(super) fn open_or_build(
 }
 
 /// A graph's bytes; the copies of the weights on the way to it go as soon as they have been used.
-fn build(
-    model_dir: &Path,
-    architecture: &Architecture,
-    key: &Key,
-    calibration: Option<&Calibration>,
-) -> Result<Vec<u8>> {
+fn build(model_dir: &Path, architecture: &Architecture, key: &Key, sites: &[Site]) -> Result<Vec<u8>> {
     let file = WeightsFile::read(model_dir)?;
     let description = Description::read(architecture, &file.tensors(architecture.prefix())?)?;
     drop(file);
-    let sites = calibration.map_or(&[][..], Calibration::sites);
     let model = graph::lower(&description, key.readout, key.lowering, sites);
     drop(description);
     Ok(model.encode_to_vec())

@@ -42,7 +42,7 @@ fn options(model_dir: &Path, precision: PrecisionChoice) -> EncoderOptions {
         readout: Readout::default(),
         chosen: chosen(precision, ProviderChoice::Auto),
         calibration: None,
-        clean: "none".to_owned(),
+        clean: Clean::None,
     }
 }
 

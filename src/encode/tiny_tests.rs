@@ -11,6 +11,7 @@ use super::{
     DeviceChoice, Encoder, EncoderOptions, Error, Layers, Pooling, PrecisionChoice, ProviderChoice, Readout, Result,
     Wanted, choose, width_of,
 };
+use crate::ingest::Clean;
 use crate::onnx::{Dim, INT64, ModelProto, ValueInfoProto};
 
 const WANTED: Wanted = Wanted {
@@ -33,7 +34,7 @@ fn options(model_dir: &Path, graph_cache: &Path, provider: ProviderChoice) -> En
         readout: Readout::default(),
         chosen: choose(&Wanted { provider, ..WANTED }, None).unwrap(),
         calibration: None,
-        clean: "none".to_owned(),
+        clean: Clean::None,
     }
 }
 

@@ -36,12 +36,12 @@ impl Usage {
 /// The counters behind [`Usage`], shared by callers and the sessions' threads.
 #[derive(Debug)]
 pub(super) struct Meter {
-    state: Mutex<State>,
+    counters: Mutex<Counters>,
     sessions: usize,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Counters {
     usage: Usage,
     first: Option<Instant>,
 }
@@ -49,7 +49,7 @@ struct State {
 impl Meter {
     /// Counters for so many sessions side by side.
     pub(super) fn new(sessions: usize) -> Meter {
-        Meter { state: Mutex::default(), sessions }
+        Meter { counters: Mutex::default(), sessions }
     }
 
     /// A micro-batch was handed in.
@@ -59,9 +59,9 @@ impl Meter {
 
     /// A micro-batch came out; it had waited for `queued` and ran for `busy`.
     pub(super) fn finished(&self, batch: &MicroBatch, queued: Duration, busy: Duration) {
-        let mut state = self.lock();
-        let wall = state.first.map_or(busy, |first| first.elapsed());
-        let usage = &mut state.usage;
+        let mut counters = self.lock();
+        let wall = counters.first.map_or(busy, |first| first.elapsed());
+        let usage = &mut counters.usage;
         usage.batches += 1;
         usage.rows += batch.rows() as u64;
         usage.tokens += batch.tokens();
@@ -75,7 +75,7 @@ impl Meter {
         self.lock().usage
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -55,7 +55,7 @@ impl Judged<'_> {
 
 /// Where a row came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RowOrigin {
     /// The file.
     pub source_file: Arc<str>,
     /// Its ordinal there.
@@ -139,21 +139,21 @@ pub fn figures(judged: Judged<'_>) -> Figures {
     Figures { values, confusion: prepared.confusion(&once) }
 }
 
-/// Judges predictions; `places` are those of the rows, `seed` that of the bootstrap.
+/// Judges predictions; `origins` are those of the rows, `seed` that of the bootstrap.
 ///
 /// # Panics
 /// Where the parts differ in rows or classes, or there are no rows.
 pub fn evaluate(
     judged: Judged<'_>,
-    places: &[Place],
+    origins: &[RowOrigin],
     labels: &[String],
     target_precision: Option<f64>,
     seed: u64,
 ) -> Evaluation {
     let rows = judged.labels.len();
     assert!(
-        rows > 0 && places.len() == rows && judged.probabilities.len() == rows * judged.classes,
-        "probabilities, labels and places differ in rows, this is a bug"
+        rows > 0 && origins.len() == rows && judged.probabilities.len() == rows * judged.classes,
+        "probabilities, labels and origins differ in rows, this is a bug"
     );
     let prepared = Prepared::new(judged);
     let confusion = prepared.confusion(&vec![1; rows]);
@@ -171,18 +171,18 @@ pub fn evaluate(
         histogram: curves::histogram(&prepared),
         curves: curves::curves(&prepared, labels),
         threshold: target_precision.map(|target| threshold::threshold(&prepared, target)),
-        slices: slices::slices(&prepared, places),
-        mistakes: mistakes(&prepared, places, labels),
+        slices: slices::slices(&prepared, origins),
+        mistakes: mistakes(&prepared, origins, labels),
     }
 }
 
-fn mistakes(prepared: &Prepared<'_>, places: &[Place], labels: &[String]) -> Vec<Mistake> {
+fn mistakes(prepared: &Prepared<'_>, origins: &[RowOrigin], labels: &[String]) -> Vec<Mistake> {
     let confidence = |row: &usize| prepared.confidence()[*row];
     let mut wrong: Vec<usize> = (0..prepared.rows()).filter(|row| !prepared.is_right(*row)).collect();
     wrong.sort_by(|a, b| confidence(b).total_cmp(&confidence(a)));
     let mistake = |row: &usize| Mistake {
-        source_file: places[*row].source_file.to_string(),
-        row: places[*row].row,
+        source_file: origins[*row].source_file.to_string(),
+        row: origins[*row].row,
         label: labels[prepared.judged().labels[*row] as usize].clone(),
         predicted: labels[prepared.predicted()[*row] as usize].clone(),
         probability: confidence(row),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Place;
+use super::RowOrigin;
 use super::measures::Prepared;
 
 /// Sources that are told apart; the smaller ones are left out.
@@ -42,11 +42,11 @@ struct Sum {
     loss: f64,
 }
 
-pub(super) fn slices(prepared: &Prepared<'_>, places: &[Place]) -> Slices {
-    let by = |name: &dyn Fn(&Place) -> Option<(u64, String)>| {
+pub(super) fn slices(prepared: &Prepared<'_>, origins: &[RowOrigin]) -> Slices {
+    let by = |name: &dyn Fn(&RowOrigin) -> Option<(u64, String)>| {
         let mut sums: BTreeMap<(u64, String), Sum> = BTreeMap::new();
-        for (row, place) in places.iter().enumerate() {
-            let Some(name) = name(place) else { continue };
+        for (row, origin) in origins.iter().enumerate() {
+            let Some(name) = name(origin) else { continue };
             let sum = sums.entry(name).or_default();
             sum.rows += 1;
             sum.right += u64::from(prepared.is_right(row));
@@ -60,19 +60,19 @@ pub(super) fn slices(prepared: &Prepared<'_>, places: &[Place]) -> Slices {
         };
         sums.into_iter().map(slice).collect::<Vec<_>>()
     };
-    let length = by(&|place| place.tokens.map(|(tokens, _)| bucket(tokens)));
-    let truncated = by(&|place| {
-        let cut = place.tokens?.1;
+    let length = by(&|origin| origin.tokens.map(|(tokens, _)| bucket(tokens)));
+    let truncated = by(&|origin| {
+        let cut = origin.tokens?.1;
         Some((u64::from(cut), if cut { "truncated" } else { "whole" }.to_owned()))
     });
-    let mut files: Vec<&str> = places.iter().map(|place| &*place.source_file).collect();
+    let mut files: Vec<&str> = origins.iter().map(|origin| &*origin.source_file).collect();
     files.sort_unstable();
     files.dedup();
-    let folders = files.len() * 2 > places.len() && files.len() > SOURCES;
-    let mut source = by(&|place| {
-        let parent = Path::new(&*place.source_file).parent().map(|parent| parent.display().to_string());
+    let folders = files.len() * 2 > origins.len() && files.len() > SOURCES;
+    let mut source = by(&|origin| {
+        let parent = Path::new(&*origin.source_file).parent().map(|parent| parent.display().to_string());
         let folder = parent.filter(|_| folders);
-        Some((0, folder.unwrap_or_else(|| place.source_file.to_string())))
+        Some((0, folder.unwrap_or_else(|| origin.source_file.to_string())))
     });
     source.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.name.cmp(&b.name)));
     source.truncate(SOURCES);

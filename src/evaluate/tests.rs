@@ -17,20 +17,20 @@ fn data(rows: usize, classes: usize) -> (Vec<f32>, Vec<u32>) {
     (probabilities, labels)
 }
 
-fn places(rows: usize) -> Vec<Place> {
-    let place = |row: usize| Place {
+fn origins(rows: usize) -> Vec<RowOrigin> {
+    let origin = |row: usize| RowOrigin {
         source_file: format!("{}.csv", row % 3).into(),
         row: row as u64,
         tokens: Some((row as u32 + 1, row >= 50)),
     };
-    (0..rows).map(place).collect()
+    (0..rows).map(origin).collect()
 }
 
 fn evaluation(rows: usize, classes: usize, target: Option<f64>) -> Evaluation {
     let (probabilities, labels) = data(rows, classes);
     let names: Vec<String> = (0..classes).map(|class| format!("c{class}")).collect();
     let judged = Judged { probabilities: &probabilities, labels: &labels, classes };
-    evaluate(judged, &places(rows), &names, target, 42)
+    evaluate(judged, &origins(rows), &names, target, 42)
 }
 
 #[track_caller]
@@ -103,7 +103,7 @@ fn intervals_hold_their_figure_and_are_the_same_for_the_same_seed() {
 #[test]
 fn one_class_alone_has_no_curve_and_no_area() {
     let judged = Judged { probabilities: &[0.4, 0.6, 0.7, 0.3], labels: &[1, 1], classes: 2 };
-    let found = evaluate(judged, &places(2), &["a".to_owned(), "b".to_owned()], None, 1);
+    let found = evaluate(judged, &origins(2), &["a".to_owned(), "b".to_owned()], None, 1);
     assert_eq!(found.metrics["roc_auc"], Interval { value: None, low: None, high: None });
     assert!(found.curves.is_empty());
     assert_eq!(found.metrics["accuracy"].value, Some(0.5));

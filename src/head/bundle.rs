@@ -178,8 +178,10 @@ fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::super::noise::random_head;
     use super::*;
-    use crate::encode::Precision;
+    use crate::encode::{Layers, Pooling, Precision};
     use crate::head::{EpochMetrics, Recipe, SplitBy, evaluate};
+    use crate::ingest::Clean;
+    use crate::tokenize::Truncation;
 
     fn bundle() -> Bundle {
         let text = |text: &str| text.to_owned();
@@ -200,11 +202,11 @@ mod tests {
                     weights: text("w"),
                     architecture: text("a"),
                     tokenizer: text("t"),
-                    pooling: text("cls"),
-                    layers: text("last"),
+                    pooling: Pooling::Cls,
+                    layers: Layers::Last,
                     max_length: 250,
-                    truncation: text("head"),
-                    clean: text("none"),
+                    truncation: Truncation::Head,
+                    clean: Clean::None,
                 },
                 numerics: Numerics {
                     precision: Precision::Fp32,

@@ -9,12 +9,6 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No recipe goes by this name.
-    #[error("no recipe is called `{name}`; the recipes are `default` and `article`")]
-    UnknownRecipe {
-        /// The name as given.
-        name: String,
-    },
     /// A recipe's value is out of its range.
     #[error("`{name}` is {value}; it has to be {expected}")]
     RecipeValue {
@@ -237,8 +231,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownRecipe { .. }
-                | Self::RecipeValue { .. }
+            Self::RecipeValue { .. }
                 | Self::SplitTooSmall { .. }
                 | Self::ValidationMismatch { .. }
                 | Self::EmptyValidation

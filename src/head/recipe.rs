@@ -4,20 +4,20 @@
 //! published recipe and stays as it is, weak or not; `default` is ours and may get better.
 
 use std::fmt;
-use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 
 /// The recipes that are known by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RecipeName {
-    /// A linear head on whitened features, stopped early and trained again on all rows: see [`Recipe::default_`].
+    /// Chosen by evidence: a linear head on whitened features, stopped early and trained again on all rows.
     #[default]
     Default,
-    /// The article's recipe: see [`Recipe::article`].
+    /// As published: Linear-ReLU-dropout-Linear, AdamW 1e-5, 5 epochs.
     Article,
 }
 
@@ -31,24 +31,9 @@ impl RecipeName {
     }
 }
 
-impl FromStr for RecipeName {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "default" => Ok(Self::Default),
-            "article" => Ok(Self::Article),
-            _ => Err(Error::UnknownRecipe { name: name.to_owned() }),
-        }
-    }
-}
-
 impl fmt::Display for RecipeName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Default => "default",
-            Self::Article => "article",
-        })
+        self.serialize(formatter)
     }
 }
 
@@ -230,16 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_both_ways() {
+    fn recipes_know_their_names_and_are_sound() {
         for name in [RecipeName::Default, RecipeName::Article] {
-            assert_eq!(name.to_string().parse::<RecipeName>().unwrap(), name);
-            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
             assert_eq!(name.recipe().name, name);
             name.recipe().check().unwrap();
         }
-        let error = "articel".parse::<RecipeName>().unwrap_err();
-        assert!(error.is_usage());
-        assert_eq!(error.to_string(), "no recipe is called `articel`; the recipes are `default` and `article`");
     }
 
     #[test]

@@ -9,18 +9,6 @@ use std::path::PathBuf;
 /// A failure that stops ingest.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A format name that does not exist.
-    #[error("unknown format `{given}`; choose one of auto, csv, tsv, jsonl, parquet, text, lines")]
-    UnknownFormat {
-        /// What was typed.
-        given: String,
-    },
-    /// A text cleaning that does not exist.
-    #[error("unknown cleaning `{given}`; choose one of none, html")]
-    UnknownClean {
-        /// What was typed.
-        given: String,
-    },
     /// An encoding that does not exist.
     #[error(
         "unknown encoding `{given}`; say auto, or a label as web pages use them: utf-8, windows-1252 (latin1), \
@@ -207,9 +195,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownFormat { .. }
-                | Self::UnknownClean { .. }
-                | Self::UnknownEncoding { .. }
+            Self::UnknownEncoding { .. }
                 | Self::NoInput
                 | Self::NotAFile { .. }
                 | Self::BadGlob { .. }

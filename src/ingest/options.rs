@@ -3,17 +3,17 @@
 //! Everything here decides *what* is computed, so it belongs to the resolved run; nothing here says how fast.
 
 use std::fmt;
-use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Error, Result};
+use super::Encoding;
 
 /// How a file is laid out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By extension; see [`super::discover`].
+    /// By the file's name, and what it looks like.
     Auto,
     /// Comma-separated (or, where the first line says so, semicolons or tabs), quoted as RFC 4180 says.
     Csv,
@@ -21,7 +21,8 @@ pub enum Format {
     Tsv,
     /// One JSON object a line, or one array of objects.
     Jsonl,
-    /// Apache Parquet; found here, read by the engine.
+    /// Apache Parquet.
+    // Found here, read by the engine.
     Parquet,
     /// One review a file.
     Text,
@@ -29,40 +30,15 @@ pub enum Format {
     Lines,
 }
 
-impl Format {
-    const NAMES: [(&'static str, Self); 7] = [
-        ("auto", Self::Auto),
-        ("csv", Self::Csv),
-        ("tsv", Self::Tsv),
-        ("jsonl", Self::Jsonl),
-        ("parquet", Self::Parquet),
-        ("text", Self::Text),
-        ("lines", Self::Lines),
-    ];
-}
-
 impl fmt::Display for Format {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(_, format)| format == self).map_or("auto", |(name, _)| name);
-        formatter.pad(name)
-    }
-}
-
-impl FromStr for Format {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(name, _)| *name == given)
-            .map(|(_, format)| *format)
-            .ok_or_else(|| Error::UnknownFormat { given: given.to_owned() })
+        self.serialize(formatter)
     }
 }
 
 /// What is done to a text before it is counted, hashed and tokenised.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Clean {
     /// Nothing: the text is what the input holds.
     None,
@@ -72,22 +48,7 @@ pub enum Clean {
 
 impl fmt::Display for Clean {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::None => "none",
-            Self::Html => "html",
-        })
-    }
-}
-
-impl FromStr for Clean {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self> {
-        match given {
-            "none" => Ok(Self::None),
-            "html" => Ok(Self::Html),
-            _ => Err(Error::UnknownClean { given: given.to_owned() }),
-        }
+        self.serialize(formatter)
     }
 }
 
@@ -181,16 +142,6 @@ impl Default for ReadOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats_round_trip_and_the_error_lists_them() {
-        for (name, format) in Format::NAMES {
-            assert_eq!(name.parse::<Format>().unwrap(), format);
-            assert_eq!(format.to_string(), name);
-        }
-        let error = "xlsx".parse::<Format>().unwrap_err();
-        assert!(error.to_string().contains("jsonl") && error.is_usage(), "{error}");
-    }
 
     #[test]
     fn html_breaks_become_one_space() {

@@ -68,7 +68,7 @@ pub enum Error {
     )]
     NothingToVerify {
         /// Its name.
-        precision: &'static str,
+        precision: String,
     },
     /// The head was trained on vectors of another encoder.
     #[error(

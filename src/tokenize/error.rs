@@ -56,12 +56,6 @@ pub enum Error {
         /// The smallest length that works.
         least: usize,
     },
-    /// A truncation that does not exist.
-    #[error("unknown truncation `{given}`; choose one of head, tail, head-tail")]
-    UnknownTruncation {
-        /// What was given.
-        given: String,
-    },
     /// A truncation that Hugging Face's tokenizers do not have.
     #[error(
         "a tokenizer.json cannot say --truncation {truncation}, only head and tail: export a head that was trained on these"
@@ -90,7 +84,7 @@ pub enum Error {
 impl Error {
     /// Whether the user asked for something impossible (exit code 2), rather than the data or the machine failing.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::MaxLength { .. } | Self::UnknownTruncation { .. } | Self::NoSuchCut { .. })
+        matches!(self, Self::MaxLength { .. } | Self::NoSuchCut { .. })
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Sealed, StoreEncoder, folders, is_store, lock_file, sealed};
 
 /// What a look at every part found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verified {
+pub struct DamageReport {
     /// Parts that were looked at.
     pub parts: u64,
     /// Bytes of those that are there.
@@ -28,7 +28,7 @@ pub struct Verified {
 ///
 /// # Errors
 /// Where `dir` is neither; a damaged part is a finding and no error.
-pub fn verify(dir: &Path) -> Result<Verified> {
+pub fn verify(dir: &Path) -> Result<DamageReport> {
     let (mut locks, mut wrong) = (Vec::new(), Vec::new());
     let parts: Vec<Sealed> = if is_store(dir) {
         let mut parts = Vec::new();
@@ -51,7 +51,7 @@ pub fn verify(dir: &Path) -> Result<Verified> {
     };
     let bytes = parts.iter().filter_map(|part| Some(fs::metadata(&part.path).ok()?.len())).sum();
     wrong.sort();
-    Ok(Verified { parts: parts.len() as u64, bytes, damaged: wrong })
+    Ok(DamageReport { parts: parts.len() as u64, bytes, damaged: wrong })
 }
 
 /// The parts whose content does not have the digest that it had; hashed on all cores.

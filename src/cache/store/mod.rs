@@ -31,7 +31,7 @@ use super::part::{PartMetadata, digest, properties, sync_folder};
 use super::{Error, Result};
 use crate::schema::Dataset;
 
-pub use damage::{Verified, verify};
+pub use damage::{DamageReport, verify};
 pub use tend::{Collected, Compacted, Limits, Listed, compact, gc, list};
 
 const MARKER: &str = "store.json";

@@ -3,11 +3,11 @@
 //! ONNX Runtime finds these in standard graphs only where they look as an exporter writes them, and a last layer that is
 //! cut to the CLS row does not: so they are written down. Biases go into the operators that use a product.
 
-use super::super::int8::Site;
 use super::super::interface::Feed;
 use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
 use super::super::readout::Readout;
-use super::pool::{self, State};
+use super::pool::{self, HiddenState};
+use super::site::Site;
 use super::{Nodes, Operators};
 use crate::onnx::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -99,7 +99,7 @@ impl<'a> Operators<'a> for Fused<'a> {
         }
     }
 
-    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]) {
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[HiddenState]) {
         pool::vectors(&mut self.nodes, description, readout, states);
     }
 

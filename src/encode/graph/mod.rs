@@ -14,20 +14,22 @@ mod nodes;
 mod packed;
 mod pool;
 mod product;
+mod site;
 mod standalone;
 mod standard;
 
 use serde::Serialize;
 
-use super::int8::Site;
-use super::interface::Feed;
+use super::interface::{Feed, output_of};
 use super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
 use super::readout::{Pooling, Readout};
+use super::{Precision, Provider};
 use crate::onnx::{Dim, FLOAT, INT32, ModelProto, ValueInfoProto};
 use fused::Fused;
 use nodes::Nodes;
 use packed::Packed;
-use pool::State;
+use pool::HiddenState;
+pub(super) use site::Site;
 pub(super) use standalone::taking_a_mask;
 use standard::Standard;
 
@@ -60,6 +62,17 @@ pub(super) enum Attention {
 }
 
 impl Lowering {
+    /// The operators that a provider runs best.
+    pub(super) fn of(provider: Provider, precision: Precision) -> Lowering {
+        let packed = |attention| Self::Packed { attention, half: precision == Precision::Fp16 };
+        match provider {
+            Provider::OpenVino => Self::Standard,
+            Provider::Mlas => Self::Fused,
+            Provider::Packed => packed(Attention::Reference),
+            Provider::Cuda => packed(Attention::Operator),
+        }
+    }
+
     /// The name in file names.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -94,7 +107,7 @@ trait Operators<'a> {
         pool::cls_row(self.nodes(), state)
     }
     /// The vectors, [rows, width], from the states of the layers that are taken, the last one first.
-    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]);
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[HiddenState]);
     /// What the graph takes.
     fn inputs(&self, readout: Readout) -> Vec<ValueInfoProto>;
     /// Where nodes and constants are gathered.
@@ -143,7 +156,7 @@ fn encoder<'a>(mut operators: impl Operators<'a>, description: &Description, rea
     states.truncate(readout.layers.count());
     operators.read_out(description, readout, &states);
     let width = readout.width(description.hidden);
-    let output = ValueInfoProto::new(readout.output(), FLOAT, &[Dim::Named("rows"), Dim::Fixed(width)]);
+    let output = ValueInfoProto::new(output_of(readout), FLOAT, &[Dim::Named("rows"), Dim::Fixed(width)]);
     let inputs = operators.inputs(readout);
     operators.finish(inputs, output)
 }
@@ -164,7 +177,7 @@ fn rectangle() -> Vec<ValueInfoProto> {
 }
 
 /// The hidden states, layer by layer; of the last one the CLS row alone where it is `cut`.
-fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> Vec<State> {
+fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: bool) -> Vec<HiddenState> {
     let mut rows = operators.embeddings(&description.embeddings, description.hidden);
     let mut states = Vec::new();
     for (number, layer) in description.layers.iter().enumerate() {
@@ -185,7 +198,7 @@ fn walk<'a>(operators: &mut impl Operators<'a>, description: &Description, cut: 
         let active = operators.activate(&layer.up, &wide, description.activation);
         let narrow = operators.linear(&layer.down, &active);
         rows = operators.add_norm(&layer.down, &narrow, &middle, &layer.output_norm);
-        states.push(State { rows: rows.clone(), cut });
+        states.push(HiddenState { rows: rows.clone(), cut });
     }
     states
 }

@@ -2,7 +2,7 @@
 
 use crate::onnx::{AttributeProto, FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-use super::super::int8::Site;
+use super::site::Site;
 use super::{IR_VERSION, OPSET};
 
 /// What has been gathered so far. A node's output has the node's name.

@@ -6,11 +6,11 @@
 //! of it in standard operators, over all tokens at once with those of other texts masked: the same sums, at quadratic
 //! cost. With it any provider runs this graph, so that everything else about it is checked where there is no GPU.
 
-use super::super::interface::Feed;
+use super::super::interface::{Feed, output_of};
 use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
-use super::super::readout::{Part, Readout};
+use super::super::readout::{PooledRow, Readout};
 use super::fused::{self, Fused};
-use super::pool::State;
+use super::pool::HiddenState;
 use super::{Attention, Nodes, Operators};
 use crate::onnx::{AttributeProto, Dim, FLOAT, INT32, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -174,20 +174,20 @@ impl<'a> Operators<'a> for Packed<'a> {
         }
     }
 
-    fn read_out(&mut self, _: &Description, readout: Readout, states: &[State]) {
+    fn read_out(&mut self, _: &Description, readout: Readout, states: &[HiddenState]) {
         let mut parts = Vec::new();
         for state in states {
             for part in readout.pooling.parts() {
                 let rows = match part {
-                    Part::Cls if state.cut => state.rows.clone(),
-                    Part::Cls => self.cls_rows(&state.rows),
-                    Part::Mean => self.mean(&state.rows),
+                    PooledRow::Cls if state.cut => state.rows.clone(),
+                    PooledRow::Cls => self.cls_rows(&state.rows),
+                    PooledRow::Mean => self.mean(&state.rows),
                 };
-                parts.push(if *part == Part::Mean { rows } else { self.fused.nodes().single(&rows) });
+                parts.push(if *part == PooledRow::Mean { rows } else { self.fused.nodes().single(&rows) });
             }
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        self.fused.nodes().add("Concat", &parts, readout.output(), vec![AttributeProto::int("axis", -1)]);
+        self.fused.nodes().add("Concat", &parts, output_of(readout), vec![AttributeProto::int("axis", -1)]);
     }
 
     fn inputs(&self, readout: Readout) -> Vec<ValueInfoProto> {

@@ -3,9 +3,9 @@
 //! A mean over the tokens of a padded row is a product with a row of weights, 1/length for a token and 0 for padding:
 //! one product reads the states once, whoever computes.
 
-use super::super::interface::Feed;
+use super::super::interface::{Feed, output_of};
 use super::super::model::Description;
-use super::super::readout::{Part, Readout};
+use super::super::readout::{PooledRow, Readout};
 use super::Nodes;
 use crate::onnx::{AttributeProto, FLOAT, TensorProto};
 
@@ -13,21 +13,21 @@ use crate::onnx::{AttributeProto, FLOAT, TensorProto};
 const WEIGHTS: &str = "pooling/weights";
 
 /// What a layer gives.
-pub(super) struct State {
+pub(super) struct HiddenState {
     /// The rows of all tokens, [rows, tokens, hidden], or of CLS alone where they are cut, [rows, 1, hidden].
     pub rows: String,
     pub cut: bool,
 }
 
 /// The vectors, [rows, width], from the states of the layers that are taken, the last one first.
-pub(super) fn vectors(nodes: &mut Nodes<'_>, description: &Description, readout: Readout, states: &[State]) {
+pub(super) fn vectors(nodes: &mut Nodes<'_>, description: &Description, readout: Readout, states: &[HiddenState]) {
     let mut parts = Vec::new();
     for state in states {
         for part in readout.pooling.parts() {
             parts.push(match part {
-                Part::Cls if state.cut => state.rows.clone(),
-                Part::Cls => cls_row(nodes, &state.rows),
-                Part::Mean => mean(nodes, description, &state.rows),
+                PooledRow::Cls if state.cut => state.rows.clone(),
+                PooledRow::Cls => cls_row(nodes, &state.rows),
+                PooledRow::Mean => mean(nodes, description, &state.rows),
             });
         }
     }
@@ -39,7 +39,7 @@ pub(super) fn vectors(nodes: &mut Nodes<'_>, description: &Description, readout:
             nodes.add("Concat", &parts, "pooling/parts", vec![AttributeProto::int("axis", -1)])
         }
     };
-    nodes.add("Squeeze", &[&row, "token_axis"], readout.output(), vec![]);
+    nodes.add("Squeeze", &[&row, "token_axis"], output_of(readout), vec![]);
 }
 
 /// The first token's row of a state, [rows, 1, hidden].

@@ -3,9 +3,9 @@
 //! 8 bits are written as quantise and dequantise nodes around an ordinary product (the QDQ form of ONNX), which both
 //! OpenVINO and ONNX Runtime turn into integer products, and which any other runtime computes alike, only slower.
 
-use super::super::int8::{Site, quantise_weights};
 use super::super::model::Linear;
 use super::nodes::Nodes;
+use super::site::{Site, quantise_weights};
 use crate::onnx::{AttributeProto, TensorProto};
 
 impl Nodes<'_> {

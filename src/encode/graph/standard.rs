@@ -3,11 +3,11 @@
 //! OpenVINO recognises attention, GELU and norms in this form and fuses them.
 
 use super::super::batch::WIDTH_STEP;
-use super::super::int8::Site;
 use super::super::interface::Feed;
 use super::super::model::{Activation, Description, Embeddings, Layer, Linear, Norm};
 use super::super::readout::Readout;
-use super::pool::{self, State};
+use super::pool::{self, HiddenState};
+use super::site::Site;
 use super::{Nodes, Operators};
 use crate::onnx::{AttributeProto, ModelProto, TensorProto, ValueInfoProto};
 
@@ -117,7 +117,7 @@ impl<'a> Operators<'a> for Standard<'a> {
         self.nodes.add(op_type, &[product], &format!("{}/active", linear.name), attributes)
     }
 
-    fn read_out(&mut self, description: &Description, readout: Readout, states: &[State]) {
+    fn read_out(&mut self, description: &Description, readout: Readout, states: &[HiddenState]) {
         pool::vectors(&mut self.nodes, description, readout, states);
     }
 

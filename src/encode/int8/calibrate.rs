@@ -8,11 +8,12 @@
 use prost::Message as _;
 
 use super::ranges::Seen;
-use super::{Calibration, MEAN_COSINE, Site, VERSION, WORST_COSINE};
-use crate::encode::graph::{self, Lowering};
+use super::{Calibration, VERSION};
+use crate::encode::graph::{self, Lowering, Site};
 use crate::encode::interface::Interface;
 use crate::encode::library::Library;
 use crate::encode::model::{Description, Linear};
+use crate::encode::precision::{INT8_MEAN_COSINE, INT8_WORST_COSINE};
 use crate::encode::session::{Graph, Session, Settings};
 use crate::encode::{BatchPlan, Error, Fidelity, MicroBatch, Precision, Readout, Result, plan_micro_batches};
 
@@ -70,7 +71,7 @@ pub(in crate::encode) fn calibrate(with: Calibrator<'_>, encoder: &str, texts: &
         let sites: Vec<Site> = groups[..taken].iter().map(|group| group.site.clone()).collect();
         let found = with.vectors(&sites, &apart)?;
         let Fidelity { worst_cosine, mean_cosine, .. } = Fidelity::of(&found, &exact, with.description.hidden);
-        if mean_cosine >= MEAN_COSINE && worst_cosine >= WORST_COSINE {
+        if mean_cosine >= INT8_MEAN_COSINE && worst_cosine >= INT8_WORST_COSINE {
             let encoder = encoder.to_owned();
             return Ok(Calibration {
                 version: VERSION,
@@ -88,7 +89,7 @@ pub(in crate::encode) fn calibrate(with: Calibrator<'_>, encoder: &str, texts: &
 
 /// How many groups, cheapest first, stay within the bound together.
 fn affordable(groups: &[Group]) -> usize {
-    let mut left = (1.0 - MEAN_COSINE) * CAUTION;
+    let mut left = (1.0 - INT8_MEAN_COSINE) * CAUTION;
     groups
         .iter()
         .take_while(|group| {
@@ -126,7 +127,7 @@ impl<'a> Calibrator<'a> {
     }
 
     fn lowering(&self) -> Lowering {
-        self.settings.provider.lowering(Precision::Int8)
+        Lowering::of(self.settings.provider, Precision::Int8)
     }
 
     fn session(&self, graph: &[u8], floats: Precision) -> Result<Session> {

@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::identity::short_digest;
+use super::super::digest::short_digest;
 use super::super::{Error, Result};
 
 /// The models that can be encoded, for messages.
-pub(in crate::encode) const SUPPORTED: &str = "encoders of model_type `bert` or `distilbert` (absolute positions, \
+const SUPPORTED: &str = "encoders of model_type `bert` or `distilbert` (absolute positions, \
      activation `gelu`, `gelu_new` or `relu`), and any other as a ready-made `model.onnx` beside its tokenizer.json";
 
 /// Encoders that differ in the names of their fields and tensors, and in whether there are segments.
@@ -218,7 +218,7 @@ impl Reader<'_> {
     }
 
     fn unsupported(&self, field: &'static str, found: &str) -> Error {
-        Error::Unsupported { path: self.path.to_owned(), field, found: found.to_owned() }
+        Error::Unsupported { path: self.path.to_owned(), field, found: found.to_owned(), supported: SUPPORTED }
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 pub(super) use architecture::Family;
-pub(super) use architecture::{Activation, Architecture, SUPPORTED};
+pub(super) use architecture::{Activation, Architecture};
 pub(super) use description::{Description, Embeddings, Layer, Linear, Norm};
 pub(super) use ready::Ready;
 pub(super) use weights::WeightsFile;

@@ -9,7 +9,7 @@ use prost::Message as _;
 use serde_json::Value;
 
 use super::super::batch::WIDTH_STEP;
-use super::super::identity::short_digest;
+use super::super::digest::short_digest;
 use super::super::interface::Interface;
 use super::super::{Error, Result};
 use crate::onnx::ModelOutline;

@@ -49,7 +49,7 @@ impl Predictor {
     /// Loads the head of `options` and its encoder.
     pub fn open(options: &PredictOptions, terminal: Terminal) -> Result<Predictor> {
         let (bundle, head) = Bundle::load(&options.head)?;
-        let clean = bundle.encoder.identity.clean.parse()?;
+        let clean = bundle.encoder.identity.clean;
         let mut planned = encoder_of(
             &bundle,
             &options.head,

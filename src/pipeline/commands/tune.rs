@@ -46,7 +46,7 @@ pub struct Tuning {
 /// Measures and keeps.
 pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
     let target =
-        Target::find(&options.model, (options.max_length as usize).into(), "none", Readout::default(), terminal)?;
+        Target::find(&options.model, (options.max_length as usize).into(), Clean::None, Readout::default(), terminal)?;
     let threads =
         options.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let texts = sample::texts(&options.sample, Clean::None, TEXTS)?;

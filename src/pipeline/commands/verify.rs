@@ -84,7 +84,9 @@ pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verificatio
         None => ways_on_the_cpu(&target, cores, calibration.as_deref(), options, terminal)?,
     };
     if ways.is_empty() {
-        return Err(Error::NothingToVerify { precision: options.precision.map_or("any precision", Precision::name) });
+        return Err(Error::NothingToVerify {
+            precision: options.precision.map_or_else(|| "any precision".to_owned(), |precision| precision.to_string()),
+        });
     }
     let reference = if options.device.gpus().is_some() { Provider::Mlas } else { Provider::OpenVino };
     let mut table = Table::start(&target, &texts, cores, reference, bundle)?;
@@ -145,10 +147,10 @@ fn ways_on_gpus(target: &Target, cores: usize, options: &VerifyOptions) -> Resul
 fn encoder_of(options: &VerifyOptions, bundle: Option<&(Bundle, Head)>, terminal: Terminal) -> Result<(Target, Clean)> {
     let model = options.model.as_deref();
     if let (Some(dir), Some((bundle, _))) = (&options.head, bundle) {
-        return Ok((target_of(bundle, dir, model, terminal)?, bundle.encoder.identity.clean.parse()?));
+        return Ok((target_of(bundle, dir, model, terminal)?, bundle.encoder.identity.clean));
     }
     let (model, window) = (model.unwrap_or(crate::model::DEFAULT_MODEL), (options.max_length as usize).into());
-    Ok((Target::find(model, window, "none", Readout::default(), terminal)?, Clean::None))
+    Ok((Target::find(model, window, Clean::None, Readout::default(), terminal)?, Clean::None))
 }
 
 struct Table<'a> {

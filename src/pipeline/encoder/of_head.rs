@@ -50,9 +50,9 @@ pub(crate) fn encoder_of(
 /// The encoder that a bundle's head was trained on, by its name or as `model`.
 pub(crate) fn target_of(bundle: &Bundle, dir: &Path, model: Option<&str>, terminal: Terminal) -> Result<Target> {
     let trained = &bundle.encoder;
-    let (window, readout) = (trained.identity.window()?, trained.identity.readout()?);
+    let (window, readout) = (trained.identity.window(), trained.identity.readout());
     let name = model.unwrap_or(&trained.model);
-    let target = Target::find(name, window, &trained.identity.clean, readout, terminal)?;
+    let target = Target::find(name, window, trained.identity.clean, readout, terminal)?;
     let differences = target.identity.differences(&trained.identity);
     match differences.is_empty() {
         true => Ok(target),

@@ -7,6 +7,7 @@ use crate::encode::{
     self, Calibration, Chosen, Encoder, EncoderIdentity, EncoderOptions, Host, Plan, Precision, Provider, Readout,
     Tuned, Wanted,
 };
+use crate::ingest::Clean;
 use crate::model::{self, Event, ModelFiles};
 use crate::pipeline::Result;
 use crate::telemetry::Terminal;
@@ -31,7 +32,7 @@ impl Target {
     pub(crate) fn find(
         name: &str,
         window: Window,
-        clean: &str,
+        clean: Clean,
         readout: Readout,
         terminal: Terminal,
     ) -> Result<Target> {
@@ -86,7 +87,7 @@ impl Target {
             readout: self.readout,
             chosen: chosen.clone(),
             calibration: None,
-            clean: self.identity.clean.clone(),
+            clean: self.identity.clean,
         }
     }
 }

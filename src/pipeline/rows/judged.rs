@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use super::labelled::LabelledRows;
 use crate::cache::{self, FeatureSet, Manifest};
-use crate::evaluate::{Judged, Place, cool, fit_temperature};
+use crate::evaluate::{Judged, RowOrigin, cool, fit_temperature};
 use crate::head::{Head, HeldOut};
 use crate::pipeline::{Error, Result};
 use crate::report::LeftOut;
@@ -24,7 +24,7 @@ pub(crate) struct JudgedRows {
     probabilities: Vec<f32>,
     labels: Vec<u32>,
     classes: usize,
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<RowOrigin>,
     pub(crate) left_out: LeftOut,
 }
 
@@ -48,7 +48,7 @@ impl JudgedRows {
             found.probabilities.extend_from_slice(&answers[vector * found.classes..][..found.classes]);
             found.labels.push(class);
             let source_file = Arc::clone(&row.source_file);
-            found.places.push(Place { source_file, row: row.row, tokens: Some(set.tokens[vector]) });
+            found.places.push(RowOrigin { source_file, row: row.row, tokens: Some(set.tokens[vector]) });
         }
         Ok(found)
     }
@@ -103,7 +103,7 @@ impl JudgedRows {
                 _ => Arc::from(files.value(row)),
             };
             let tokens = n_tokens.is_valid(row).then(|| (n_tokens.value(row), truncated.value(row)));
-            self.places.push(Place { source_file, row: rows.value(row), tokens });
+            self.places.push(RowOrigin { source_file, row: rows.value(row), tokens });
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::cache::{FeatureSet, Key, RecordedRun};
-use crate::evaluate::Place;
+use crate::evaluate::RowOrigin;
 use crate::head::{self, Examples, Split, Vectors};
 use crate::report::TextHygiene;
 
@@ -55,10 +55,10 @@ impl<'a> LabelledRows<'a> {
     }
 
     /// Where a row came from.
-    pub(crate) fn place(&self, row: usize) -> Place {
+    pub(crate) fn place(&self, row: usize) -> RowOrigin {
         let row = &self.set.rows[self.places[row]];
         let tokens = Some(self.set.tokens[row.vector as usize]);
-        Place { source_file: Arc::clone(&row.source_file), row: row.row, tokens }
+        RowOrigin { source_file: Arc::clone(&row.source_file), row: row.row, tokens }
     }
 
     /// The run that made the features.

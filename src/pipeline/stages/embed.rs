@@ -15,8 +15,7 @@ use crate::telemetry::Terminal;
 pub(super) fn plan(options: &EmbedOptions, purpose: Purpose, terminal: Terminal) -> Result<UnitsPlan> {
     let start = Start::now();
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::Found, options.units.unit_bytes)?);
-    let clean = options.read.clean.to_string();
-    let target = Target::find(&options.model, options.window(), &clean, options.readout(), terminal)?;
+    let target = Target::find(&options.model, options.window(), options.read.clean, options.readout(), terminal)?;
     let mode = Mode::Embed { width: target.width()?, require_label: options.require_label };
     let planned = Planned::of(target, &options.device, CalibrateFrom::inputs(&inputs, purpose), terminal)?;
     let run = EmbedRun { input: inputs.run(), encoder: planned.run(), require_label: options.require_label };

@@ -79,7 +79,7 @@ impl ExportPlan {
         let bundle = &self.bundle;
         let identity = &bundle.encoder.identity;
         let dir = &self.target.model.dir;
-        let (json, max_length) = (tokenize::exported(dir, identity.window()?)?, identity.max_length);
+        let (json, max_length) = (tokenize::exported(dir, identity.window())?, identity.max_length);
         let mut model = encode::exported(dir, identity, bundle.encoder.calibration.as_ref())?;
         head::put_behind(&mut model, &self.head, &bundle.labels);
         let model = described(model, bundle);
@@ -116,10 +116,10 @@ fn described(model: ModelProto, bundle: &Bundle) -> ModelProto {
     let identity = &bundle.encoder.identity;
     [
         ("max_length", identity.max_length.to_string()),
-        ("truncation", identity.truncation.clone()),
-        ("clean", identity.clean.clone()),
-        ("pooling", identity.pooling.clone()),
-        ("layers", identity.layers.clone()),
+        ("truncation", identity.truncation.to_string()),
+        ("clean", identity.clean.to_string()),
+        ("pooling", identity.pooling.to_string()),
+        ("layers", identity.layers.to_string()),
         ("encoder", bundle.encoder.model.clone()),
         ("encoder_id", identity.id()),
         ("head_digest", bundle.head_digest.clone()),
@@ -132,8 +132,8 @@ fn described(model: ModelProto, bundle: &Bundle) -> ModelProto {
 /// Says where another program may find other probabilities.
 fn warn(bundle: &Bundle, terminal: Terminal) -> Result<()> {
     let trained = &bundle.encoder;
-    if trained.identity.clean.parse::<Clean>()? != Clean::None {
-        let clean = &trained.identity.clean;
+    let clean = trained.identity.clean;
+    if clean != Clean::None {
         terminal.warn(&format!("the head was trained on texts with --clean {clean}: clean yours likewise"));
     }
     if trained.numerics.precision != Precision::Fp32 {

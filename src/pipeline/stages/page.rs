@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, UInt32Type};
 
 use crate::cache::{self, Manifest, write_atomically};
-use crate::evaluate::{Evaluation, Place};
+use crate::evaluate::{Evaluation, RowOrigin};
 use crate::head::TrainingReport;
 use crate::pipeline::Result;
 use crate::report::RunReport;
@@ -32,7 +32,7 @@ pub(super) fn write(dir: &Path, run: &RunReport, manifest: &Manifest, sections: 
 }
 
 /// Where the lengths of judged rows lie.
-pub(super) fn lengths(places: &[Place], max_length: u32) -> Distributions {
+pub(super) fn lengths(places: &[RowOrigin], max_length: u32) -> Distributions {
     let mut found = Distributions::new(Some(max_length));
     places.iter().filter_map(|place| place.tokens).for_each(|(tokens, _)| found.add_length(tokens));
     found

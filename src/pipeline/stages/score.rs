@@ -71,7 +71,7 @@ fn mode(bundle: &Bundle, width: usize, true_label: bool) -> Mode {
 /// How the input is read: cleaned as the texts were that the head was trained on.
 fn read_options(options: &ScoreOptions, bundle: &Bundle) -> Result<ReadOptions> {
     let mut read = options.read.clone();
-    let trained = bundle.encoder.identity.clean.parse()?;
+    let trained = bundle.encoder.identity.clean;
     if read.clean != Clean::None && read.clean != trained {
         return Err(Error::OtherCleaning { asked: read.clean, trained });
     }

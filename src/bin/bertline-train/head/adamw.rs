@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 
 use tch::Tensor;
 
-use super::network::Torch;
+use super::libtorch::Torch;
 
 /// How much of the mean gradient and of the mean squared gradient a step keeps.
 const BETAS: (f64, f64) = (0.9, 0.999);

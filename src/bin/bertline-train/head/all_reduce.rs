@@ -11,32 +11,32 @@ use std::thread;
 /// How often a thread looks before it lets others have the core, as where there are fewer cores than threads.
 const LOOKS: usize = 2_000;
 
-/// What the members of one all-reduce share.
+/// What the peers of one all-reduce share.
 pub(super) struct AllReduce {
-    /// What each member brought: one place for this round, one for the next, which a fast member may be in already.
+    /// What each peer brought: one place for this round, one for the next, which a fast peer may be in already.
     brought: Vec<[Mutex<Vec<f32>>; 2]>,
-    /// How often a member has come, over all rounds.
+    /// How often a peer has come, over all rounds.
     arrivals: AtomicUsize,
-    /// A member has left: who waits for more arrivals waits in vain.
+    /// A peer has left: who waits for more arrivals waits in vain.
     left: AtomicBool,
 }
 
 /// One thread's part in an all-reduce. Dropped, it lets go whoever waits for it.
-pub(super) struct Member<'a> {
+pub(super) struct Peer<'a> {
     all: &'a AllReduce,
     pub rank: usize,
     round: usize,
 }
 
 impl AllReduce {
-    pub(super) fn new(members: usize) -> Self {
-        let brought = (0..members).map(|_| Default::default()).collect();
+    pub(super) fn new(peers: usize) -> Self {
+        let brought = (0..peers).map(|_| Default::default()).collect();
         Self { brought, arrivals: AtomicUsize::new(0), left: AtomicBool::new(false) }
     }
 
-    /// The members, each for a thread of its own.
-    pub(super) fn members(&self) -> impl Iterator<Item = Member<'_>> {
-        (0..self.brought.len()).map(|rank| Member { all: self, rank, round: 0 })
+    /// The peers, each for a thread of its own.
+    pub(super) fn peers(&self) -> impl Iterator<Item = Peer<'_>> {
+        (0..self.brought.len()).map(|rank| Peer { all: self, rank, round: 0 })
     }
 
     /// Waits until so many have come; `false` where one left before.
@@ -44,7 +44,7 @@ impl AllReduce {
         let mut looks = 0;
         loop {
             let left = self.left.load(Ordering::Acquire);
-            // Looked at second: a member leaves after it came for the last time.
+            // Looked at second: a peer leaves after it came for the last time.
             if self.arrivals.load(Ordering::Acquire) >= arrivals {
                 return true;
             }
@@ -57,12 +57,12 @@ impl AllReduce {
     }
 }
 
-impl Member<'_> {
-    /// Makes `values` the sum of every member's, added in the order of their ranks so that all have the same bits; `false`
+impl Peer<'_> {
+    /// Makes `values` the sum of every peer's, added in the order of their ranks so that all have the same bits; `false`
     /// where another has left.
     pub(super) fn sum(&mut self, values: &mut [f32]) -> bool {
-        let members = self.all.brought.len();
-        if members == 1 {
+        let peers = self.all.brought.len();
+        if peers == 1 {
             return true;
         }
         let place = self.round % 2;
@@ -74,18 +74,18 @@ impl Member<'_> {
         }
         self.all.arrivals.fetch_add(1, Ordering::AcqRel);
         self.round += 1;
-        if !self.all.wait_for(self.round * members) {
+        if !self.all.wait_for(self.round * peers) {
             return false;
         }
         values.copy_from_slice(&brought(0));
-        for rank in 1..members {
+        for rank in 1..peers {
             values.iter_mut().zip(brought(rank).iter()).for_each(|(sum, value)| *sum += value);
         }
         true
     }
 }
 
-impl Drop for Member<'_> {
+impl Drop for Peer<'_> {
     fn drop(&mut self) {
         self.all.left.store(true, Ordering::Release);
     }
@@ -96,28 +96,28 @@ mod tests {
     use super::*;
 
     /// What each of some threads makes of its part.
-    fn each(members: usize, work: impl Fn(&mut Member<'_>) + Sync) {
-        let all = AllReduce::new(members);
+    fn each(peers: usize, work: impl Fn(&mut Peer<'_>) + Sync) {
+        let all = AllReduce::new(peers);
         thread::scope(|scope| {
-            for mut member in all.members() {
+            for mut peer in all.peers() {
                 let work = &work;
-                scope.spawn(move || work(&mut member));
+                scope.spawn(move || work(&mut peer));
             }
         });
     }
 
     #[test]
     fn every_member_gets_the_sum_of_every_round() {
-        for members in 1..=5 {
-            each(members, |member| {
+        for peers in 1..=5 {
+            each(peers, |peer| {
                 for round in 0..2000 {
                     // Some are late in turn.
-                    if (round + member.rank).is_multiple_of(97) {
+                    if (round + peer.rank).is_multiple_of(97) {
                         thread::yield_now();
                     }
-                    let mut values = [round as f32, (member.rank + 1) as f32];
-                    assert!(member.sum(&mut values));
-                    assert_eq!(values, [(round * members) as f32, (members * (members + 1) / 2) as f32]);
+                    let mut values = [round as f32, (peer.rank + 1) as f32];
+                    assert!(peer.sum(&mut values));
+                    assert_eq!(values, [(round * peers) as f32, (peers * (peers + 1) / 2) as f32]);
                 }
             });
         }
@@ -128,7 +128,7 @@ mod tests {
         let rounds: Vec<AllReduce> = (0..50_000).map(|_| AllReduce::new(2)).collect();
         let work = |rank: usize| {
             // Both must go through all of them, or one would wait for ever.
-            rounds.iter().filter(|all| !Member { all, rank, round: 0 }.sum(&mut [1.0])).count()
+            rounds.iter().filter(|all| !Peer { all, rank, round: 0 }.sum(&mut [1.0])).count()
         };
         thread::scope(|scope| {
             let other = scope.spawn(|| work(1));
@@ -138,13 +138,13 @@ mod tests {
 
     #[test]
     fn who_waits_for_one_that_left_is_let_go() {
-        each(3, |member| {
+        each(3, |peer| {
             for round in 0..10 {
-                if (member.rank, round) == (1, 7) {
+                if (peer.rank, round) == (1, 7) {
                     return;
                 }
                 // The rounds before are whole, whenever it left.
-                assert_eq!(member.sum(&mut [1.0]), round < 7, "{round}");
+                assert_eq!(peer.sum(&mut [1.0]), round < 7, "{round}");
                 if round == 7 {
                     return;
                 }

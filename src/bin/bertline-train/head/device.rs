@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use tch::{Cuda, Device, Kind, Tensor};
 
-use super::network::Torch;
+use super::libtorch::Torch;
 use super::{Error, Result};
 
 static GPU: OnceLock<usize> = OnceLock::new();

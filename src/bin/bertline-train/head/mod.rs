@@ -6,6 +6,7 @@
 mod adamw;
 mod all_reduce;
 mod device;
+mod libtorch;
 mod network;
 mod run;
 mod shard;

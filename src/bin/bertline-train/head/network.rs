@@ -4,18 +4,11 @@
 //! figure of a recipe that trains for a few small steps only. The gradient is written out, too: a step on a batch of 32
 //! is a quarter of a millisecond of arithmetic, and recording it for autograd cost twice that.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::device::{device, there};
-use super::{Dense, Error, Head, Recipe, Result};
-
-/// What libtorch answers a call with.
-pub(super) type Torch<T> = std::result::Result<T, TchError>;
-
-/// Names what libtorch was doing when a call failed.
-pub(super) fn torch(action: &'static str) -> impl Fn(TchError) -> Error {
-    move |source| Error::Torch { action, source: Box::new(source) }
-}
+use super::libtorch::{Torch, copy, torch};
+use super::{Dense, Head, Recipe, Result};
 
 /// Dense layers with ReLU and dropout between them.
 pub(super) struct Network {
@@ -205,13 +198,6 @@ fn mask(random: &mut fastrand::Rng, count: usize, dropout: f64) -> Vec<f32> {
         }
     }
     mask
-}
-
-/// A tensor's values in row-major order, out of libtorch.
-pub(super) fn copy(tensor: &Tensor) -> Torch<Vec<f32>> {
-    let mut values = vec![0.0; tensor.numel()];
-    tensor.f_detach()?.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
-    Ok(values)
 }
 
 #[cfg(test)]

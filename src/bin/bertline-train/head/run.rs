@@ -6,8 +6,9 @@
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::device::there;
-use super::network::{Network, Torch, copy, torch};
-use super::shard::{Part, Shards};
+use super::libtorch::{Torch, copy, torch};
+use super::network::Network;
+use super::shard::{Shards, Worker};
 use super::side::{Rows, Side};
 use super::whiten::Whitener;
 use super::{Error, Head, Recipe, Result, THREADS};
@@ -29,7 +30,7 @@ impl<'a> Run<'a> {
     /// Sets up a run on the given rows from the recipe's seed.
     pub(super) fn new(mut train: Side<'a>, recipe: &'a Recipe) -> Result<Self> {
         tch::manual_seed(recipe.seed as i64);
-        let whitener = recipe.whiten.then(|| Whitener::of(&train)).transpose()?;
+        let whitener = recipe.whiten.then(|| train.whitener()).transpose()?;
         train.prepare(whitener.as_ref())?;
         let network = Network::new(train.examples.width, &shares(&train), recipe)?;
         let shards = Shards::of(network, recipe, THREADS)?;
@@ -59,7 +60,7 @@ impl<'a> Run<'a> {
                 ..Batches::drawn(rows).map_err(torch("draw an order of rows"))?
             };
             let answer =
-                shards.each(rows, &mut |rows| on_rows(done + rows), |part, on_rows| batches.train(part, on_rows));
+                shards.each(rows, &mut |rows| on_rows(done + rows), |worker, on_rows| batches.train(worker, on_rows));
             let (loss, count) = answer.map_err(torch("train an epoch"))?;
             total += loss;
             steps += count;
@@ -78,7 +79,7 @@ impl<'a> Run<'a> {
         let (mut loss, mut right) = (0.0, 0);
         let Self { whitener, shards, .. } = self;
         held_out.each_window(false, whitener.as_ref(), &mut |rows| {
-            let answer = shards.each(rows, &mut |_| {}, |part, _| loss_and_hits(part));
+            let answer = shards.each(rows, &mut |_| {}, |worker, _| loss_and_hits(worker));
             let (more, hits) = answer.map_err(torch("validate an epoch"))?;
             loss += more;
             right += hits;
@@ -117,15 +118,15 @@ impl Batches {
     }
 
     /// Trains a part of the network; the sum of the batches' losses, and their number.
-    fn train(&self, part: Part<'_>, on_rows: &mut dyn FnMut(usize)) -> Torch<Option<(f64, u32)>> {
-        let Part { network, optimizer, rows, mut member } = part;
+    fn train(&self, worker: Worker<'_>, on_rows: &mut dyn FnMut(usize)) -> Torch<Option<(f64, u32)>> {
+        let Worker { network, optimizer, rows, mut peer } = worker;
         let (mut total, mut steps, mut done) = (0.0, 0, 0);
         for (chosen, labels) in self.order.chunks(self.size).zip(self.labels.chunks(self.size)) {
             if let Some(end) = self.falls_over {
                 optimizer.scale_rates(1.0 - (self.before + done) as f64 / end as f64)?;
             }
             let features = rows.features.f_index_select(0, &there(Tensor::f_from_slice(chosen)?)?)?;
-            let Some(loss) = network.differentiate(&features, labels, &mut |scores| member.sum(scores))? else {
+            let Some(loss) = network.differentiate(&features, labels, &mut |scores| peer.sum(scores))? else {
                 return Ok(None);
             };
             optimizer.step(&[&network.gradients])?;
@@ -139,14 +140,14 @@ impl Batches {
 }
 
 /// The sum of the rows' losses, and how many are told right.
-fn loss_and_hits(Part { network, rows, mut member, .. }: Part<'_>) -> Torch<Option<(f64, i64)>> {
+fn loss_and_hits(Worker { network, rows, mut peer, .. }: Worker<'_>) -> Torch<Option<(f64, i64)>> {
     let _no_gradients = tch::no_grad_guard();
     let (mut loss, mut right) = (0.0, 0);
     for first in (0..rows.len()).step_by(VALIDATION_STEP as usize) {
         let count = VALIDATION_STEP.min(rows.len() - first);
         let labels = rows.labels.f_narrow(0, first, count)?.f_to_device(Device::Cpu)?;
         let mut scores = copy(&network.forward(&rows.features.f_narrow(0, first, count)?)?)?;
-        if !member.sum(&mut scores) {
+        if !peer.sum(&mut scores) {
             return Ok(None);
         }
         let scores = Tensor::f_from_slice(&scores)?.f_reshape([count, -1])?;

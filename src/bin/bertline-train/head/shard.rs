@@ -8,9 +8,10 @@ use bertline::head::{Dense, Head, Recipe};
 use tch::{Device, Tensor};
 
 use super::adamw::AdamW;
-use super::all_reduce::{AllReduce, Member};
+use super::all_reduce::{AllReduce, Peer};
 use super::device::device;
-use super::network::{Network, Torch, torch};
+use super::libtorch::{Torch, torch};
+use super::network::Network;
 use super::side::Rows;
 use super::{Error, Result, THREADS};
 
@@ -24,11 +25,11 @@ struct Shard {
 }
 
 /// What one thread works with: a shard, the rows, and the way to the other shards.
-pub(super) struct Part<'a> {
+pub(super) struct Worker<'a> {
     pub network: &'a mut Network,
     pub optimizer: &'a mut AdamW,
     pub rows: Rows,
-    pub member: Member<'a>,
+    pub peer: Peer<'a>,
 }
 
 /// All shards of a network.
@@ -61,37 +62,37 @@ impl Shards {
     }
 
     /// Has every shard do its part on the same rows, all at a time; what came of the first one. `on_rows` hears from that
-    /// alone. `None` is the answer of a part that was let down by another, which failed.
+    /// alone. `None` is the answer of a worker that was let down by another, which failed.
     pub(super) fn each<T: Send>(
         &mut self,
         rows: &Rows,
         on_rows: &mut dyn FnMut(usize),
-        work: impl Fn(Part<'_>, &mut dyn FnMut(usize)) -> Torch<Option<T>> + Sync,
+        work: impl Fn(Worker<'_>, &mut dyn FnMut(usize)) -> Torch<Option<T>> + Sync,
     ) -> Torch<T> {
         let all = AllReduce::new(self.shards.len());
-        let mut parts = self.shards.iter_mut().zip(all.members()).map(|(Shard { network, optimizer }, member)| Part {
+        let mut workers = self.shards.iter_mut().zip(all.peers()).map(|(Shard { network, optimizer }, peer)| Worker {
             network,
             optimizer,
             rows: rows.shallow_clone(),
-            member,
+            peer,
         });
-        let first = parts.next().expect("a network has a shard, else this is a bug");
-        let rest: Vec<_> = parts.collect();
+        let first = workers.next().expect("a network has a shard, else this is a bug");
+        let rest: Vec<_> = workers.collect();
         let mut failures: Vec<Torch<()>> = rest.iter().map(|_| Ok(())).collect();
         tch::set_num_threads(self.threads as i32);
         let answer = match &self.others {
             None => work(first, on_rows),
             Some(others) => others.in_place_scope(|scope| {
-                for (part, failure) in rest.into_iter().zip(&mut failures) {
+                for (worker, failure) in rest.into_iter().zip(&mut failures) {
                     let work = &work;
-                    scope.spawn(move |_| *failure = work(part, &mut |_| {}).map(|_| ()));
+                    scope.spawn(move |_| *failure = work(worker, &mut |_| {}).map(|_| ()));
                 }
                 work(first, on_rows)
             }),
         };
         tch::set_num_threads(THREADS as i32);
         failures.into_iter().collect::<Torch<()>>()?;
-        Ok(answer?.expect("a part is let down only by one that failed, else this is a bug"))
+        Ok(answer?.expect("a worker is let down only by one that failed, else this is a bug"))
     }
 
     /// The whole head.
@@ -171,11 +172,11 @@ mod tests {
         assert_eq!(shards.shards.len(), most);
         let features = Tensor::from_slice(&noise(rows * width, 8)).view([rows as i64, width as i64]);
         let rows = Rows { features, labels: Tensor::from_slice(&labels) };
-        let losses = shards.each(&rows, &mut |_| {}, |part, _| {
-            let Part { network, optimizer, rows, mut member } = part;
+        let losses = shards.each(&rows, &mut |_| {}, |worker, _| {
+            let Worker { network, optimizer, rows, mut peer } = worker;
             let mut losses = Vec::new();
             for _ in 0..10 {
-                let loss = network.differentiate(&rows.features, &labels, &mut |scores| member.sum(scores))?;
+                let loss = network.differentiate(&rows.features, &labels, &mut |scores| peer.sum(scores))?;
                 optimizer.step(&[&network.gradients])?;
                 losses.extend(loss);
             }
@@ -221,11 +222,11 @@ mod tests {
             let start = whole(&[4, 256, 2], &recipe);
             let mut shards = Shards::of(start, &recipe, 2).unwrap();
             let rows = Rows { features: Tensor::from(0.0), labels: Tensor::from(0) };
-            let answers = shards.each(&rows, &mut |_| {}, |mut part, _| {
-                if part.member.rank == failing {
+            let answers = shards.each(&rows, &mut |_| {}, |mut worker, _| {
+                if worker.peer.rank == failing {
                     return Err(tch::TchError::Kind("forced".to_owned()));
                 }
-                Ok(part.member.sum(&mut [0.0]).then_some(()))
+                Ok(worker.peer.sum(&mut [0.0]).then_some(()))
             });
             assert!(answers.unwrap_err().to_string().contains("forced"), "{failing}");
         }

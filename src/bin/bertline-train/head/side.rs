@@ -7,8 +7,8 @@ use bertline::head::{Examples, Result};
 use tch::{Device, Kind, Tensor};
 
 use super::device::{device, there};
-use super::network::{Torch, torch};
-use super::whiten::Whitener;
+use super::libtorch::{Torch, torch};
+use super::whiten::{Spread, Whitener};
 
 /// Rows that are copied at a time.
 const STEP: usize = 8192;
@@ -70,6 +70,13 @@ impl<'a> Side<'a> {
             each(&values)?;
         }
         Ok(())
+    }
+
+    /// What whitens these rows.
+    pub(super) fn whitener(&self) -> Result<Whitener> {
+        let mut spread = Spread::new(self.examples.width);
+        self.each_step(&mut |values| spread.add(values))?;
+        spread.whitener(self.len())
     }
 
     /// All rows in one window, part by part.

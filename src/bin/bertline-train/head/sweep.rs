@@ -9,9 +9,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::adamw::AdamW;
 use super::device::{device, there};
-use super::network::{Torch, torch};
+use super::libtorch::{Torch, torch};
 use super::side::{Rows, Side};
-use super::whiten::Whitener;
 use super::{GENERATOR, THREADS};
 
 /// Rows of a validation step.
@@ -70,7 +69,7 @@ fn whitened(examples: &Examples<'_>) -> Result<Rows> {
     }
     let all: Vec<usize> = (0..examples.labels.len()).collect();
     let side = Side::of(examples, &all);
-    side.whole(Some(&Whitener::of(&side)?))
+    side.whole(Some(&side.whitener()?))
 }
 
 /// All heads: `[heads * folds, ...]`, the folds of a head next to one another.

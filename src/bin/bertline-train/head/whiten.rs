@@ -6,15 +6,14 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::network::{Torch, copy, torch};
-use super::side::Side;
-use super::{Error, Head};
-
-type Result<T, E = Error> = std::result::Result<T, E>;
+use super::libtorch::{Torch, copy, torch};
+use super::{Error, Head, Result};
 
 /// How many rows a position of the vector the even covariance counts for. Of 1, 3 and 10, 10 did best or as well as any
 /// on 300 to 12,000 rows of three data sets.
 const EVEN_ROWS: f64 = 10.0;
+/// What fails, for messages.
+const ACTION: &str = "whiten the features";
 
 /// What the covariance is computed from, in 64-bit floats. Sums of squares lose digits far from zero, so they are taken
 /// around a point near the mean.
@@ -42,6 +41,41 @@ impl Sums {
     }
 }
 
+/// How vectors spread, measured as they come.
+pub(super) struct Spread {
+    width: usize,
+    sums: Option<Sums>,
+}
+
+impl Spread {
+    /// Of vectors of this width.
+    pub(super) fn new(width: usize) -> Self {
+        Self { width, sums: None }
+    }
+
+    /// Takes vectors in, row-major.
+    pub(super) fn add(&mut self, values: &[f32]) -> Result<()> {
+        let mut add = || {
+            let values = Tensor::f_from_slice(values)?.f_reshape([-1, self.width as i64])?;
+            let values = values.f_to_kind(Kind::Double)?;
+            match &mut self.sums {
+                Some(sums) => sums.add(&values),
+                None => {
+                    self.sums = Some(Sums::around(&values)?);
+                    Ok(())
+                }
+            }
+        };
+        add().map_err(torch(ACTION))
+    }
+
+    /// What whitens them, so many rows in all.
+    pub(super) fn whitener(self, rows: usize) -> Result<Whitener> {
+        let sums = self.sums.ok_or(Error::TooFewClasses { rows: 0, found: 0 })?;
+        Whitener::from_sums(&sums, rows).map_err(torch(ACTION))
+    }
+}
+
 /// The affine map `(x - mean) * matrix`, in 64-bit floats.
 pub(super) struct Whitener {
     /// `[width]`.
@@ -51,30 +85,8 @@ pub(super) struct Whitener {
 }
 
 impl Whitener {
-    /// Measures the given rows.
-    ///
     /// Of few rows the weak directions are known badly, and blowing them up would drown the rest: the covariance is
     /// drawn towards an even one as if that had been seen in `EVEN_ROWS` rows a position.
-    pub(super) fn of(side: &Side<'_>) -> Result<Self> {
-        let mut sums: Option<Sums> = None;
-        side.each_step(&mut |values| {
-            let mut add = || {
-                let values = Tensor::f_from_slice(values)?.f_reshape([-1, side.examples.width as i64])?;
-                let values = values.f_to_kind(Kind::Double)?;
-                match &mut sums {
-                    Some(sums) => sums.add(&values),
-                    None => {
-                        sums = Some(Sums::around(&values)?);
-                        Ok(())
-                    }
-                }
-            };
-            add().map_err(torch("whiten the features"))
-        })?;
-        let sums = sums.ok_or(Error::TooFewClasses { rows: 0, found: 0 })?;
-        Self::from_sums(&sums, side.len()).map_err(torch("whiten the features"))
-    }
-
     fn from_sums(Sums { origin, sum, squares }: &Sums, rows: usize) -> Torch<Self> {
         let (width, count) = (origin.numel(), rows as f64);
         let offset = sum.f_div_scalar(count)?;
@@ -108,8 +120,6 @@ impl Whitener {
 
 #[cfg(test)]
 mod tests {
-    use bertline::head::{Examples, InMemory};
-
     use super::*;
     use crate::noise::{noise, random_head};
 
@@ -129,9 +139,10 @@ mod tests {
 
     fn whitened(features: &[f32]) -> (Whitener, Tensor) {
         let rows = features.len() / WIDTH;
-        let (features_of, zeros) = (InMemory(features), vec![0; rows]);
-        let examples = Examples { features: &features_of, width: WIDTH, labels: &zeros, classes: 2, texts: &zeros };
-        let whitener = Whitener::of(&Side::of(&examples, &(0..rows).collect::<Vec<_>>())).unwrap();
+        let mut spread = Spread::new(WIDTH);
+        // In two steps, as a side hands them over.
+        features.chunks(rows.div_ceil(2) * WIDTH).for_each(|values| spread.add(values).unwrap());
+        let whitener = spread.whitener(rows).unwrap();
         let tensor = Tensor::from_slice(features).view([rows as i64, WIDTH as i64]);
         let result = whitener.apply(&tensor).unwrap();
         (whitener, result)
