@@ -223,7 +223,7 @@ impl Error {
 
 impl Error {
     /// Whether a table has no column that is the text, by its usual names or by the one that was asked for.
-    pub(super) fn is_textless(&self, options: &super::ReadOptions) -> bool {
+    pub(crate) fn is_textless(&self, options: &super::ReadOptions) -> bool {
         match self {
             Self::NoTextColumn { .. } => true,
             Self::NoSuchColumn { column, .. } => options.text_column.as_ref() == Some(column),
@@ -233,7 +233,7 @@ impl Error {
 }
 
 /// Names in backticks, separated by commas, for error texts.
-pub(super) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     const NAMES: usize = 20;
     let mut shown: Vec<String> =
         names.iter().take(NAMES).map(|name| format!("`{}`", shortened(name.as_ref()))).collect();

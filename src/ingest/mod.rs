@@ -15,37 +15,17 @@
 //! - Byte offsets count in the file as it is without compression and archive; in a file that is not UTF-8 they count in
 //!   the text as UTF-8, behind the byte order mark where there is one.
 
-mod archive;
-mod columns;
-mod compress;
-mod csv;
-mod discover;
-mod encoding;
 mod error;
-mod guess;
-mod json_array;
-mod jsonl;
-mod labels;
-mod lines;
+mod find;
 mod open;
 mod options;
-mod peek;
-mod reader;
-mod record;
-mod source;
-mod stray;
-mod tape;
-mod unit;
-mod walk;
-mod zip;
+mod parse;
 
-pub use columns::{Columns, resolve_columns};
-pub use discover::discover;
-pub use encoding::Encoding;
 pub use error::{Error, Result};
-pub use open::content_digest;
+pub use find::{Columns, discover, resolve_columns};
+pub use open::{Encoding, content_digest};
 pub use options::{Clean, Format, ReadOptions};
-pub use reader::{Decoded, SourceDigest, UnitReader};
-pub use record::{RAW_PREFIX_BYTES, Reason};
-pub use source::{Discovery, Skipped, Source};
-pub use unit::{IngestUnit, ROW_BYTES, Span};
+pub use parse::{
+    Decoded, Discovery, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Reason, Skipped, Source, SourceDigest, Span,
+    UnitReader,
+};

@@ -10,11 +10,11 @@ use std::io::Cursor;
 use super::csv::{Dialect, RawOutcome, RawRecords};
 
 /// A quoted field that goes on for so long is looked at before it ends.
-pub(super) const LOOK_BYTES: usize = 1 << 20;
+pub(crate) const LOOK_BYTES: usize = 1 << 20;
 
 /// How a record of several lines ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// With a closing quote somewhere.
     Closed,
     /// Not within [`LOOK_BYTES`], or not before the file did.
@@ -23,7 +23,7 @@ pub(super) enum End {
 
 /// The length of the first line of `record` with its line end, if the quote that it opens is a stray one; `width` is how
 /// many fields the records of the file have.
-pub(super) fn line_of_stray_quote(record: &[u8], end: End, dialect: Dialect, width: usize) -> Option<usize> {
+pub(crate) fn line_of_stray_quote(record: &[u8], end: End, dialect: Dialect, width: usize) -> Option<usize> {
     let record = &record[..record.len().min(LOOK_BYTES)];
     let first = record.iter().position(|byte| *byte == b'\n')? + 1;
     if !dialect.quoting || first == record.len() || (end == End::Closed && !text_follows_quote(record, dialect)) {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::open::Stream;
+use super::opener::Stream;
 
 /// An output below this is never absurd.
 const HARMLESS_BYTES: u64 = 1 << 30;
@@ -21,7 +21,7 @@ const SIGNATURE_BYTES: usize = 10;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Packed {
+pub(crate) enum Packed {
     Gzip,
     Zstd,
     Bzip2,
@@ -32,7 +32,7 @@ pub(super) enum Packed {
 
 impl Packed {
     /// By the first bytes; bzip2's own signature is three letters, so its first block's is asked for too.
-    pub(super) fn of(head: &[u8]) -> Option<Self> {
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
         let block = head.get(4..10);
         let bzip2 = matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', ..])
             && (block == Some(b"1AY&SY") || block == Some(b"\x17\x72\x45\x38\x50\x90"));
@@ -47,7 +47,7 @@ impl Packed {
     }
 
     /// The stream that `raw` holds.
-    pub(super) fn unpack(self, raw: Stream, chunk: usize) -> io::Result<Stream> {
+    pub(crate) fn unpack(self, raw: Stream, chunk: usize) -> io::Result<Stream> {
         let taken = Arc::new(AtomicU64::new(0));
         let raw = Counted { inner: raw, taken: Arc::clone(&taken) };
         let unpacked: Box<dyn Read + Send> = match self {
@@ -66,7 +66,7 @@ impl Packed {
 }
 
 /// The stream without its compression, if it has one.
-pub(super) fn unpack(raw: Stream, chunk: usize) -> io::Result<Stream> {
+pub(crate) fn unpack(raw: Stream, chunk: usize) -> io::Result<Stream> {
     let (head, raw) = peek(raw)?;
     match Packed::of(&head) {
         Some(packed) => packed.unpack(raw, chunk),
@@ -75,7 +75,7 @@ pub(super) fn unpack(raw: Stream, chunk: usize) -> io::Result<Stream> {
 }
 
 /// Whether an expansion from `packed` to `unpacked` bytes is absurd.
-pub(super) fn is_absurd(packed: u64, unpacked: u64) -> bool {
+pub(crate) fn is_absurd(packed: u64, unpacked: u64) -> bool {
     unpacked > HARMLESS_BYTES && unpacked / MAX_RATIO > packed
 }
 

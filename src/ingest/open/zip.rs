@@ -10,12 +10,12 @@ use rawzip::CompressionMethod;
 
 use super::archive::{Listed, Place, text_of};
 use super::compress::{self, Packed};
-use super::open::{Stream, open_file};
-use super::{Error, Result};
+use super::opener::{Stream, open_file};
+use crate::ingest::{Error, Result};
 
 /// A member of a zip archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     start: u64,
     pub packed_bytes: u64,
     bytes: u64,
@@ -25,7 +25,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The member's bytes.
-    pub(super) fn open(&self, mut archive: fs_err::File, chunk: usize) -> io::Result<Stream> {
+    pub(crate) fn open(&self, mut archive: fs_err::File, chunk: usize) -> io::Result<Stream> {
         archive.seek(SeekFrom::Start(self.start))?;
         let raw: Stream = Box::new(BufReader::with_capacity(chunk, archive.take(self.packed_bytes)));
         let unpacked = match self.packed {
@@ -38,7 +38,7 @@ impl Entry {
 }
 
 /// Hands every file of the archive to `each`.
-pub(super) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
     let failed = |error: rawzip::Error| Error::Archive { name: name.to_owned(), source: io::Error::other(error) };
     let file = open_file(path)?;
     let length = file.metadata().map_err(|source| Error::Open { path: path.to_owned(), source })?.len();

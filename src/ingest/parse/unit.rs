@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, UInt64Bu
 use arrow::datatypes::SchemaRef;
 
 use super::record::{Record, Reject, Review};
-use super::{Error, ReadOptions, Result, Source};
+use crate::ingest::{Error, ReadOptions, Result, Source};
 
 /// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
 pub const ROW_BYTES: u64 = 64;
@@ -48,7 +48,7 @@ pub struct IngestUnit {
 }
 
 /// The unit that is being filled.
-pub(super) struct UnitBuilder {
+pub(crate) struct UnitBuilder {
     reviews_schema: SchemaRef,
     rejects_schema: SchemaRef,
     options: ReadOptions,
@@ -80,7 +80,7 @@ struct RejectColumns {
 }
 
 /// Where a record comes from.
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     pub source: &'a Source,
     pub digest: &'a Arc<str>,
     pub row: u64,
@@ -89,7 +89,7 @@ pub(super) struct Place<'a> {
 }
 
 impl UnitBuilder {
-    pub(super) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, options: ReadOptions) -> Self {
+    pub(crate) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, options: ReadOptions) -> Self {
         let mut builder = Self {
             reviews_schema,
             rejects_schema,
@@ -104,19 +104,19 @@ impl UnitBuilder {
         builder
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows_in == 0
     }
 
     /// Whether the unit ends here.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let wanted = self.options.unit_bytes.clamp(1, MAX_HELD_BYTES);
         self.text_bytes + self.rows_in * ROW_BYTES >= wanted
             || self.held_bytes >= (wanted * MAX_HELD_RATIO).min(MAX_HELD_BYTES)
     }
 
     /// Adds a record.
-    pub(super) fn push(&mut self, place: &Place<'_>, record: Record) {
+    pub(crate) fn push(&mut self, place: &Place<'_>, record: Record) {
         self.extend_span(place);
         self.rows_in += 1;
         self.held_bytes += ROW_BYTES + place.source.name.len() as u64;
@@ -172,7 +172,7 @@ impl UnitBuilder {
     ///
     /// # Panics
     /// Where a record was lost or doubled: row conservation is what this room is for.
-    pub(super) fn finish(&mut self) -> Result<IngestUnit> {
+    pub(crate) fn finish(&mut self) -> Result<IngestUnit> {
         let columns = std::mem::take(&mut self.columns);
         let batch = |schema: &SchemaRef, arrays| {
             RecordBatch::try_new(Arc::clone(schema), arrays).map_err(|source| Error::Batch { source })

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::archive::{Archive, Head, Member};
-use super::peek::Layout;
-use super::{Columns, Format, labels};
+use crate::ingest::find::labels;
+use crate::ingest::find::peek::Layout;
+use crate::ingest::open::archive::{Archive, Head, Member};
+use crate::ingest::{Columns, Format};
 
 /// One file of an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,11 +26,11 @@ pub struct Source {
     /// Why it is read as it is, where that was a decision worth telling.
     pub note: Option<String>,
     /// Which member of the archive it is.
-    pub(super) member: Option<Member>,
+    pub(crate) member: Option<Member>,
     /// Its columns and how they are written; `None` for text, Parquet, and where there is no content.
-    pub(super) layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     /// What was kept of its content until it has been looked at.
-    pub(super) head: Option<Head>,
+    pub(crate) head: Option<Head>,
 }
 
 impl Source {
@@ -46,7 +47,7 @@ impl Source {
     }
 
     #[cfg(test)]
-    pub(super) fn plain(path: &Path, name: &str, format: Format) -> Self {
+    pub(crate) fn plain(path: &Path, name: &str, format: Format) -> Self {
         Self {
             path: path.to_owned(),
             name: name.to_owned(),
@@ -84,7 +85,7 @@ pub struct Discovery {
 
 /// What a file's name says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Known(Format),
     /// `.pos`, `.neg` and the like: plain text with its label as extension.
     LabelExtension,
@@ -96,14 +97,14 @@ pub(super) enum Kind {
 }
 
 /// A file name taken apart.
-pub(super) struct FileName {
+pub(crate) struct FileName {
     pub kind: Kind,
     /// Without the extensions that were understood.
     pub stem: String,
 }
 
 impl FileName {
-    pub(super) fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let lower = name.to_lowercase();
         let ends = |extensions: &[&str]| extensions.iter().any(|extension| lower.ends_with(extension));

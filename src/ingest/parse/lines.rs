@@ -6,12 +6,12 @@
 
 use std::io::{BufRead as _, Read as _};
 
-use super::open::Stream;
 use super::record::{MAX_RECORD_BYTES, Reason, Record, Records, Reject, Review, utf8_detail};
-use super::{Error, Result};
+use crate::ingest::open::opener::Stream;
+use crate::ingest::{Error, Result};
 
 /// Splits a stream at LF, knowing where each line starts.
-pub(super) struct LineReader {
+pub(crate) struct LineReader {
     name: String,
     stream: Stream,
     position: u64,
@@ -21,18 +21,18 @@ pub(super) struct LineReader {
 
 /// Where a line starts and whether it was too long to be kept whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct LinePlace {
+pub(crate) struct LinePlace {
     pub byte_offset: u64,
     pub too_large: bool,
 }
 
 impl LineReader {
-    pub(super) fn new(name: &str, stream: Stream, start: u64) -> Self {
+    pub(crate) fn new(name: &str, stream: Stream, start: u64) -> Self {
         Self { name: name.to_owned(), stream, position: start, line: Vec::new(), max_line_bytes: MAX_RECORD_BYTES }
     }
 
     /// Reads the next line; `None` at the end of the stream.
-    pub(super) fn advance(&mut self) -> Result<Option<LinePlace>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<LinePlace>> {
         self.line.clear();
         let byte_offset = self.position;
         loop {
@@ -57,13 +57,13 @@ impl LineReader {
     }
 
     /// The line read last, without its line end.
-    pub(super) fn line(&self) -> &[u8] {
+    pub(crate) fn line(&self) -> &[u8] {
         self.line.strip_suffix(b"\r").unwrap_or(&self.line)
     }
 }
 
 /// One review a line.
-pub(super) struct LineRecords(pub LineReader);
+pub(crate) struct LineRecords(pub LineReader);
 
 impl Records for LineRecords {
     fn next_record(&mut self) -> Result<Option<Record>> {
@@ -75,14 +75,14 @@ impl Records for LineRecords {
 }
 
 /// One review a file.
-pub(super) struct FileRecord {
+pub(crate) struct FileRecord {
     name: String,
     stream: Option<Stream>,
     start: u64,
 }
 
 impl FileRecord {
-    pub(super) fn new(name: &str, stream: Stream, start: u64) -> Self {
+    pub(crate) fn new(name: &str, stream: Stream, start: u64) -> Self {
         Self { name: name.to_owned(), stream: Some(stream), start }
     }
 }

@@ -16,11 +16,11 @@ use encoding_rs::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::open::Stream;
-use super::{Error, Result};
+use super::opener::Stream;
+use crate::ingest::{Error, Result};
 
 /// How much of a file is looked at.
-pub(super) const DETECT_BYTES: usize = 1 << 20;
+pub(crate) const DETECT_BYTES: usize = 1 << 20;
 /// A byte that UTF-8 never holds.
 const BROKEN: u8 = 0xff;
 /// Output of one step of the decoder.
@@ -80,7 +80,7 @@ impl TryFrom<String> for Encoding {
 
 /// What the start of a text says about its encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     pub encoding: &'static encoding_rs::Encoding,
     /// The length of the byte order mark.
     pub mark: usize,
@@ -90,7 +90,7 @@ pub(super) struct Verdict {
 
 impl Encoding {
     /// The encoding of a file that begins with `head`.
-    pub(super) fn of(self, head: &[u8], complete: bool) -> io::Result<Verdict> {
+    pub(crate) fn of(self, head: &[u8], complete: bool) -> io::Result<Verdict> {
         if head.starts_with(&[0xff, 0xfe, 0, 0]) || head.starts_with(&[0, 0, 0xfe, 0xff]) {
             let what = "it is UTF-32, which is not read; `iconv -f UTF-32 -t UTF-8` turns it into UTF-8";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
@@ -116,7 +116,7 @@ impl Encoding {
 }
 
 /// The encoding of a whole text whose start looks like `guessed`.
-pub(super) fn judge(
+pub(crate) fn judge(
     mut whole: Stream,
     guessed: &'static encoding_rs::Encoding,
 ) -> io::Result<&'static encoding_rs::Encoding> {
@@ -137,7 +137,7 @@ pub(super) fn judge(
 }
 
 /// A stream in another encoding as UTF-8.
-pub(super) struct Transcoded {
+pub(crate) struct Transcoded {
     source: Stream,
     decoder: Decoder,
     pending: Box<[u8]>,
@@ -148,7 +148,7 @@ pub(super) struct Transcoded {
 
 impl Transcoded {
     /// `source` begins after the byte order mark.
-    pub(super) fn new(source: Stream, encoding: &'static encoding_rs::Encoding) -> Self {
+    pub(crate) fn new(source: Stream, encoding: &'static encoding_rs::Encoding) -> Self {
         let decoder = encoding.new_decoder_without_bom_handling();
         let pending = vec![0; STEP_BYTES + 1].into_boxed_slice();
         Self { source, decoder, pending, taken: 0, filled: 0, ended: false }

@@ -11,11 +11,11 @@ use super::csv::{CsvRecords, Fields, RawRecords};
 use super::json_array::ElementReader;
 use super::jsonl::{JsonRecords, Keys, Objects};
 use super::lines::{FileRecord, LineReader, LineRecords};
-use super::open::{CHUNK_BYTES, Opened, Opener};
-use super::peek::{Layout, Written};
 use super::record::Records;
 use super::unit::{Place, UnitBuilder};
-use super::{Discovery, Format, IngestUnit, ReadOptions, Result, Source};
+use crate::ingest::find::peek::{Layout, Written};
+use crate::ingest::open::opener::{CHUNK_BYTES, Opened, Opener};
+use crate::ingest::{Discovery, Format, IngestUnit, ReadOptions, Result, Source};
 
 /// A source and the digest of its content.
 #[derive(Clone, PartialEq, Eq, Debug)]

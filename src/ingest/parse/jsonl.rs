@@ -10,14 +10,14 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::Result;
 use super::json_array::{ElementReader, Outcome};
 use super::lines::LineReader;
 use super::record::{Reason, Record, Records, Reject, Review};
+use crate::ingest::Result;
 
 /// The keys that become columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     pub text: String,
     pub label: Option<String>,
     /// One for each column to keep.
@@ -25,14 +25,14 @@ pub(super) struct Keys {
 }
 
 /// How the objects of a stream are told apart.
-pub(super) enum Objects {
+pub(crate) enum Objects {
     Lines(LineReader),
     Array(ElementReader),
 }
 
 impl Objects {
     /// The next object's place, and why it cannot be used, where that shows before it is parsed.
-    pub(super) fn advance(&mut self) -> Result<Option<(u64, Option<Reject>)>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<(u64, Option<Reject>)>> {
         match self {
             Self::Array(elements) => {
                 let Some((byte_offset, outcome)) = elements.advance()? else { return Ok(None) };
@@ -56,7 +56,7 @@ impl Objects {
     }
 
     /// The bytes of the object read last.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Lines(lines) => lines.line(),
             Self::Array(elements) => elements.element(),
@@ -65,7 +65,7 @@ impl Objects {
 }
 
 /// The reviews of a stream of JSON.
-pub(super) struct JsonRecords {
+pub(crate) struct JsonRecords {
     objects: Objects,
     keys: Keys,
     /// The distinct keys to pick out of each object.
@@ -73,7 +73,7 @@ pub(super) struct JsonRecords {
 }
 
 impl JsonRecords {
-    pub(super) fn new(objects: Objects, keys: Keys) -> Self {
+    pub(crate) fn new(objects: Objects, keys: Keys) -> Self {
         let mut wanted: Vec<String> = vec![keys.text.clone()];
         wanted.extend(keys.label.iter().chain(&keys.kept).cloned());
         wanted.sort();
@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for Pick<'_> {
 }
 
 /// Whether a file that begins so holds one object a line, or an array of them.
-pub(super) fn begins_with_object(head: &[u8], complete: bool) -> bool {
+pub(crate) fn begins_with_object(head: &[u8], complete: bool) -> bool {
     let head = head.trim_ascii_start();
     let whole = |object: Option<&[u8]>, begin: &[u8]| match object {
         Some(object) => keys_of(object).is_some(),
@@ -178,7 +178,7 @@ pub(super) fn begins_with_object(head: &[u8], complete: bool) -> bool {
 }
 
 /// The keys of an object in the order of the line, or `None` where the line is no object.
-pub(super) fn keys_of(line: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn keys_of(line: &[u8]) -> Option<Vec<String>> {
     struct Names;
     impl<'de> Visitor<'de> for Names {
         type Value = Vec<String>;

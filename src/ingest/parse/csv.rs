@@ -8,14 +8,14 @@ use std::io::BufRead as _;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::open::Stream;
 use super::record::{MAX_RECORD_BYTES, RAW_PREFIX_BYTES, Reason, Record, Records, Reject, Review, utf8_detail};
 use super::stray::{End, LOOK_BYTES, line_of_stray_quote};
-use super::{Error, Result};
+use crate::ingest::open::opener::Stream;
+use crate::ingest::{Error, Result};
 
 /// How a delimited file is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     pub delimiter: u8,
     /// What quotes a field, `"` almost always.
     pub quote: u8,
@@ -39,7 +39,7 @@ impl Dialect {
 
 /// Which fields of a record become which columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// Fields a record must have.
     pub width: usize,
     pub text: usize,
@@ -49,7 +49,7 @@ pub(super) struct Fields {
 }
 
 /// The raw records of a delimited stream.
-pub(super) struct RawRecords {
+pub(crate) struct RawRecords {
     name: String,
     stream: Stream,
     dialect: Dialect,
@@ -71,7 +71,7 @@ pub(super) struct RawRecords {
 
 /// What came of one attempt to read a record; its fields are in the reader.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum RawOutcome {
+pub(crate) enum RawOutcome {
     Complete,
     Unterminated,
     /// A line whose opening quote would have swallowed the rows behind it.
@@ -80,7 +80,7 @@ pub(super) enum RawOutcome {
 }
 
 impl RawRecords {
-    pub(super) fn new(name: &str, stream: Stream, start: u64, dialect: Dialect) -> Self {
+    pub(crate) fn new(name: &str, stream: Stream, start: u64, dialect: Dialect) -> Self {
         Self {
             name: name.to_owned(),
             stream,
@@ -99,7 +99,7 @@ impl RawRecords {
     }
 
     /// The fields of the record read last.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.n_fields).map(|index| self.field(index))
     }
 
@@ -138,7 +138,7 @@ impl RawRecords {
     }
 
     /// Reads the next record; returns where it starts and what came of it, or `None` at the end of the stream.
-    pub(super) fn advance(&mut self) -> Result<Option<(u64, RawOutcome)>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<(u64, RawOutcome)>> {
         self.n_fields = 0;
         self.raw.clear();
         if !self.skip_line_ends()? {
@@ -210,14 +210,14 @@ fn fill<'a>(returned: &'a [u8], stream: &'a mut Stream, name: &str) -> Result<&'
 }
 
 /// The reviews of a delimited stream.
-pub(super) struct CsvRecords {
+pub(crate) struct CsvRecords {
     raw: RawRecords,
     fields: Fields,
 }
 
 impl CsvRecords {
     /// Reads on from the start of a stream; `header` says that the first record is one.
-    pub(super) fn new(mut raw: RawRecords, fields: Fields, header: bool) -> Result<Self> {
+    pub(crate) fn new(mut raw: RawRecords, fields: Fields, header: bool) -> Result<Self> {
         if header {
             raw.advance()?;
         }

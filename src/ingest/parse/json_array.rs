@@ -7,12 +7,12 @@
 
 use std::io::BufRead as _;
 
-use super::open::Stream;
 use super::record::MAX_RECORD_BYTES;
-use super::{Error, Result};
+use crate::ingest::open::opener::Stream;
+use crate::ingest::{Error, Result};
 
 /// The elements of an array.
-pub(super) struct ElementReader {
+pub(crate) struct ElementReader {
     name: String,
     stream: Stream,
     position: u64,
@@ -32,20 +32,20 @@ enum State {
 
 /// What came of one element; its bytes are in the reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Complete,
     TooLarge,
     Broken(&'static str),
 }
 
 /// Whether a file that begins so is an array of objects (or an empty one).
-pub(super) fn is_array(head: &[u8]) -> bool {
+pub(crate) fn is_array(head: &[u8]) -> bool {
     let inside = head.trim_ascii_start().strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
     inside.is_some_and(|inside| inside.starts_with(b"{") || inside.starts_with(b"]"))
 }
 
 impl ElementReader {
-    pub(super) fn new(name: &str, stream: Stream, start: u64) -> Self {
+    pub(crate) fn new(name: &str, stream: Stream, start: u64) -> Self {
         Self {
             name: name.to_owned(),
             stream,
@@ -58,17 +58,17 @@ impl ElementReader {
     }
 
     /// The same for the beginning of a file.
-    pub(super) fn of_sample(self) -> Self {
+    pub(crate) fn of_sample(self) -> Self {
         Self { is_sample: true, ..self }
     }
 
     /// The element read last, as far as it is kept.
-    pub(super) fn element(&self) -> &[u8] {
+    pub(crate) fn element(&self) -> &[u8] {
         &self.element
     }
 
     /// Reads the next element; returns where it starts, or `None` behind the array.
-    pub(super) fn advance(&mut self) -> Result<Option<(u64, Outcome)>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<(u64, Outcome)>> {
         self.element.clear();
         loop {
             let next = self.next_byte()?;

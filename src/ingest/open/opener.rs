@@ -8,20 +8,21 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::archive::{Member, Place};
+use super::compress;
 use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
 use super::tape::Tape;
-use super::{Error, Result, Source, compress};
+use crate::ingest::{Error, Result, Source};
 
 /// A stream of bytes that can move to another thread.
-pub(super) type Stream = Box<dyn BufRead + Send>;
+pub(crate) type Stream = Box<dyn BufRead + Send>;
 
 /// Files up to this size are read once, into memory, for both the digest and the records.
 const SMALL_FILE_BYTES: u64 = 1 << 20;
 /// How much is read at a time.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
 /// An opened source.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// BLAKE3 of the raw file, 64 hexadecimal digits; of a member's name and the raw archive's digest.
     pub digest: String,
     /// The bytes as UTF-8 after the byte order mark.
@@ -33,7 +34,7 @@ pub(super) struct Opened {
 }
 
 /// The start of a source as UTF-8.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     pub bytes: Vec<u8>,
     /// Whether that is all of it.
     pub complete: bool,
@@ -41,7 +42,7 @@ pub(super) struct Sample {
 }
 
 /// Opens sources one after the other.
-pub(super) struct Opener {
+pub(crate) struct Opener {
     chunk: usize,
     encoding: Encoding,
     /// Of the archives.
@@ -51,12 +52,12 @@ pub(super) struct Opener {
 
 impl Opener {
     /// `chunk` bounds how much is read at a time.
-    pub(super) fn new(chunk: usize, encoding: Encoding) -> Self {
+    pub(crate) fn new(chunk: usize, encoding: Encoding) -> Self {
         Self { chunk, encoding, digests: HashMap::new(), tape: None }
     }
 
     /// Opens a source for its records.
-    pub(super) fn open(&mut self, source: &Source) -> Result<Opened> {
+    pub(crate) fn open(&mut self, source: &Source) -> Result<Opened> {
         let (digest, raw) = match &source.member {
             None => self.file(source)?,
             Some(member) => {
@@ -113,14 +114,14 @@ impl Opener {
 }
 
 /// The first bytes of a source, read in the encoding that they alone look like; that does for looking at its syntax.
-pub(super) fn sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
+pub(crate) fn sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
     let head = unpacked(source, bytes, encoding)?;
     let guessed = head.verdict.encoding;
     taken(source, bytes, head.decoded(guessed))
 }
 
 /// The first bytes of a source in the encoding that it will be read in.
-pub(super) fn settled_sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
+pub(crate) fn settled_sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
     let head = unpacked(source, bytes, encoding)?;
     let settled = head.settled(source)?;
     taken(source, bytes, head.decoded(settled))
@@ -162,7 +163,7 @@ pub fn content_digest(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-pub(super) fn open_file(path: &Path) -> Result<fs_err::File> {
+pub(crate) fn open_file(path: &Path) -> Result<fs_err::File> {
     fs_err::File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })
 }
 

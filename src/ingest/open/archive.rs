@@ -9,10 +9,11 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::compress::Packed;
-use super::open::open_file;
-use super::source::Skipped;
-use super::walk::Found;
-use super::{Error, Result, tape, zip};
+use super::opener::open_file;
+use super::{tape, zip};
+use crate::ingest::find::walk::Found;
+use crate::ingest::parse::source::Skipped;
+use crate::ingest::{Error, Result};
 
 /// How much of a member is looked at where looking later would mean reading the archive again.
 const HEAD_BYTES: u64 = 1 << 20;
@@ -21,7 +22,7 @@ const BLOCK_BYTES: usize = 512;
 
 /// What a file of many files is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Archive {
+pub(crate) enum Archive {
     Zip,
     /// Compressed or not; its first bytes tell.
     Tar,
@@ -29,7 +30,7 @@ pub(super) enum Archive {
 
 impl Archive {
     /// Whether a file begins as such an archive does; its name alone proves little.
-    pub(super) fn is(self, path: &Path) -> Result<bool> {
+    pub(crate) fn is(self, path: &Path) -> Result<bool> {
         let mut head = Vec::new();
         let read = |source| Error::Open { path: path.to_owned(), source };
         open_file(path)?.take(BLOCK_BYTES as u64).read_to_end(&mut head).map_err(read)?;
@@ -51,7 +52,7 @@ fn is_header(block: &[u8]) -> bool {
 
 /// A file inside an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Its path in the archive.
     pub name: String,
     pub place: Place,
@@ -59,7 +60,7 @@ pub(super) struct Member {
 
 /// Where a member's bytes are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Zip(zip::Entry),
     /// In the decompressed tar.
     Tar {
@@ -70,14 +71,14 @@ pub(super) enum Place {
 
 impl Member {
     /// The digest of the member of an archive with this digest.
-    pub(super) fn digest(&self, archive: &str) -> String {
+    pub(crate) fn digest(&self, archive: &str) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(archive.as_bytes()).update(self.name.as_bytes());
         hasher.finalize().to_hex().to_string()
     }
 
     /// Bytes of the archive that it takes, or about that.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match &self.place {
             Place::Zip(entry) => entry.packed_bytes,
             Place::Tar { bytes, .. } => *bytes,
@@ -87,24 +88,24 @@ impl Member {
 
 /// The first bytes of a member, taken while a compressed tar was listed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub bytes: Vec<u8>,
     pub complete: bool,
 }
 
 impl Head {
     /// One byte more than is looked at, which says that there is more.
-    pub(super) const BYTES: u64 = HEAD_BYTES + 1;
+    pub(crate) const BYTES: u64 = HEAD_BYTES + 1;
 
     /// Whether the head is enough for looking at so many bytes.
-    pub(super) fn serves(&self, bytes: u64) -> bool {
+    pub(crate) fn serves(&self, bytes: u64) -> bool {
         let packed = Packed::of(&self.bytes).is_some();
         self.complete || (bytes <= HEAD_BYTES && !packed)
     }
 }
 
 /// A member as its archive lists it.
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// As it stands in the archive, bytes that are no UTF-8 as `\xNN`.
     pub name: String,
     pub content: std::result::Result<Place, &'static str>,
@@ -112,7 +113,7 @@ pub(super) struct Listed {
 }
 
 /// Hands every member of `archive` that may be read to `each`, in the order of the archive; returns the others.
-pub(super) fn list(archive: &Found, kind: Archive, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<Vec<Skipped>> {
+pub(crate) fn list(archive: &Found, kind: Archive, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<Vec<Skipped>> {
     let (mut skipped, mut passed_over) = (Vec::new(), HashSet::new());
     let folder = folder_of(&archive.path);
     let mut one = |listed: Listed| -> Result<()> {
@@ -174,7 +175,7 @@ fn folder_of(path: &Path) -> String {
 }
 
 /// A name in an archive as text; different bytes are different texts.
-pub(super) fn text_of(name: &[u8]) -> String {
+pub(crate) fn text_of(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         text.push_str(chunk.valid());

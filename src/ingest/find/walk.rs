@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::archive::{Head, Member, text_of};
-use super::source::Skipped;
-use super::{Error, Result};
+use crate::ingest::open::archive::{Head, Member, text_of};
+use crate::ingest::parse::source::Skipped;
+use crate::ingest::{Error, Result};
 
 /// A file behind an input, with what its place says.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The file, or the archive that it is in.
     pub path: PathBuf,
     pub name: String,
@@ -36,13 +36,13 @@ impl Found {
     }
 
     /// The path that says what it is: a member's own.
-    pub(super) fn own_path(&self) -> &Path {
+    pub(crate) fn own_path(&self) -> &Path {
         self.member.as_ref().map_or(&self.path, |member| Path::new(&member.name))
     }
 }
 
 /// The files behind an input; what is hidden or private goes to `skipped`.
-pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>> {
+pub(crate) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>> {
     let path = Path::new(input);
     if path.is_dir() {
         return folder(path, &below(input), &own_name(path).into_iter().collect::<Vec<_>>(), skipped);

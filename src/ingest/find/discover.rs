@@ -8,10 +8,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::error::quoted;
-use super::source::{Discovery, FileName, Kind, Skipped, Source};
 use super::walk::{self, Found};
-use super::{Error, Format, ReadOptions, Result, archive, jsonl, labels, open, peek};
+use super::{labels, peek};
+use crate::ingest::error::quoted;
+use crate::ingest::open::archive;
+use crate::ingest::open::opener;
+use crate::ingest::parse::jsonl;
+use crate::ingest::parse::source::{Discovery, FileName, Kind, Skipped, Source};
+use crate::ingest::{Error, Format, ReadOptions, Result};
 
 /// Finds all files behind the inputs, in a fixed order, and looks at the layout of each that has columns.
 ///
@@ -195,7 +199,7 @@ fn source_of(found: &Found, format: Format, input: usize) -> Result<Source> {
 /// Folders hold many a `config.json` or `package.json`; reviews are objects in lines or in an array.
 fn begins_with_object(source: &Source, options: &ReadOptions) -> Result<bool> {
     const HEAD_BYTES: u64 = 64 << 10;
-    let sample = open::sample(source, HEAD_BYTES, options.encoding)?;
+    let sample = opener::sample(source, HEAD_BYTES, options.encoding)?;
     Ok(jsonl::begins_with_object(&sample.bytes, sample.complete))
 }
 
@@ -259,7 +263,7 @@ fn finish(file: File) -> Source {
 
 fn has_several_lines(source: &Source, options: &ReadOptions) -> Result<bool> {
     const HEAD_BYTES: u64 = 1 << 20;
-    let sample = open::sample(source, HEAD_BYTES, options.encoding)?;
+    let sample = opener::sample(source, HEAD_BYTES, options.encoding)?;
     let mut lines = sample.bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     Ok(lines.nth(1).is_some())
 }

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::Result;
+use crate::ingest::Result;
 
 /// A longer record is rejected instead of held in memory.
-pub(super) const MAX_RECORD_BYTES: usize = 64 << 20;
+pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 /// How much of a rejected record is kept.
 pub const RAW_PREFIX_BYTES: usize = 200;
 
@@ -41,7 +41,7 @@ impl fmt::Display for Reason {
 
 /// A record that could be read.
 #[derive(Default, PartialEq, Eq, Debug)]
-pub(super) struct Review {
+pub(crate) struct Review {
     pub text: Option<String>,
     pub label: Option<String>,
     /// In the order of the columns to keep; empty where the source has none.
@@ -50,37 +50,37 @@ pub(super) struct Review {
 
 /// A record that could not be read.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Reject {
+pub(crate) struct Reject {
     pub reason: Reason,
     pub detail: String,
     pub raw_prefix: Vec<u8>,
 }
 
 impl Reject {
-    pub(super) fn new(reason: Reason, detail: impl Into<String>, raw: &[u8]) -> Self {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>, raw: &[u8]) -> Self {
         Self { reason, detail: detail.into(), raw_prefix: raw[..raw.len().min(RAW_PREFIX_BYTES)].to_vec() }
     }
 
-    pub(super) fn too_large(raw: &[u8]) -> Self {
+    pub(crate) fn too_large(raw: &[u8]) -> Self {
         Self::new(Reason::TooLarge, format!("more than {} MiB", MAX_RECORD_BYTES >> 20), raw)
     }
 }
 
 /// One record and where it starts, in bytes of the stream that the parser reads.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     pub byte_offset: u64,
     pub content: std::result::Result<Review, Reject>,
 }
 
 /// A parser: records in the order of the stream, each exactly once.
-pub(super) trait Records {
+pub(crate) trait Records {
     /// The next record, or `None` at the end of the stream.
     fn next_record(&mut self) -> Result<Option<Record>>;
 }
 
 /// What `invalid_utf8` tells about the first bad byte.
-pub(super) fn utf8_detail(what: &str, bytes: &[u8], error: std::str::Utf8Error) -> String {
+pub(crate) fn utf8_detail(what: &str, bytes: &[u8], error: std::str::Utf8Error) -> String {
     let at = error.valid_up_to();
     format!("byte 0x{:02x} at {at} of the {what}", bytes[at])
 }

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::quoted;
-use super::{Error, ReadOptions, Result};
+use crate::ingest::error::quoted;
+use crate::ingest::{Error, ReadOptions, Result};
 
 /// Usual names of the text column, best first.
 const TEXT_NAMES: [&str; 24] = [
@@ -71,7 +71,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    pub(super) fn new(names: &[String], text: String, label: Option<String>, header_absent: bool) -> Self {
+    pub(crate) fn new(names: &[String], text: String, label: Option<String>, header_absent: bool) -> Self {
         let others = names.iter().filter(|name| **name != text && Some(*name) != label.as_ref()).cloned().collect();
         Self { text, label, others, header_absent }
     }
@@ -85,7 +85,7 @@ pub fn resolve_columns(names: &[String], options: &ReadOptions, source: &str) ->
     resolve(names, options, source, "")
 }
 
-pub(super) fn resolve(names: &[String], options: &ReadOptions, source: &str, hint: &'static str) -> Result<Columns> {
+pub(crate) fn resolve(names: &[String], options: &ReadOptions, source: &str, hint: &'static str) -> Result<Columns> {
     let text = match &options.text_column {
         Some(column) => explicit(names, column, source, hint)?,
         None => {
@@ -109,7 +109,7 @@ pub(super) fn resolve(names: &[String], options: &ReadOptions, source: &str, hin
 }
 
 /// The column that was asked for: by its name, by its name in another case, or by its position.
-pub(super) fn explicit(names: &[String], column: &str, source: &str, hint: &'static str) -> Result<String> {
+pub(crate) fn explicit(names: &[String], column: &str, source: &str, hint: &'static str) -> Result<String> {
     if let Some(name) = names.iter().find(|name| *name == column) {
         return Ok(name.clone());
     }
@@ -126,7 +126,7 @@ pub(super) fn explicit(names: &[String], column: &str, source: &str, hint: &'sta
 }
 
 /// Whether a name is a usual one for a text or a label.
-pub(super) fn is_usual(name: &str) -> bool {
+pub(crate) fn is_usual(name: &str) -> bool {
     let plain = plain(name);
     let lower = name.to_lowercase();
     TEXT_NAMES.contains(&plain.as_str())

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use super::archive::{Head, Listed, Place, text_of};
 use super::compress::Packed;
-use super::open::{CHUNK_BYTES, Stream, open_file};
-use super::{Error, Result};
+use super::opener::{CHUNK_BYTES, Stream, open_file};
+use crate::ingest::{Error, Result};
 
 /// What a header may take, with the long names that belong to it.
 const HEADER_BYTES: u64 = 1 << 20;
@@ -22,7 +22,7 @@ const HEADER_BYTES: u64 = 1 << 20;
 const BLOCK_BYTES: u64 = 512;
 
 /// A tar that is being read.
-pub(super) struct Tape {
+pub(crate) struct Tape {
     reel: Arc<Mutex<Reel>>,
     path: PathBuf,
 }
@@ -40,19 +40,19 @@ enum Bytes {
 }
 
 impl Tape {
-    pub(super) fn open(path: &Path, chunk: usize) -> Result<Self> {
+    pub(crate) fn open(path: &Path, chunk: usize) -> Result<Self> {
         let read = |source| Error::Read { name: path.display().to_string(), source };
         let bytes = Bytes::open(path, chunk).map_err(read)?;
         let reel = Reel { path: path.to_owned(), bytes, position: 0, chunk };
         Ok(Self { reel: Arc::new(Mutex::new(reel)), path: path.to_owned() })
     }
 
-    pub(super) fn is_of(&self, path: &Path) -> bool {
+    pub(crate) fn is_of(&self, path: &Path) -> bool {
         self.path == path
     }
 
     /// The bytes of a member.
-    pub(super) fn read(&self, start: u64, bytes: u64, chunk: usize) -> Stream {
+    pub(crate) fn read(&self, start: u64, bytes: u64, chunk: usize) -> Stream {
         let stretch = Stretch { reel: Arc::clone(&self.reel), position: start, end: start.saturating_add(bytes) };
         let enough = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
         Box::new(BufReader::with_capacity(chunk.min(enough), stretch))
@@ -134,7 +134,7 @@ impl Read for Stretch {
 }
 
 /// Hands every file of the archive to `each`.
-pub(super) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
     let failed = |source| Error::Archive { name: name.to_owned(), source };
     let length = open_file(path)?.metadata().map_err(failed)?.len();
     let left = Rc::new(Cell::new(u64::MAX));

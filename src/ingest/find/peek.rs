@@ -7,19 +7,21 @@ use std::collections::HashSet;
 use std::io::Cursor;
 
 use super::columns::{self, Columns};
-use super::csv::{Dialect, RawOutcome, RawRecords};
-use super::json_array::{ElementReader, is_array};
-use super::jsonl::{self, Objects};
-use super::lines::LineReader;
-use super::record::MAX_RECORD_BYTES;
-use super::{Error, Format, ReadOptions, Result, Source, guess, open};
+use super::guess;
+use crate::ingest::open::opener;
+use crate::ingest::parse::csv::{Dialect, RawOutcome, RawRecords};
+use crate::ingest::parse::json_array::{ElementReader, is_array};
+use crate::ingest::parse::jsonl::{self, Objects};
+use crate::ingest::parse::lines::LineReader;
+use crate::ingest::parse::record::MAX_RECORD_BYTES;
+use crate::ingest::{Error, Format, ReadOptions, Result, Source};
 
 const SAMPLE_BYTES: u64 = 1 << 20;
 const SAMPLE_RECORDS: usize = 1000;
 
 /// How a source is laid out.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     pub columns: Columns,
     /// All columns, in the order of the source.
     pub names: Vec<String>,
@@ -29,14 +31,14 @@ pub(super) struct Layout {
 
 /// How records are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Written {
+pub(crate) enum Written {
     JsonLines,
     JsonArray,
     Delimited { dialect: Dialect, width: usize },
 }
 
 /// The layout of a CSV, TSV or JSON source, seen in its first MiB; `None` for a source without columns or content.
-pub(super) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
+pub(crate) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
     match source.format {
         Format::Csv | Format::Tsv => delimited(source, options),
         Format::Jsonl => json(source, options),
@@ -45,11 +47,11 @@ pub(super) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option
 }
 
 fn json(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let mut sample = open::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
+    let mut sample = opener::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
     let mut names = json_names(source, &sample)?;
     if names.is_empty() && !sample.complete {
         // One object may be as large as a record may be.
-        sample = open::settled_sample(source, MAX_RECORD_BYTES as u64, options.encoding)?;
+        sample = opener::settled_sample(source, MAX_RECORD_BYTES as u64, options.encoding)?;
         names = json_names(source, &sample)?;
     }
     let array = is_array(&sample.bytes);
@@ -68,7 +70,7 @@ fn json(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
 }
 
 /// The keys of the first objects; of a sample that is cut, the last one does not count.
-fn json_names(source: &Source, sample: &open::Sample) -> Result<Vec<String>> {
+fn json_names(source: &Source, sample: &opener::Sample) -> Result<Vec<String>> {
     let mut head = sample.bytes.clone();
     let array = is_array(&head);
     if !sample.complete && !array {
@@ -92,8 +94,8 @@ fn json_names(source: &Source, sample: &open::Sample) -> Result<Vec<String>> {
 }
 
 fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let open::Sample { bytes: head, complete, encoding } =
-        open::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
+    let opener::Sample { bytes: head, complete, encoding } =
+        opener::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
     let sample = Sample { head, complete, name: &source.name };
     let dialect = if source.format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
     let records = sample.records(dialect, SAMPLE_RECORDS)?;
