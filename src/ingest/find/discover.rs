@@ -13,7 +13,7 @@ use super::{labels, peek};
 use crate::ingest::error::quoted;
 use crate::ingest::open::archive;
 use crate::ingest::open::opener;
-use crate::ingest::parse::jsonl;
+use crate::ingest::parse::json;
 use crate::ingest::parse::source::{Discovery, FileName, Kind, Skipped, Source};
 use crate::ingest::{Error, Format, ReadOptions, Result};
 
@@ -200,7 +200,7 @@ fn source_of(found: &Found, format: Format, input: usize) -> Result<Source> {
 fn begins_with_object(source: &Source, options: &ReadOptions) -> Result<bool> {
     const HEAD_BYTES: u64 = 64 << 10;
     let sample = opener::sample(source, HEAD_BYTES, options.encoding)?;
-    Ok(jsonl::begins_with_object(&sample.bytes, sample.complete))
+    Ok(json::begins_with_object(&sample.bytes, sample.complete))
 }
 
 /// Labels from folders and names; in a labelled text tree, files beside the labelled folders are dropped.

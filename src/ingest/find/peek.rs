@@ -10,8 +10,8 @@ use super::columns::{self, Columns};
 use super::guess;
 use crate::ingest::open::opener;
 use crate::ingest::parse::csv::{Dialect, RawOutcome, RawRecords};
-use crate::ingest::parse::json_array::{ElementReader, is_array};
-use crate::ingest::parse::jsonl::{self, Objects};
+use crate::ingest::parse::json::array::{ElementReader, is_array};
+use crate::ingest::parse::json::{self, Objects};
 use crate::ingest::parse::lines::LineReader;
 use crate::ingest::parse::record::MAX_RECORD_BYTES;
 use crate::ingest::{Error, Format, ReadOptions, Result, Source};
@@ -86,7 +86,7 @@ fn json_names(source: &Source, sample: &opener::Sample) -> Result<Vec<String>> {
     while n_objects < SAMPLE_RECORDS
         && let Some((_, reject)) = objects.advance()?
     {
-        let Some(keys) = jsonl::keys_of(objects.bytes()).filter(|_| reject.is_none()) else { continue };
+        let Some(keys) = json::keys_of(objects.bytes()).filter(|_| reject.is_none()) else { continue };
         n_objects += 1;
         names.extend(keys.into_iter().filter(|key| taken.insert(key.clone())));
     }

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::compress::Packed;
+use super::compression::Packed;
 use super::opener::open_file;
-use super::{tape, zip};
+use super::zip;
 use crate::ingest::find::walk::Found;
 use crate::ingest::parse::source::Skipped;
 use crate::ingest::{Error, Result};
@@ -154,7 +154,7 @@ pub(crate) fn list(archive: &Found, kind: Archive, each: &mut dyn FnMut(Found) -
     };
     match kind {
         Archive::Zip => zip::list(&archive.path, &archive.name, &mut one)?,
-        Archive::Tar => tape::list(&archive.path, &archive.name, &mut one)?,
+        Archive::Tar => super::tar::list(&archive.path, &archive.name, &mut one)?,
     }
     Ok(skipped)
 }

@@ -1,10 +1,10 @@
 //! Which bytes are in a file: out of its archive, decompressed, as UTF-8?
 
 pub(crate) mod archive;
-pub(crate) mod compress;
+pub(crate) mod compression;
 pub(crate) mod encoding;
 pub(crate) mod opener;
-mod tape;
+mod tar;
 pub(crate) mod zip;
 
 pub use encoding::Encoding;

@@ -8,9 +8,9 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::archive::{Member, Place};
-use super::compress;
+use super::compression;
 use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
-use super::tape::Tape;
+use super::tar::Tape;
 use crate::ingest::{Error, Result, Source};
 
 /// A stream of bytes that can move to another thread.
@@ -187,7 +187,7 @@ struct Unpacked {
 
 impl Unpacked {
     fn of(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Self> {
-        let mut rest = compress::unpack(raw, chunk)?;
+        let mut rest = compression::unpack(raw, chunk)?;
         let mut head = Vec::new();
         (&mut rest).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
         let complete = head.len() < DETECT_BYTES;
@@ -202,7 +202,7 @@ impl Unpacked {
         if !self.verdict.is_open {
             return Ok(self.verdict.encoding);
         }
-        let judge = |raw| encoding::judge(compress::unpack(raw, CHUNK_BYTES)?, self.verdict.encoding);
+        let judge = |raw| encoding::judge(compression::unpack(raw, CHUNK_BYTES)?, self.verdict.encoding);
         judge(raw(source)?).map_err(|error| failed(source, error))
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use rawzip::CompressionMethod;
 
 use super::archive::{Listed, Place, text_of};
-use super::compress::{self, Packed};
+use super::compression::{self, Packed};
 use super::opener::{Stream, open_file};
 use crate::ingest::{Error, Result};
 
@@ -64,7 +64,7 @@ pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Resu
                 Ok(Place::Zip(Entry { start, packed_bytes, bytes, checksum, packed }))
             }
         };
-        if compress::is_absurd(length, unpacked) {
+        if compression::is_absurd(length, unpacked) {
             return Err(Error::Absurd { name: name.to_owned() });
         }
         each(Listed { name: name_inside, content, head: None })?;

@@ -1,13 +1,11 @@
 //! Which records are in these bytes, and where does each begin?
 
 pub(crate) mod csv;
-pub(crate) mod json_array;
-pub(crate) mod jsonl;
+pub(crate) mod json;
 pub(crate) mod lines;
 mod reader;
 pub(crate) mod record;
 pub(crate) mod source;
-mod stray;
 mod unit;
 
 pub use reader::{Decoded, SourceDigest, UnitReader};

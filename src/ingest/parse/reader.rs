@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::csv::{CsvRecords, Fields, RawRecords};
-use super::json_array::ElementReader;
-use super::jsonl::{JsonRecords, Keys, Objects};
+use super::json::array::ElementReader;
+use super::json::{JsonRecords, Keys, Objects};
 use super::lines::{FileRecord, LineReader, LineRecords};
 use super::record::Records;
 use super::unit::{Place, UnitBuilder};

@@ -7,7 +7,7 @@
 
 use std::io::Cursor;
 
-use super::csv::{Dialect, RawOutcome, RawRecords};
+use super::{Dialect, RawOutcome, RawRecords};
 
 /// A quoted field that goes on for so long is looked at before it ends.
 pub(crate) const LOOK_BYTES: usize = 1 << 20;

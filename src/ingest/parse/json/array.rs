@@ -7,8 +7,8 @@
 
 use std::io::BufRead as _;
 
-use super::record::MAX_RECORD_BYTES;
 use crate::ingest::open::opener::Stream;
+use crate::ingest::parse::record::MAX_RECORD_BYTES;
 use crate::ingest::{Error, Result};
 
 /// The elements of an array.

@@ -4,13 +4,17 @@
 //! reader needs around it: byte offsets, a ceiling on the size of a record, and rejects instead of errors. Blank lines
 //! between records are not records. A record that is only longer by empty fields is whole: spreadsheets write such.
 
+mod stray;
+
 use std::io::BufRead as _;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::record::{MAX_RECORD_BYTES, RAW_PREFIX_BYTES, Reason, Record, Records, Reject, Review, utf8_detail};
-use super::stray::{End, LOOK_BYTES, line_of_stray_quote};
+use self::stray::{End, LOOK_BYTES, line_of_stray_quote};
 use crate::ingest::open::opener::Stream;
+use crate::ingest::parse::record::{
+    MAX_RECORD_BYTES, RAW_PREFIX_BYTES, Reason, Record, Records, Reject, Review, utf8_detail,
+};
 use crate::ingest::{Error, Result};
 
 /// How a delimited file is written.

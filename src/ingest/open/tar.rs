@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use super::archive::{Head, Listed, Place, text_of};
-use super::compress::Packed;
+use super::compression::Packed;
 use super::opener::{CHUNK_BYTES, Stream, open_file};
 use crate::ingest::{Error, Result};
 

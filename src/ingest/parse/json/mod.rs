@@ -4,16 +4,18 @@
 //! `true`), null and a missing key become null, and a text or label that is an array or an object is a reject: taking
 //! part of it would be a guess. A kept column that is an array or an object stays JSON.
 
+pub(crate) mod array;
+
 use std::fmt;
 
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::json_array::{ElementReader, Outcome};
-use super::lines::LineReader;
-use super::record::{Reason, Record, Records, Reject, Review};
+use self::array::{ElementReader, Outcome};
 use crate::ingest::Result;
+use crate::ingest::parse::lines::LineReader;
+use crate::ingest::parse::record::{Reason, Record, Records, Reject, Review};
 
 /// The keys that become columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,7 +87,7 @@ impl JsonRecords {
         let object = self.objects.bytes();
         let bad = |detail: String| Reject::new(Reason::BadJson, detail, object);
         if let Err(error) = std::str::from_utf8(object) {
-            let detail = super::record::utf8_detail("object", object, error);
+            let detail = crate::ingest::parse::record::utf8_detail("object", object, error);
             return Err(Reject::new(Reason::InvalidUtf8, detail, object));
         }
         let values = pick(object, &self.wanted).map_err(|error| bad(error.to_string()))?;
@@ -166,7 +168,7 @@ pub(crate) fn begins_with_object(head: &[u8], complete: bool) -> bool {
         None if complete => keys_of(begin).is_some(),
         None => begin.starts_with(b"{"),
     };
-    if super::json_array::is_array(head) {
+    if array::is_array(head) {
         let mut elements = ElementReader::new("", Box::new(std::io::Cursor::new(head.to_vec())), 0);
         return match elements.advance() {
             Ok(Some((_, Outcome::Complete))) => whole(Some(elements.element()), b""),
