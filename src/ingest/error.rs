@@ -222,11 +222,11 @@ impl Error {
 }
 
 impl Error {
-    /// Whether a table has no column that is the text, by its usual names or by the one that was asked for.
-    pub(crate) fn is_textless(&self, options: &super::ReadOptions) -> bool {
+    /// Whether a table has no column that is the text, by its usual names or by the one that was `asked` for.
+    pub(crate) fn is_textless(&self, asked: Option<&str>) -> bool {
         match self {
             Self::NoTextColumn { .. } => true,
-            Self::NoSuchColumn { column, .. } => options.text_column.as_ref() == Some(column),
+            Self::NoSuchColumn { column, .. } => asked == Some(column.as_str()),
             _ => false,
         }
     }

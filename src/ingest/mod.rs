@@ -6,6 +6,14 @@
 //! record is one row of the reviews or one reject: nothing is dropped, and one broken record never stops a run.
 //! Parquet is found here and read by the engine.
 //!
+//! ```text
+//! find   which files, how laid out, which columns and labels?   -> Discovery of Sources
+//!   parse   which records are in these bytes, what is a unit?   Source -> IngestUnit
+//!     open   which bytes does a source hold?                    Location -> UTF-8 bytes
+//! ```
+//! Each asks only those below it: to see how a file is laid out, `find` opens it and parses its start. Sources go down
+//! from `find` to `parse`, which opens one after the other; bytes and records come up.
+//!
 //! What counts as what:
 //! - `row` is a record's ordinal in its file from 0: a header does not count, a rejected record does. Blank lines are no
 //!   records in CSV, TSV and JSON lines; with `lines` they are records with empty text.
@@ -22,10 +30,9 @@ mod options;
 mod parse;
 
 pub use error::{Error, Result};
-pub use find::{Columns, discover, resolve_columns};
-pub use open::{Encoding, content_digest};
+pub use find::{Discovery, FoundSource, Skipped, discover, resolve_columns};
+pub use open::{Encoding, Location, content_digest};
 pub use options::{Clean, Format, ReadOptions};
 pub use parse::{
-    Decoded, Discovery, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Reason, Skipped, Source, SourceDigest, Span,
-    UnitReader,
+    Columns, Decoded, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Reason, Source, SourceDigest, Span, UnitReader,
 };

@@ -11,15 +11,15 @@ pub(super) fn of(source: &Source, options: &ingest::ReadOptions) -> Result<Optio
     if source.format != Format::Parquet {
         return Ok(source.columns().cloned());
     }
-    let metadata = engine::open_parquet(&source.path)?;
+    let metadata = engine::open_parquet(&source.location.path)?;
     let schema = metadata.schema();
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let mut columns = ingest::resolve_columns(&names, options, &source.name)?;
+    let mut columns = ingest::resolve_columns(&names, options, source.name())?;
     let used = [(Some(&columns.text), "text"), (columns.label.as_ref(), "label")];
     for (column, flag) in used.into_iter().filter_map(|(column, flag)| Some((column?, flag))) {
         let kind = schema.field_with_name(column).map(|field| field.data_type().clone()).unwrap_or(DataType::Null);
         if !is_text(&kind) {
-            let (column, file, kind) = (column.clone(), source.name.clone(), kind.to_string());
+            let (column, file, kind) = (column.clone(), source.name().to_owned(), kind.to_string());
             return Err(Error::NotText { column, file, kind, flag });
         }
     }

@@ -77,8 +77,8 @@ impl Inputs {
         let discovery = ingest::discover(&paths, &options)?;
         let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
         options.keep = kept.iter().map(|field| field.name().clone()).collect();
-        let states = discovery.sources.iter().map(state_of).collect::<Result<Vec<_>>>()?;
-        let places = discovery.sources.iter().enumerate().map(|(place, source)| (source.name.clone(), place)).collect();
+        let states = discovery.sources().map(state_of).collect::<Result<Vec<_>>>()?;
+        let places = discovery.sources().enumerate().map(|(place, source)| (source.name().to_owned(), place)).collect();
         let (given, digests, decoded) = (read.inputs.clone(), Arc::default(), Mutex::default());
         Ok(Inputs { given, origins, options, discovery, kept, states, places, digests, decoded })
     }
@@ -91,12 +91,12 @@ impl Inputs {
     /// What the files are now: where it is the same, so are their contents, and no digest is needed to know it.
     pub fn snapshot(&self) -> Value {
         let mut hasher = blake3::Hasher::new();
-        for (source, state) in self.discovery.sources.iter().zip(&self.states) {
-            hasher.update(source.name.as_bytes()).update(&[0]);
+        for (source, state) in self.discovery.sources().zip(&self.states) {
+            hasher.update(source.name().as_bytes()).update(&[0]);
             state.hash_into(&mut hasher);
         }
         let state = hasher.finalize().to_hex()[..16].to_owned();
-        json!({ "files": self.discovery.sources.len(), "bytes": self.bytes(), "state": state })
+        json!({ "files": self.discovery.found.len(), "bytes": self.bytes(), "state": state })
     }
 
     /// Refuses inputs that changed since they were found, or are gone.
@@ -110,10 +110,10 @@ impl Inputs {
     }
 
     fn check_one(&self, place: usize) -> engine::Result<()> {
-        let source = &self.discovery.sources[place];
+        let source = &self.discovery.found[place].source;
         match state_of(source) {
             Ok(state) if state == self.states[place] => Ok(()),
-            _ => Err(engine::Error::InputChanged { name: source.name.clone() }),
+            _ => Err(engine::Error::InputChanged { name: source.name().to_owned() }),
         }
     }
 
@@ -128,7 +128,7 @@ impl Inputs {
 
     /// The files, which an output folder must not hold.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.discovery.sources.iter().map(|source| source.path.clone()).collect()
+        self.discovery.sources().map(|source| source.location.path.clone()).collect()
     }
 
     /// The arguments, for messages.
@@ -138,13 +138,13 @@ impl Inputs {
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.discovery.sources.iter().map(|source| source.bytes).sum()
+        self.discovery.sources().map(|source| source.location.bytes).sum()
     }
 
     /// Says what was found: formats, columns, what was passed over.
     pub fn describe(&self, terminal: Terminal) -> Result<()> {
         let mut groups: Vec<(String, u64)> = Vec::new();
-        for source in &self.discovery.sources {
+        for source in self.discovery.sources() {
             let columns = match source.format {
                 Format::Text => "one review a file".to_owned(),
                 Format::Lines => "one review a line".to_owned(),
@@ -161,8 +161,9 @@ impl Inputs {
         for (line, count) in groups {
             terminal.say(&format!("input: {count} {} of {line}", if count == 1 { "file" } else { "files" }));
         }
-        for source in self.discovery.sources.iter().filter(|source| source.note.is_some()).take(SHOWN) {
-            terminal.say(&format!("input: `{}`: {}", source.name, source.note.as_deref().unwrap_or_default()));
+        let noted = self.discovery.found.iter().filter_map(|found| Some((found.source.name(), found.note.as_ref()?)));
+        for (name, note) in noted.take(SHOWN) {
+            terminal.say(&format!("input: `{name}`: {note}"));
         }
         for skipped in self.discovery.skipped.iter().take(SHOWN) {
             terminal.say(&format!("skipped: `{}` ({})", skipped.name, skipped.reason));
@@ -176,11 +177,11 @@ impl Inputs {
 
     fn plan_parquet(&self, source: &Source, limit: u64, first: u64) -> Result<Vec<WorkUnit>> {
         let Some(columns) = columns::of(source, &self.options)? else { return Ok(Vec::new()) };
-        let digest = ingest::content_digest(&source.path)?;
-        self.remember(&source.name, &digest);
+        let digest = ingest::content_digest(&source.location.path)?;
+        self.remember(source.name(), &digest);
         let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
         let scan = ScanColumns { text, label, keep, clean: self.options.clean };
-        let parquet = ParquetSource::open(&source.path, &source.name, digest, scan)?;
+        let parquet = ParquetSource::open(&source.location.path, source.name(), digest, scan)?;
         Ok(plan_units(&parquet, self.options.unit_bytes, limit, first))
     }
 
@@ -202,7 +203,7 @@ impl Inputs {
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
         let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
-        let mut reader = UnitReader::new(&self.discovery, &self.options);
+        let mut reader = UnitReader::new(self.discovery.sources(), &self.options);
         loop {
             let reading = Instant::now();
             let Some(unit) = reader.next().transpose()? else { break };
@@ -232,7 +233,7 @@ impl Inputs {
         if let Ok(mut decoded) = self.decoded.lock() {
             *decoded = reader.decoded().to_vec();
         }
-        for source in self.discovery.sources.iter().filter(|source| source.format == Format::Parquet) {
+        for source in self.discovery.sources().filter(|source| source.format == Format::Parquet) {
             let left = self.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
             if left == 0 {
                 break;
@@ -285,18 +286,18 @@ impl Inputs {
     pub fn report(&self) -> Vec<Input> {
         let digests = self.digests.lock().map(|digests| digests.clone()).unwrap_or_default();
         let report = |(index, path): (usize, &String)| {
-            let sources: Vec<&Source> =
-                self.discovery.sources.iter().filter(|source| self.origins[source.input] == index).collect();
+            let found = self.discovery.found.iter().filter(|found| self.origins[found.input] == index);
+            let sources: Vec<&Source> = found.map(|found| &found.source).collect();
             let mut hasher = blake3::Hasher::new();
             for source in &sources {
-                hasher.update(source.name.as_bytes()).update(&[0]);
-                hasher.update(digests.get(&source.name).map_or("", String::as_str).as_bytes());
+                hasher.update(source.name().as_bytes()).update(&[0]);
+                hasher.update(digests.get(source.name()).map_or("", String::as_str).as_bytes());
             }
             let digest = match sources.as_slice() {
-                [one] => digests.get(&one.name).cloned().unwrap_or_default(),
+                [one] => digests.get(one.name()).cloned().unwrap_or_default(),
                 _ => hasher.finalize().to_hex()[..32].to_owned(),
             };
-            let bytes = sources.iter().map(|source| source.bytes).sum();
+            let bytes = sources.iter().map(|source| source.location.bytes).sum();
             Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
         };
         self.given.iter().enumerate().map(report).collect()
@@ -304,7 +305,7 @@ impl Inputs {
 }
 
 fn state_of(source: &Source) -> Result<FileState> {
-    let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
+    let metadata = fs_err::metadata(&source.location.path).map_err(engine::Error::from)?;
     Ok(FileState::from(&metadata))
 }
 

@@ -32,14 +32,14 @@ pub(super) enum Keep {
 pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
     let mut found = Found::default();
     let mut wanted: Vec<String> = Vec::new();
-    for source in &discovery.sources {
+    for source in discovery.sources() {
         // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
         let Some(columns) = columns::of(source, options)? else { continue };
         let every = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
         let kept = if *keep == Keep::All { &columns.others } else { &every };
         wanted.extend(kept.iter().cloned());
         let schema = match source.format {
-            Format::Parquet => Some(engine::open_parquet(&source.path)?.schema().clone()),
+            Format::Parquet => Some(engine::open_parquet(&source.location.path)?.schema().clone()),
             _ => None,
         };
         for name in every {
@@ -53,7 +53,7 @@ pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) 
         Keep::All | Keep::Every => {}
     }
     // What is parsed from text formats is text, also where such a file lacks the column.
-    if discovery.sources.iter().any(|source| source.format != Format::Parquet) {
+    if discovery.sources().any(|source| source.format != Format::Parquet) {
         found.fields.iter_mut().for_each(|field| field.set_data_type(DataType::Utf8));
     }
     let (mut kept, mut taken) = (Vec::new(), HashSet::new());

@@ -4,9 +4,8 @@
 //! of the lists below; then, for the label, the one column whose name ends in a usual label name
 //! (`airline_sentiment`), and for the text the one that ends in a usual text name (`clean_text`).
 
-use serde::{Deserialize, Serialize};
-
 use crate::ingest::error::quoted;
+use crate::ingest::parse::Columns;
 use crate::ingest::{Error, ReadOptions, Result};
 
 /// Usual names of the text column, best first.
@@ -56,27 +55,6 @@ const LABEL_NAMES: [&str; 14] = [
 const TEXT_ENDINGS: [&str; 5] = ["_text", "_review", "_sentence", "_comment", "_tweet"];
 const LABEL_ENDINGS: [&str; 4] = ["_label", "_sentiment", "_class", "_rating"];
 
-/// The columns of a source and what each is for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Columns {
-    /// The column of the text.
-    pub text: String,
-    /// The column of the label, if there is one.
-    pub label: Option<String>,
-    /// All other columns, in the order of the source.
-    pub others: Vec<String>,
-    /// Whether the columns are positions (`0`, `1`, ...) because the file has no header: `--no-header` said so, or the
-    /// first line is data by its looks.
-    pub header_absent: bool,
-}
-
-impl Columns {
-    pub(crate) fn new(names: &[String], text: String, label: Option<String>, header_absent: bool) -> Self {
-        let others = names.iter().filter(|name| **name != text && Some(*name) != label.as_ref()).cloned().collect();
-        Self { text, label, others, header_absent }
-    }
-}
-
 /// Finds the text and the label among the column names of `source` (a name for error texts).
 ///
 /// # Errors
@@ -85,7 +63,7 @@ pub fn resolve_columns(names: &[String], options: &ReadOptions, source: &str) ->
     resolve(names, options, source, "")
 }
 
-pub(crate) fn resolve(names: &[String], options: &ReadOptions, source: &str, hint: &'static str) -> Result<Columns> {
+pub(super) fn resolve(names: &[String], options: &ReadOptions, source: &str, hint: &'static str) -> Result<Columns> {
     let text = match &options.text_column {
         Some(column) => explicit(names, column, source, hint)?,
         None => {
@@ -109,7 +87,7 @@ pub(crate) fn resolve(names: &[String], options: &ReadOptions, source: &str, hin
 }
 
 /// The column that was asked for: by its name, by its name in another case, or by its position.
-pub(crate) fn explicit(names: &[String], column: &str, source: &str, hint: &'static str) -> Result<String> {
+pub(super) fn explicit(names: &[String], column: &str, source: &str, hint: &'static str) -> Result<String> {
     if let Some(name) = names.iter().find(|name| *name == column) {
         return Ok(name.clone());
     }
@@ -126,7 +104,7 @@ pub(crate) fn explicit(names: &[String], column: &str, source: &str, hint: &'sta
 }
 
 /// Whether a name is a usual one for a text or a label.
-pub(crate) fn is_usual(name: &str) -> bool {
+pub(super) fn is_usual(name: &str) -> bool {
     let plain = plain(name);
     let lower = name.to_lowercase();
     TEXT_NAMES.contains(&plain.as_str())

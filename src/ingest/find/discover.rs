@@ -8,13 +8,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::walk::{self, Found};
-use super::{labels, peek};
+use super::file_name::{FileName, Kind};
+use super::found::{Discovery, FoundFile, FoundSource, Skipped};
+use super::{labels, members, peek, walk};
 use crate::ingest::error::quoted;
-use crate::ingest::open::archive;
-use crate::ingest::open::opener;
-use crate::ingest::parse::json;
-use crate::ingest::parse::source::{Discovery, FileName, Kind, Skipped, Source};
+use crate::ingest::open::{Location, Sampler};
+use crate::ingest::parse::{Source, json};
 use crate::ingest::{Error, Format, ReadOptions, Result};
 
 /// Finds all files behind the inputs, in a fixed order, and looks at the layout of each that has columns.
@@ -27,31 +26,32 @@ pub fn discover(inputs: &[String], options: &ReadOptions) -> Result<Discovery> {
         return Err(Error::NoInput);
     }
     let mut finder = Finder { options, skipped: Vec::new(), textless: Vec::new() };
-    let mut sources: Vec<Source> = Vec::new();
+    let mut found: Vec<FoundSource> = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         let files = finder.files(input, index)?;
         let files = label_and_place(files, options, &mut finder.skipped);
-        sources.extend(files.into_iter().map(finish));
+        found.extend(files.into_iter().map(finish));
     }
     let Finder { mut skipped, textless, .. } = finder;
-    drop_doubles(&mut sources, &mut skipped);
+    drop_doubles(&mut found, &mut skipped);
     for (name, error) in textless {
         // Only beside others is a table without a text column something else than reviews.
-        if sources.is_empty() {
+        if found.is_empty() {
             return Err(error);
         }
         let reason = "a table without a text column, beside files that have one; --text-column names another";
         skipped.push(Skipped { name, reason: reason.into() });
     }
-    if sources.is_empty() {
+    if found.is_empty() {
         return Err(nothing(inputs, &skipped));
     }
-    Ok(Discovery { inputs: inputs.to_vec(), sources, skipped })
+    Ok(Discovery { inputs: inputs.to_vec(), found, skipped })
 }
 
 /// A file that will probably be read.
-struct File {
+struct Candidate {
     source: Source,
+    input: usize,
     folders: Vec<String>,
     depth: usize,
     named: bool,
@@ -71,7 +71,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    fn files(&mut self, input: &str, index: usize) -> Result<Vec<File>> {
+    fn files(&mut self, input: &str, index: usize) -> Result<Vec<Candidate>> {
         let mut files = Vec::new();
         for found in walk::list(input, &mut self.skipped)? {
             match FileName::of(&found.path).kind {
@@ -84,7 +84,7 @@ impl Finder<'_> {
                         files.extend(self.keep(member, index)?);
                         Ok(())
                     };
-                    let skipped = archive::list(&found, kind, &mut keep)?;
+                    let skipped = members::list(&found, kind, &mut keep)?;
                     self.skipped.extend(skipped);
                 }
                 _ => files.extend(self.keep(found, index)?),
@@ -94,7 +94,7 @@ impl Finder<'_> {
     }
 
     /// The file, unless it is passed over; its layout is looked at here and nowhere else.
-    fn keep(&mut self, found: Found, input: usize) -> Result<Option<File>> {
+    fn keep(&mut self, found: FoundFile, input: usize) -> Result<Option<Candidate>> {
         let options = self.options;
         let name = FileName::of(found.own_path());
         let told = options.format != Format::Auto;
@@ -110,41 +110,40 @@ impl Finder<'_> {
         let own_path = found.own_path();
         let json = own_path.extension().is_some_and(|extension| extension == "json");
         let is_doubtful = format == Format::Jsonl && !told && !found.named && json;
-        let mut source = source_of(&found, format, input)?;
-        source.note = told.then(|| format!("read as {} because --format says so", options.format));
-        source.head = found.head;
-        if is_doubtful && !begins_with_object(&source, options)? {
+        let mut source = source_of(&found, format)?;
+        let sampler = Sampler::new(&source.location, found.head.as_ref(), options.encoding);
+        if is_doubtful && !begins_with_object(&sampler)? {
             let reason = "JSON, but neither one object a line nor an array of objects";
             self.skipped.push(Skipped { name: found.name, reason: reason.into() });
             return Ok(None);
         }
-        match peek::layout_of(&source, options) {
-            Ok(layout) => source.layout = layout,
-            Err(error) if error.is_textless(options) && !told && !found.named => {
+        let layout = match peek::layout_of(&sampler, format, options) {
+            Ok(layout) => layout,
+            Err(error) if error.is_textless(options.text_column.as_deref()) && !told && !found.named => {
                 self.textless.push((found.name, error));
                 return Ok(None);
             }
             Err(error) => return Err(error),
-        }
+        };
         let may_be_lines = !told && format == Format::Text && (found.named || labels::of_file(&name.stem).is_some());
-        let several = may_be_lines && has_several_lines(&source, options)?;
-        source.head = None;
-        let Found { folders, depth, named, .. } = found;
-        Ok(Some(File { source, folders, depth, named, stem: name.stem, told, several }))
+        let several = may_be_lines && has_several_lines(&sampler)?;
+        source.layout = layout;
+        let FoundFile { folders, depth, named, .. } = found;
+        Ok(Some(Candidate { source, input, folders, depth, named, stem: name.stem, told, several }))
     }
 
     /// Of members of one name an archive means the last one.
-    fn last_of_each(&mut self, files: Vec<File>) -> Vec<File> {
+    fn last_of_each(&mut self, files: Vec<Candidate>) -> Vec<Candidate> {
         let last: HashMap<String, usize> =
-            files.iter().enumerate().map(|(at, file)| (file.source.name.clone(), at)).collect();
-        let is_last = |at: usize, file: &File| file.source.member.is_none() || last[&file.source.name] == at;
+            files.iter().enumerate().map(|(at, file)| (file.source.name().to_owned(), at)).collect();
+        let is_last = |at: usize, file: &Candidate| !file.source.is_member() || last[file.source.name()] == at;
         let mut kept = Vec::with_capacity(files.len());
         for (at, file) in files.into_iter().enumerate() {
             if is_last(at, &file) {
                 kept.push(file);
             } else {
                 let reason = "a later member of the archive has the same name".into();
-                self.skipped.push(Skipped { name: file.source.name, reason });
+                self.skipped.push(Skipped { name: file.source.location.name, reason });
             }
         }
         kept
@@ -152,7 +151,7 @@ impl Finder<'_> {
 }
 
 /// Why a file is passed over by its name and place.
-fn pass_over(found: &Found, name: &FileName, options: &ReadOptions) -> Result<Option<&'static str>> {
+fn pass_over(found: &FoundFile, name: &FileName, options: &ReadOptions) -> Result<Option<&'static str>> {
     let told = options.format != Format::Auto;
     let readme = ["readme", "license", "licence", "changelog"]
         .iter()
@@ -177,38 +176,28 @@ fn pass_over(found: &Found, name: &FileName, options: &ReadOptions) -> Result<Op
     Ok(skip.or_else(|| (readme && !found.named && (plain || told)).then_some("a note about the data by its name")))
 }
 
-fn source_of(found: &Found, format: Format, input: usize) -> Result<Source> {
+fn source_of(found: &FoundFile, format: Format) -> Result<Source> {
     let bytes = match &found.member {
         Some(member) => member.bytes(),
         None => fs_err::metadata(&found.path).map_err(|source| Error::Open { path: found.path.clone(), source })?.len(),
     };
-    Ok(Source {
-        path: found.path.clone(),
-        name: found.name.clone(),
-        format,
-        bytes,
-        label: None,
-        input,
-        note: None,
-        member: found.member.clone(),
-        layout: None,
-        head: None,
-    })
+    let (path, name, member) = (found.path.clone(), found.name.clone(), found.member.clone());
+    Ok(Source { location: Location { path, name, bytes, member }, format, label: None, layout: None })
 }
 
 /// Folders hold many a `config.json` or `package.json`; reviews are objects in lines or in an array.
-fn begins_with_object(source: &Source, options: &ReadOptions) -> Result<bool> {
+fn begins_with_object(sampler: &Sampler<'_>) -> Result<bool> {
     const HEAD_BYTES: u64 = 64 << 10;
-    let sample = opener::sample(source, HEAD_BYTES, options.encoding)?;
+    let sample = sampler.first(HEAD_BYTES)?;
     Ok(json::begins_with_object(&sample.bytes, sample.complete))
 }
 
 /// Labels from folders and names; in a labelled text tree, files beside the labelled folders are dropped.
-fn label_and_place(mut files: Vec<File>, options: &ReadOptions, skipped: &mut Vec<Skipped>) -> Vec<File> {
+fn label_and_place(mut files: Vec<Candidate>, options: &ReadOptions, skipped: &mut Vec<Skipped>) -> Vec<Candidate> {
     for file in &mut files {
         file.source.label = labels::of_folders(&file.folders);
     }
-    let is_text = |file: &File| file.source.format == Format::Text;
+    let is_text = |file: &Candidate| file.source.format == Format::Text;
     let parents: HashSet<&[String]> = files
         .iter()
         .filter(|file| is_text(file) && file.source.label.is_some())
@@ -221,7 +210,10 @@ fn label_and_place(mut files: Vec<File>, options: &ReadOptions, skipped: &mut Ve
     let mut kept = Vec::with_capacity(files.len());
     for (file, stray) in files.into_iter().zip(stray) {
         if stray && !file.named && matches!(options.format, Format::Auto | Format::Text) {
-            skipped.push(Skipped { name: file.source.name, reason: "beside the labelled folders, not in one".into() });
+            skipped.push(Skipped {
+                name: file.source.location.name,
+                reason: "beside the labelled folders, not in one".into(),
+            });
         } else {
             kept.push(file);
         }
@@ -234,9 +226,9 @@ fn label_and_place(mut files: Vec<File>, options: &ReadOptions, skipped: &mut Ve
 }
 
 /// In a tree whose text files all lie in folders, and in at least two that can be classes, the folder is the label.
-fn label_classes(files: &mut [File]) {
+fn label_classes(files: &mut [Candidate]) {
     let texts = || files.iter().filter(|file| file.source.format == Format::Text);
-    let class = |file: &File| {
+    let class = |file: &Candidate| {
         let parent = file.folders.last().filter(|_| file.depth > 0)?;
         labels::may_be_class(parent).then(|| parent.clone())
     };
@@ -249,33 +241,34 @@ fn label_classes(files: &mut [File]) {
     }
 }
 
-fn finish(file: File) -> Source {
-    let File { mut source, folders, named, stem, told, several, .. } = file;
+fn finish(file: Candidate) -> FoundSource {
+    let Candidate { mut source, input, folders, named, stem, told, several, .. } = file;
+    let mut note = told.then(|| format!("read as {} because --format says so", source.format));
     // A folder's name labels single reviews; a file's own name labels all that is in it.
     let says_label = labels::of_file(&stem).is_some() && labels::of_folders(&folders).is_none();
     if !told && source.format == Format::Text && (named || says_label) {
         source.format = if several { Format::Lines } else { Format::Text };
         let how = if several { "one review a line, as it has several" } else { "one review, as it has one line" };
-        source.note = Some(format!("read as {how}; --format text|lines settles it"));
+        note = Some(format!("read as {how}; --format text|lines settles it"));
     }
-    source
+    FoundSource { source, input, note }
 }
 
-fn has_several_lines(source: &Source, options: &ReadOptions) -> Result<bool> {
+fn has_several_lines(sampler: &Sampler<'_>) -> Result<bool> {
     const HEAD_BYTES: u64 = 1 << 20;
-    let sample = opener::sample(source, HEAD_BYTES, options.encoding)?;
+    let sample = sampler.first(HEAD_BYTES)?;
     let mut lines = sample.bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     Ok(lines.nth(1).is_some())
 }
 
 /// Inputs may overlap, a glob may match a folder and the files in it, and a folder may hold links to its own files.
-fn drop_doubles(sources: &mut Vec<Source>, skipped: &mut Vec<Skipped>) {
+fn drop_doubles(found: &mut Vec<FoundSource>, skipped: &mut Vec<Skipped>) {
     let mut seen = HashSet::new();
-    sources.retain(|source| {
-        let place = fs_err::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
-        let first = seen.insert((place, source.member.as_ref().map(|member| member.name.clone())));
+    found.retain(|FoundSource { source: Source { location, .. }, .. }| {
+        let place = fs_err::canonicalize(&location.path).unwrap_or_else(|_| location.path.clone());
+        let first = seen.insert((place, location.member.as_ref().map(|member| member.name.clone())));
         if !first {
-            skipped.push(Skipped { name: source.name.clone(), reason: "found already".into() });
+            skipped.push(Skipped { name: location.name.clone(), reason: "found already".into() });
         }
         first
     });

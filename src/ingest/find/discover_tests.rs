@@ -23,9 +23,8 @@ fn summary(folder: &Path, found: &Discovery) -> Vec<String> {
     let root = format!("{}/", folder.to_str().unwrap());
     let label = |source: &Source| source.label.clone().unwrap_or_else(|| "-".into());
     found
-        .sources
-        .iter()
-        .map(|source| format!("{} {} {}", source.name.replacen(&root, "", 1), source.format, label(source)))
+        .sources()
+        .map(|source| format!("{} {} {}", source.name().replacen(&root, "", 1), source.format, label(source)))
         .collect()
 }
 
@@ -64,7 +63,7 @@ fn leaf_folders_are_classes_only_where_they_can_be() {
         tree(&[("a/sports/1.txt", "x"), ("a/politics/2.txt", "x"), ("b/train/1.txt", "x"), ("b/test/2.txt", "x")]);
     let labels = |below: &str| {
         let found = find(folder.path(), below, &ReadOptions::default()).unwrap();
-        found.sources.into_iter().map(|source| source.label).collect::<Vec<_>>()
+        found.found.into_iter().map(|found| found.source.label).collect::<Vec<_>>()
     };
     assert_eq!(labels("a"), [Some("politics".to_owned()), Some("sports".to_owned())]);
     assert_eq!(labels("b"), [None, None]);
@@ -78,7 +77,7 @@ fn files_whose_names_say_a_label_are_lines() {
         tree(&[("p/rt.neg", "a\nb\n"), ("p/rt.pos", "c\nd\n"), ("p/note.txt", "x\ny\n"), ("p/README.1.txt", "x")]);
     let found = find(folder.path(), "p", &ReadOptions::default()).unwrap();
     assert_eq!(summary(folder.path(), &found), ["p/note.txt text -", "p/rt.neg lines neg", "p/rt.pos lines pos"]);
-    assert!(found.sources[1].note.as_ref().unwrap().contains("one review a line"));
+    assert!(found.found[1].note.as_ref().unwrap().contains("one review a line"));
     let named = find(folder.path(), "p/note.txt", &ReadOptions::default()).unwrap();
     assert_eq!(summary(folder.path(), &named), ["p/note.txt lines -"]);
     let text = ReadOptions { format: Format::Text, ..ReadOptions::default() };
@@ -128,7 +127,7 @@ fn what_cannot_be_read_is_an_error_that_says_the_way_out() {
     assert!(message("f/y.rar").contains("unpack"));
     let nothing = message("f");
     assert!(nothing.contains(".jsonl") && nothing.contains("y.rar"), "{nothing}");
-    assert_eq!(find(folder.path(), "e/a[1].csv", &ReadOptions::default()).unwrap().sources.len(), 1);
+    assert_eq!(find(folder.path(), "e/a[1].csv", &ReadOptions::default()).unwrap().found.len(), 1);
 }
 
 #[test]
@@ -137,7 +136,7 @@ fn a_file_behind_two_inputs_is_read_once() {
     let input = |below: &str| folder.path().join(below).to_str().unwrap().to_owned();
     let found = discover(&[input("d/b.csv"), input("d")], &ReadOptions::default()).unwrap();
     assert_eq!(summary(folder.path(), &found), ["d/b.csv csv -", "d/a.csv csv -"]);
-    assert_eq!(found.sources[1].input, 1);
+    assert_eq!(found.found[1].input, 1);
     assert_eq!(found.skipped[0].reason, "found already");
 }
 

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::columns::{self, Columns};
+use super::columns;
 use crate::ingest::error::quoted;
+use crate::ingest::parse::Columns;
 use crate::ingest::{Error, ReadOptions, Result};
 
 /// A longer value is no label.
 const MAX_LABEL_CHARS: usize = 32;
 
 /// Column names from a header: white space cut off, empty and doubled ones named as pandas does.
-pub(crate) fn header_names(first: &[String]) -> Vec<String> {
+pub(super) fn header_names(first: &[String]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(first.len());
     let mut taken = HashSet::with_capacity(first.len());
     for (position, field) in first.iter().enumerate() {
@@ -30,7 +31,7 @@ pub(crate) fn header_names(first: &[String]) -> Vec<String> {
 }
 
 /// The number of fields that most records have; the larger of equally frequent ones.
-pub(crate) fn usual_width(records: &[Vec<String>]) -> usize {
+pub(super) fn usual_width(records: &[Vec<String>]) -> usize {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for record in records {
         *counts.entry(record.len()).or_default() += 1;
@@ -46,7 +47,7 @@ struct Look {
 }
 
 /// The columns of a file without header; `names` are the positions.
-pub(crate) fn by_content(
+pub(super) fn by_content(
     names: &[String],
     records: &[Vec<String>],
     options: &ReadOptions,

@@ -33,24 +33,24 @@ const SPLITS: [&str; 22] = [
 ];
 
 /// Whether a whole name is a label.
-pub(crate) fn is_label_word(name: &str) -> bool {
+pub(super) fn is_label_word(name: &str) -> bool {
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 
 /// The label that the nearest folder names, from the innermost outwards.
-pub(crate) fn of_folders(folders: &[String]) -> Option<String> {
+pub(super) fn of_folders(folders: &[String]) -> Option<String> {
     folders.iter().rev().find(|folder| is_label_word(folder)).cloned()
 }
 
 /// The label in a file's name: its last extension (`rt-polarity.neg`) or the one such word of its stem (`train_pos.txt`).
-pub(crate) fn of_file(stem: &str) -> Option<String> {
+pub(super) fn of_file(stem: &str) -> Option<String> {
     let mut words = stem.split(['.', '-', '_', ' ']).filter(|word| is_label_word(word));
     let first = words.next()?;
     words.all(|word| word == first).then(|| first.to_owned())
 }
 
 /// Whether a folder's name can be a class: not the name of a split, a fold or a year.
-pub(crate) fn may_be_class(folder: &str) -> bool {
+pub(super) fn may_be_class(folder: &str) -> bool {
     let lower = folder.to_lowercase();
     let letters = lower.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '_' | '-'));
     let numbered =

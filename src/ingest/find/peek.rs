@@ -6,63 +6,42 @@
 use std::collections::HashSet;
 use std::io::Cursor;
 
-use super::columns::{self, Columns};
-use super::guess;
-use crate::ingest::open::opener;
+use super::{columns, guess};
+use crate::ingest::open::{Sample, Sampler};
 use crate::ingest::parse::csv::{Dialect, RawOutcome, RawRecords};
-use crate::ingest::parse::json::array::{ElementReader, is_array};
-use crate::ingest::parse::json::{self, Objects};
-use crate::ingest::parse::lines::LineReader;
-use crate::ingest::parse::record::MAX_RECORD_BYTES;
-use crate::ingest::{Error, Format, ReadOptions, Result, Source};
+use crate::ingest::parse::json::{self, ElementReader, Objects, is_array};
+use crate::ingest::parse::{Layout, LineReader, MAX_RECORD_BYTES, Written};
+use crate::ingest::{Error, Format, ReadOptions, Result};
 
 const SAMPLE_BYTES: u64 = 1 << 20;
 const SAMPLE_RECORDS: usize = 1000;
 
-/// How a source is laid out.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Layout {
-    pub columns: Columns,
-    /// All columns, in the order of the source.
-    pub names: Vec<String>,
-    pub written: Written,
-    pub encoding: &'static encoding_rs::Encoding,
-}
-
-/// How records are told apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Written {
-    JsonLines,
-    JsonArray,
-    Delimited { dialect: Dialect, width: usize },
-}
-
 /// The layout of a CSV, TSV or JSON source, seen in its first MiB; `None` for a source without columns or content.
-pub(crate) fn layout_of(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    match source.format {
-        Format::Csv | Format::Tsv => delimited(source, options),
-        Format::Jsonl => json(source, options),
+pub(super) fn layout_of(sampler: &Sampler<'_>, format: Format, options: &ReadOptions) -> Result<Option<Layout>> {
+    match format {
+        Format::Csv | Format::Tsv => delimited(sampler, format, options),
+        Format::Jsonl => json(sampler, options),
         Format::Auto | Format::Parquet | Format::Text | Format::Lines => Ok(None),
     }
 }
 
-fn json(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let mut sample = opener::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
-    let mut names = json_names(source, &sample)?;
+fn json(sampler: &Sampler<'_>, options: &ReadOptions) -> Result<Option<Layout>> {
+    let mut sample = sampler.settled(SAMPLE_BYTES)?;
+    let mut names = json_names(sampler.name(), &sample)?;
     if names.is_empty() && !sample.complete {
         // One object may be as large as a record may be.
-        sample = opener::settled_sample(source, MAX_RECORD_BYTES as u64, options.encoding)?;
-        names = json_names(source, &sample)?;
+        sample = sampler.settled(MAX_RECORD_BYTES as u64)?;
+        names = json_names(sampler.name(), &sample)?;
     }
     let array = is_array(&sample.bytes);
     let content = sample.bytes.trim_ascii();
     let empty = content.is_empty() || array && content[1..].trim_ascii_start() == b"]";
     match names.is_empty() {
         true if empty => Ok(None),
-        true if content[0] == b'[' => Err(Error::JsonArray { name: source.name.clone() }),
-        true => Err(Error::NotJsonLines { name: source.name.clone() }),
+        true if content[0] == b'[' => Err(Error::JsonArray { name: sampler.name().to_owned() }),
+        true => Err(Error::NotJsonLines { name: sampler.name().to_owned() }),
         false => {
-            let columns = columns::resolve_columns(&names, options, &source.name)?;
+            let columns = columns::resolve_columns(&names, options, sampler.name())?;
             let written = if array { Written::JsonArray } else { Written::JsonLines };
             Ok(Some(Layout { columns, names, written, encoding: sample.encoding }))
         }
@@ -70,7 +49,7 @@ fn json(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
 }
 
 /// The keys of the first objects; of a sample that is cut, the last one does not count.
-fn json_names(source: &Source, sample: &opener::Sample) -> Result<Vec<String>> {
+fn json_names(name: &str, sample: &Sample) -> Result<Vec<String>> {
     let mut head = sample.bytes.clone();
     let array = is_array(&head);
     if !sample.complete && !array {
@@ -78,8 +57,8 @@ fn json_names(source: &Source, sample: &opener::Sample) -> Result<Vec<String>> {
     }
     let stream = Box::new(Cursor::new(head));
     let mut objects = match array {
-        true => Objects::Array(ElementReader::new(&source.name, stream, 0).of_sample()),
-        false => Objects::Lines(LineReader::new(&source.name, stream, 0)),
+        true => Objects::Array(ElementReader::new(name, stream, 0).of_sample()),
+        false => Objects::Lines(LineReader::new(name, stream, 0)),
     };
     let (mut names, mut taken) = (Vec::new(), HashSet::new());
     let mut n_objects = 0;
@@ -93,11 +72,10 @@ fn json_names(source: &Source, sample: &opener::Sample) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
-    let opener::Sample { bytes: head, complete, encoding } =
-        opener::settled_sample(source, SAMPLE_BYTES, options.encoding)?;
-    let sample = Sample { head, complete, name: &source.name };
-    let dialect = if source.format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
+fn delimited(sampler: &Sampler<'_>, format: Format, options: &ReadOptions) -> Result<Option<Layout>> {
+    let Sample { bytes: head, complete, encoding } = sampler.settled(SAMPLE_BYTES)?;
+    let sample = DelimitedSample { head, complete, name: sampler.name() };
+    let dialect = if format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
     let records = sample.records(dialect, SAMPLE_RECORDS)?;
     let Some((first, rest)) = records.split_first() else { return Ok(None) };
     if options.header && !is_data(first, rest, options) {
@@ -107,13 +85,13 @@ fn delimited(source: &Source, options: &ReadOptions) -> Result<Option<Layout>> {
         } else {
             ", or --no-header if its first line is data"
         };
-        let columns = columns::resolve(&names, options, &source.name, hint)?;
+        let columns = columns::resolve(&names, options, sampler.name(), hint)?;
         let written = Written::Delimited { dialect, width: names.len() };
         return Ok(Some(Layout { columns, names, written, encoding }));
     }
     let width = guess::usual_width(&records);
     let names: Vec<String> = (0..width).map(|position| position.to_string()).collect();
-    let columns = guess::by_content(&names, &records, options, &source.name)?;
+    let columns = guess::by_content(&names, &records, options, sampler.name())?;
     Ok(Some(Layout { columns, names, written: Written::Delimited { dialect, width }, encoding }))
 }
 
@@ -133,13 +111,13 @@ fn is_data(first: &[String], rest: &[Vec<String>], options: &ReadOptions) -> boo
     })
 }
 
-struct Sample<'a> {
+struct DelimitedSample<'a> {
     head: Vec<u8>,
     complete: bool,
     name: &'a str,
 }
 
-impl Sample<'_> {
+impl DelimitedSample<'_> {
     /// The whole records of the sample, with broken bytes replaced: they are only looked at.
     fn records(&self, dialect: Dialect, at_most: usize) -> Result<Vec<Vec<String>>> {
         let mut raw = RawRecords::new(self.name, Box::new(Cursor::new(self.head.clone())), 0, dialect);
@@ -231,6 +209,8 @@ fn n_regular(records: &[Vec<String>]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::open::Location;
+    use crate::ingest::parse::Columns;
 
     fn layout(name: &str, content: &str, options: &ReadOptions) -> Result<Option<Layout>> {
         let folder = tempfile::tempdir().unwrap();
@@ -241,7 +221,8 @@ mod tests {
             "tsv" => Format::Tsv,
             _ => Format::Jsonl,
         };
-        layout_of(&Source::plain(&path, name, format), options)
+        let location = Location { path, name: name.to_owned(), bytes: content.len() as u64, member: None };
+        layout_of(&Sampler::new(&location, None, options.encoding), format, options)
     }
 
     fn dialect(name: &str, content: &str) -> Dialect {

@@ -9,40 +9,12 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::ingest::open::archive::{Head, Member, text_of};
-use crate::ingest::parse::source::Skipped;
+use super::found::{FoundFile, Skipped};
+use crate::ingest::open::text_of;
 use crate::ingest::{Error, Result};
 
-/// A file behind an input, with what its place says.
-pub(crate) struct Found {
-    /// The file, or the archive that it is in.
-    pub path: PathBuf,
-    pub name: String,
-    /// The folders around it, outermost first: the input's own, then those below it.
-    pub folders: Vec<String>,
-    /// How many of the folders are below the input's own.
-    pub depth: usize,
-    /// Whether the user named this very file.
-    pub named: bool,
-    /// Which member of the archive it is.
-    pub member: Option<Member>,
-    /// The start of its content, where looking at it later would be slow.
-    pub head: Option<Head>,
-}
-
-impl Found {
-    fn file(path: PathBuf, name: String, folders: Vec<String>, depth: usize) -> Self {
-        Self { path, name, folders, depth, named: false, member: None, head: None }
-    }
-
-    /// The path that says what it is: a member's own.
-    pub(crate) fn own_path(&self) -> &Path {
-        self.member.as_ref().map_or(&self.path, |member| Path::new(&member.name))
-    }
-}
-
 /// The files behind an input; what is hidden or private goes to `skipped`.
-pub(crate) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>> {
+pub(super) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<FoundFile>> {
     let path = Path::new(input);
     if path.is_dir() {
         return folder(path, &below(input), &own_name(path).into_iter().collect::<Vec<_>>(), skipped);
@@ -52,7 +24,7 @@ pub(crate) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
             return Err(Error::NotAFile { name: slashes(path) });
         }
         let folders = path.parent().and_then(own_name).into_iter().collect();
-        return Ok(vec![Found { named: true, ..Found::file(path.to_owned(), slashes(path), folders, 0) }]);
+        return Ok(vec![FoundFile { named: true, ..FoundFile::file(path.to_owned(), slashes(path), folders, 0) }]);
     }
     let mut found = Vec::new();
     let base = literal_folder(input);
@@ -74,7 +46,7 @@ pub(crate) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
         } else if !path.is_file() {
             skipped.push(Skipped { name, reason: "not a file".into() });
         } else {
-            found.push(Found::file(path, name, folders, depth));
+            found.push(FoundFile::file(path, name, folders, depth));
         }
     }
     if found.is_empty() {
@@ -83,7 +55,7 @@ pub(crate) fn list(input: &str, skipped: &mut Vec<Skipped>) -> Result<Vec<Found>
     Ok(found)
 }
 
-fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped>) -> Result<Vec<Found>> {
+fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped>) -> Result<Vec<FoundFile>> {
     let mut found = Vec::new();
     let mut walk = WalkDir::new(path).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
     while let Some(entry) = walk.next() {
@@ -113,7 +85,7 @@ fn folder(path: &Path, prefix: &str, outer: &[String], skipped: &mut Vec<Skipped
         } else if entry.file_type().is_file() {
             let depth = inner.len() - 1;
             let folders = outer.iter().chain(&inner[..depth]).cloned().collect();
-            found.push(Found::file(entry.into_path(), name, folders, depth));
+            found.push(FoundFile::file(entry.into_path(), name, folders, depth));
         } else if !entry.file_type().is_dir() {
             skipped.push(Skipped { name, reason: "not a file".into() });
         } else if entry.path().join("manifest.jsonl").is_file() {

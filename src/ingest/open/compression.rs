@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::opener::Stream;
+use super::stream::Stream;
 
 /// An output below this is never absurd.
 const HARMLESS_BYTES: u64 = 1 << 30;

@@ -16,7 +16,7 @@ use encoding_rs::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::opener::Stream;
+use super::stream::Stream;
 use crate::ingest::{Error, Result};
 
 /// How much of a file is looked at.

@@ -1,11 +1,24 @@
-//! Which bytes are in a file: out of its archive, decompressed, as UTF-8?
+//! Which bytes does a source hold: out of its archive, without its compression, as UTF-8?
+//!
+//! `stream` and `compression` at the bottom; `zip` and `tar` list and read members, `archive` is the one door to both;
+//! `opener` reads a source for its records, `sample` looks at its start. Nothing here knows what a record is.
 
-pub(crate) mod archive;
-pub(crate) mod compression;
-pub(crate) mod encoding;
-pub(crate) mod opener;
+mod archive;
+mod compression;
+mod encoding;
+mod location;
+mod member;
+mod opener;
+mod sample;
+mod stream;
 mod tar;
-pub(crate) mod zip;
+mod zip;
 
+pub(crate) use archive::{Archive, list_members};
 pub use encoding::Encoding;
-pub use opener::content_digest;
+pub use location::Location;
+pub(crate) use member::{Head, Listed, Member, text_of};
+pub(crate) use opener::{Opened, Opener};
+pub(crate) use sample::{Sample, Sampler};
+pub use stream::content_digest;
+pub(crate) use stream::{CHUNK_BYTES, Stream};

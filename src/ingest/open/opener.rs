@@ -4,22 +4,19 @@
 //! tar is read on from where its last member ended.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::path::PathBuf;
 
-use super::archive::{Member, Place};
 use super::compression;
 use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
+use super::location::Location;
+use super::member::{Member, Place};
+use super::stream::{CHUNK_BYTES, Stream, content_digest, open_file};
 use super::tar::Tape;
-use crate::ingest::{Error, Result, Source};
-
-/// A stream of bytes that can move to another thread.
-pub(crate) type Stream = Box<dyn BufRead + Send>;
+use crate::ingest::{Error, Result};
 
 /// Files up to this size are read once, into memory, for both the digest and the records.
 const SMALL_FILE_BYTES: u64 = 1 << 20;
-/// How much is read at a time.
-pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
 /// An opened source.
 pub(crate) struct Opened {
@@ -30,14 +27,6 @@ pub(crate) struct Opened {
     /// Bytes of the byte order mark that was taken off.
     pub start: u64,
     /// What the bytes were before.
-    pub encoding: &'static encoding_rs::Encoding,
-}
-
-/// The start of a source as UTF-8.
-pub(crate) struct Sample {
-    pub bytes: Vec<u8>,
-    /// Whether that is all of it.
-    pub complete: bool,
     pub encoding: &'static encoding_rs::Encoding,
 }
 
@@ -56,35 +45,39 @@ impl Opener {
         Self { chunk, encoding, digests: HashMap::new(), tape: None }
     }
 
-    /// Opens a source for its records.
-    pub(crate) fn open(&mut self, source: &Source) -> Result<Opened> {
-        let (digest, raw) = match &source.member {
-            None => self.file(source)?,
+    /// Opens a source for its records. What its encoding was `settled` to be, where that took a reading of the whole,
+    /// needs no second one.
+    pub(crate) fn open(
+        &mut self,
+        location: &Location,
+        settled: Option<&'static encoding_rs::Encoding>,
+    ) -> Result<Opened> {
+        let (digest, raw) = match &location.member {
+            None => self.file(location)?,
             Some(member) => {
-                let archive = match self.digests.get(&source.path) {
+                let archive = match self.digests.get(&location.path) {
                     Some(digest) => digest.clone(),
-                    None => content_digest(&source.path)?,
+                    None => content_digest(&location.path)?,
                 };
-                self.digests.insert(source.path.clone(), archive.clone());
-                (member.digest(&archive), self.member(source, member)?)
+                self.digests.insert(location.path.clone(), archive.clone());
+                (member.digest(&archive), self.member(location, member)?)
             }
         };
-        let head = Unpacked::of(raw, self.chunk, self.encoding).map_err(|error| failed(source, error))?;
-        // What was settled when the layout was looked at needs no second reading of the whole.
-        let encoding = match &source.layout {
-            Some(layout) if head.verdict.is_open => layout.encoding,
-            _ => head.settled(source)?,
+        let head = Unpacked::of(raw, self.chunk, self.encoding).map_err(|error| failed(location, error))?;
+        let encoding = match settled {
+            Some(settled) if head.verdict.is_open => settled,
+            _ => head.settled(location)?,
         };
         let decoded = head.decoded(encoding);
         Ok(Opened { digest, stream: decoded.stream, start: decoded.mark, encoding: decoded.encoding })
     }
 
-    fn file(&self, source: &Source) -> Result<(String, Stream)> {
-        let read = |error| failed(source, error);
-        let mut file = open_file(&source.path)?;
+    fn file(&self, location: &Location) -> Result<(String, Stream)> {
+        let read = |error| failed(location, error);
+        let mut file = open_file(&location.path)?;
         let mut hasher = blake3::Hasher::new();
-        let raw: Stream = if source.bytes <= SMALL_FILE_BYTES {
-            let mut bytes = Vec::with_capacity(source.bytes as usize);
+        let raw: Stream = if location.bytes <= SMALL_FILE_BYTES {
+            let mut bytes = Vec::with_capacity(location.bytes as usize);
             file.read_to_end(&mut bytes).map_err(read)?;
             hasher.update(&bytes);
             Box::new(Cursor::new(bytes))
@@ -96,14 +89,14 @@ impl Opener {
         Ok((hasher.finalize().to_hex().to_string(), raw))
     }
 
-    fn member(&mut self, source: &Source, member: &Member) -> Result<Stream> {
-        let read = |error| failed(source, error);
+    fn member(&mut self, location: &Location, member: &Member) -> Result<Stream> {
+        let read = |error| failed(location, error);
         match &member.place {
-            Place::Zip(entry) => entry.open(open_file(&source.path)?, self.chunk).map_err(read),
+            Place::Zip(entry) => entry.open(open_file(&location.path)?, self.chunk).map_err(read),
             Place::Tar { start, bytes } => {
                 let tape = match self.tape.take() {
-                    Some(tape) if tape.is_of(&source.path) => tape,
-                    _ => Tape::open(&source.path, self.chunk)?,
+                    Some(tape) if tape.is_of(&location.path) => tape,
+                    _ => Tape::open(&location.path, self.chunk)?,
                 };
                 let stream = tape.read(*start, *bytes, self.chunk);
                 self.tape = Some(tape);
@@ -113,80 +106,34 @@ impl Opener {
     }
 }
 
-/// The first bytes of a source, read in the encoding that they alone look like; that does for looking at its syntax.
-pub(crate) fn sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
-    let head = unpacked(source, bytes, encoding)?;
-    let guessed = head.verdict.encoding;
-    taken(source, bytes, head.decoded(guessed))
-}
-
-/// The first bytes of a source in the encoding that it will be read in.
-pub(crate) fn settled_sample(source: &Source, bytes: u64, encoding: Encoding) -> Result<Sample> {
-    let head = unpacked(source, bytes, encoding)?;
-    let settled = head.settled(source)?;
-    taken(source, bytes, head.decoded(settled))
-}
-
-fn unpacked(source: &Source, bytes: u64, encoding: Encoding) -> Result<Unpacked> {
-    let raw = match &source.head {
-        Some(head) if head.serves(bytes) => Box::new(Cursor::new(head.bytes.clone())),
-        _ => raw(source)?,
-    };
-    Unpacked::of(raw, CHUNK_BYTES, encoding).map_err(|error| failed(source, error))
-}
-
-fn taken(source: &Source, bytes: u64, decoded: Decoded) -> Result<Sample> {
-    let mut head = Vec::new();
-    decoded.stream.take(bytes + 1).read_to_end(&mut head).map_err(|error| failed(source, error))?;
-    let whole = source.head.as_ref().is_none_or(|head| head.complete || !head.serves(bytes));
-    let complete = head.len() as u64 <= bytes && whole;
-    head.truncate(bytes as usize);
-    Ok(Sample { bytes: head, complete, encoding: decoded.encoding })
-}
-
 /// A source as it lies on disk or in its archive.
-fn raw(source: &Source) -> Result<Stream> {
-    match &source.member {
-        None => Ok(Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&source.path)?))),
-        Some(member) => Opener::new(CHUNK_BYTES, Encoding::Auto).member(source, member),
+pub(super) fn raw(location: &Location) -> Result<Stream> {
+    match &location.member {
+        None => Ok(Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&location.path)?))),
+        Some(member) => Opener::new(CHUNK_BYTES, Encoding::Auto).member(location, member),
     }
 }
 
-/// BLAKE3 of a file's raw bytes, 64 hexadecimal digits.
-///
-/// # Errors
-/// [`Error::Open`] and [`Error::Read`].
-pub fn content_digest(path: &Path) -> Result<String> {
-    let file = open_file(path)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(|source| Error::Read { name: path.display().to_string(), source })?;
-    Ok(hasher.finalize().to_hex().to_string())
+pub(super) fn failed(location: &Location, error: io::Error) -> Error {
+    Error::Read { name: location.name.clone(), source: error }
 }
 
-pub(crate) fn open_file(path: &Path) -> Result<fs_err::File> {
-    fs_err::File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })
-}
-
-fn failed(source: &Source, error: io::Error) -> Error {
-    Error::Read { name: source.name.clone(), source: error }
-}
-
-struct Decoded {
-    mark: u64,
-    stream: Stream,
-    encoding: &'static encoding_rs::Encoding,
+pub(super) struct Decoded {
+    pub mark: u64,
+    pub stream: Stream,
+    pub encoding: &'static encoding_rs::Encoding,
 }
 
 /// A stream without its compression, and what its start says about its encoding.
-struct Unpacked {
+pub(super) struct Unpacked {
     head: Vec<u8>,
     rest: Stream,
     chunk: usize,
-    verdict: Verdict,
+    pub verdict: Verdict,
 }
 
 impl Unpacked {
-    fn of(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Self> {
+    pub(super) fn of(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Self> {
         let mut rest = compression::unpack(raw, chunk)?;
         let mut head = Vec::new();
         (&mut rest).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
@@ -198,15 +145,15 @@ impl Unpacked {
     }
 
     /// The encoding of the source that this is the start of; where that is open, the source is read once more.
-    fn settled(&self, source: &Source) -> Result<&'static encoding_rs::Encoding> {
+    pub(super) fn settled(&self, location: &Location) -> Result<&'static encoding_rs::Encoding> {
         if !self.verdict.is_open {
             return Ok(self.verdict.encoding);
         }
         let judge = |raw| encoding::judge(compression::unpack(raw, CHUNK_BYTES)?, self.verdict.encoding);
-        judge(raw(source)?).map_err(|error| failed(source, error))
+        judge(raw(location)?).map_err(|error| failed(location, error))
     }
 
-    fn decoded(self, encoding: &'static encoding_rs::Encoding) -> Decoded {
+    pub(super) fn decoded(self, encoding: &'static encoding_rs::Encoding) -> Decoded {
         let mark = self.verdict.mark as u64;
         let mut whole = Cursor::new(self.head);
         whole.set_position(mark);

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use super::archive::{Head, Listed, Place, text_of};
 use super::compression::Packed;
-use super::opener::{CHUNK_BYTES, Stream, open_file};
+use super::member::{Head, Listed, Place, text_of};
+use super::stream::{CHUNK_BYTES, Stream, open_file};
 use crate::ingest::{Error, Result};
 
 /// What a header may take, with the long names that belong to it.
 const HEADER_BYTES: u64 = 1 << 20;
 
-/// The unit that a tar is made of.
-const BLOCK_BYTES: u64 = 512;
+/// The unit that a tar is made of; a header is one.
+pub(super) const BLOCK_BYTES: u64 = 512;
 
 /// A tar that is being read.
 pub(crate) struct Tape {
@@ -131,6 +131,15 @@ impl Read for Stretch {
         self.position += count as u64;
         Ok(count)
     }
+}
+
+/// Whether a tar could begin so: old ones have no signature, but all have a checksum.
+pub(super) fn is_header(block: &[u8]) -> bool {
+    let Ok(block) = <&[u8; BLOCK_BYTES as usize]>::try_from(block) else { return false };
+    let blank = 8 * u32::from(b' ');
+    let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum();
+    block.iter().all(|byte| *byte == 0)
+        || tar::Header::from_byte_slice(block).cksum().is_ok_and(|said| said == sum + blank)
 }
 
 /// Hands every file of the archive to `each`.

@@ -8,20 +8,10 @@ use std::path::Path;
 
 use rawzip::CompressionMethod;
 
-use super::archive::{Listed, Place, text_of};
 use super::compression::{self, Packed};
-use super::opener::{Stream, open_file};
+use super::member::{Entry, Listed, Place, text_of};
+use super::stream::{Stream, open_file};
 use crate::ingest::{Error, Result};
-
-/// A member of a zip archive.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Entry {
-    start: u64,
-    pub packed_bytes: u64,
-    bytes: u64,
-    checksum: u32,
-    packed: Option<Packed>,
-}
 
 impl Entry {
     /// The member's bytes.

@@ -7,7 +7,7 @@
 use std::io::{BufRead as _, Read as _};
 
 use super::record::{MAX_RECORD_BYTES, Reason, Record, Records, Reject, Review, utf8_detail};
-use crate::ingest::open::opener::Stream;
+use crate::ingest::open::Stream;
 use crate::ingest::{Error, Result};
 
 /// Splits a stream at LF, knowing where each line starts.

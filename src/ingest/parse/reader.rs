@@ -8,14 +8,14 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::csv::{CsvRecords, Fields, RawRecords};
-use super::json::array::ElementReader;
-use super::json::{JsonRecords, Keys, Objects};
+use super::json::{ElementReader, JsonRecords, Keys, Objects};
+use super::layout::{Layout, Written};
 use super::lines::{FileRecord, LineReader, LineRecords};
-use super::record::Records;
-use super::unit::{Place, UnitBuilder};
-use crate::ingest::find::peek::{Layout, Written};
-use crate::ingest::open::opener::{CHUNK_BYTES, Opened, Opener};
-use crate::ingest::{Discovery, Format, IngestUnit, ReadOptions, Result, Source};
+use super::record::{Record, Records};
+use super::source::Source;
+use super::unit::{IngestUnit, Place, UnitBuilder};
+use crate::ingest::open::{CHUNK_BYTES, Opened, Opener};
+use crate::ingest::{Format, ReadOptions, Result};
 
 /// A source and the digest of its content.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,16 +65,16 @@ struct Current {
 
 impl UnitReader {
     /// Settles the schema of the reviews; nothing is opened yet.
-    pub fn new(discovery: &Discovery, options: &ReadOptions) -> Self {
-        Self::with_chunk(discovery, options, CHUNK_BYTES)
+    pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, options: &ReadOptions) -> Self {
+        Self::with_chunk(sources, options, CHUNK_BYTES)
     }
 
-    fn with_chunk(discovery: &Discovery, options: &ReadOptions, chunk: usize) -> Self {
+    fn with_chunk<'a>(sources: impl IntoIterator<Item = &'a Source>, options: &ReadOptions, chunk: usize) -> Self {
         let extra: Vec<Field> = options.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let schema = crate::schema::reviews(&extra);
         let unit = UnitBuilder::new(Arc::clone(&schema), crate::schema::rejects(), options.clone());
         Self {
-            sources: discovery.sources.iter().filter(|source| source.format != Format::Parquet).cloned().collect(),
+            sources: sources.into_iter().filter(|source| source.format != Format::Parquet).cloned().collect(),
             opener: Opener::new(chunk, options.encoding),
             decoded: Vec::new(),
             options: options.clone(),
@@ -111,35 +111,36 @@ impl UnitReader {
 
     /// Bytes of the files that lie behind the records read so far, for progress; a guess inside a compressed file.
     pub fn bytes_read(&self) -> u64 {
-        let within = |current: &Current| current.byte_offset.min(self.sources[current.source].bytes);
+        let within = |current: &Current| current.byte_offset.min(self.sources[current.source].location.bytes);
         self.bytes_finished + self.current.as_ref().map_or(0, within)
     }
 
     /// A source as large as a unit shares none, so a change in one large file leaves the units of its neighbours alone.
     fn is_large(&self, source: usize) -> bool {
-        self.sources.get(source).is_some_and(|source| source.bytes >= self.options.unit_bytes)
+        self.sources.get(source).is_some_and(|source| source.location.bytes >= self.options.unit_bytes)
     }
 
     fn open(&mut self, index: usize) -> Result<Current> {
         let source = &self.sources[index];
-        let Opened { digest, stream, start, encoding } = self.opener.open(source)?;
-        remember(&mut self.decoded, encoding, &source.name);
+        let Opened { digest, stream, start, encoding } =
+            self.opener.open(&source.location, source.layout.as_ref().map(|layout| layout.encoding))?;
+        remember(&mut self.decoded, encoding, source.name());
         let records: Box<dyn Records + Send> = match (source.format, &source.layout) {
-            (Format::Text, _) => Box::new(FileRecord::new(&source.name, stream, start)),
-            (Format::Lines, _) => Box::new(LineRecords(LineReader::new(&source.name, stream, start))),
+            (Format::Text, _) => Box::new(FileRecord::new(source.name(), stream, start)),
+            (Format::Lines, _) => Box::new(LineRecords(LineReader::new(source.name(), stream, start))),
             // A file without content has no layout and no records.
             (_, None) => Box::new(NoRecords),
             (_, Some(layout)) => match layout.written {
                 Written::JsonLines => {
-                    let objects = Objects::Lines(LineReader::new(&source.name, stream, start));
+                    let objects = Objects::Lines(LineReader::new(source.name(), stream, start));
                     Box::new(JsonRecords::new(objects, self.keys(layout)))
                 }
                 Written::JsonArray => {
-                    let objects = Objects::Array(ElementReader::new(&source.name, stream, start));
+                    let objects = Objects::Array(ElementReader::new(source.name(), stream, start));
                     Box::new(JsonRecords::new(objects, self.keys(layout)))
                 }
                 Written::Delimited { dialect, width } => {
-                    let raw = RawRecords::new(&source.name, stream, start, dialect);
+                    let raw = RawRecords::new(source.name(), stream, start, dialect);
                     let fields = self.fields(layout, width);
                     Box::new(CsvRecords::new(raw, fields, !layout.columns.header_absent)?)
                 }
@@ -169,7 +170,7 @@ impl UnitReader {
         self.next_source += 1;
         let source = &self.sources[current.source];
         let digest = Arc::clone(&current.digest);
-        self.digests.push(SourceDigest { name: source.name.clone(), bytes: source.bytes, digest });
+        self.digests.push(SourceDigest { name: source.name().to_owned(), bytes: source.location.bytes, digest });
         self.current = Some(current);
         Ok(true)
     }
@@ -191,7 +192,7 @@ impl UnitReader {
             };
             let Some(record) = current.records.next_record()? else {
                 let finished = current.source;
-                self.bytes_finished += self.sources[finished].bytes;
+                self.bytes_finished += self.sources[finished].location.bytes;
                 self.current = None;
                 if self.is_large(finished) && !self.unit.is_empty() {
                     return self.unit.finish().map(Some);
@@ -240,7 +241,7 @@ fn remember(decoded: &mut Vec<Decoded>, encoding: &'static encoding_rs::Encoding
 struct NoRecords;
 
 impl Records for NoRecords {
-    fn next_record(&mut self) -> Result<Option<super::record::Record>> {
+    fn next_record(&mut self) -> Result<Option<Record>> {
         Ok(None)
     }
 }

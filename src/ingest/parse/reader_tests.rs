@@ -15,7 +15,7 @@ fn read(path: &Path, options: &ReadOptions) -> Vec<IngestUnit> {
 
 fn read_in_chunks(path: &Path, options: &ReadOptions, chunk: usize) -> Vec<IngestUnit> {
     let discovery = discover(&[path.to_str().unwrap().to_owned()], options).unwrap();
-    UnitReader::with_chunk(&discovery, options, chunk).map(|unit| unit.unwrap()).collect()
+    UnitReader::with_chunk(discovery.sources(), options, chunk).map(|unit| unit.unwrap()).collect()
 }
 
 fn strings(units: &[IngestUnit], column: &str) -> Vec<Option<String>> {
@@ -233,7 +233,7 @@ proptest! {
         let discovery = discover(&[path.to_str().unwrap().to_owned()], &options);
         // Bytes that look like a compressed file, and columns that cannot be told, are errors and not records.
         let Ok(discovery) = discovery else { return Ok(()) };
-        let read = |chunk| UnitReader::with_chunk(&discovery, &options, chunk).collect::<Result<Vec<_>>>();
+        let read = |chunk| UnitReader::with_chunk(discovery.sources(), &options, chunk).collect::<Result<Vec<_>>>();
         let (Ok(whole), Ok(chunked)) = (read(1 << 16), read(chunk)) else { return Ok(()) };
         let shape = |units: &[IngestUnit]| {
             units.iter().map(|u| (u.id.clone(), u.spans.clone(), u.reviews.clone(), u.rejects.clone())).collect::<Vec<_>>()
@@ -245,7 +245,7 @@ proptest! {
             let rows: Vec<u64> = unit.reviews.column(1).as_primitive::<UInt64Type>().values().to_vec();
             prop_assert!(rows.is_sorted());
         }
-        if name == "b.txt" && discovery.sources[0].format == Format::Text {
+        if name == "b.txt" && discovery.found[0].source.format == Format::Text {
             prop_assert_eq!(rows_in(&whole), 1);
         }
     }

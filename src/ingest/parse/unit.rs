@@ -10,7 +10,8 @@ use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, UInt64Bu
 use arrow::datatypes::SchemaRef;
 
 use super::record::{Record, Reject, Review};
-use crate::ingest::{Error, ReadOptions, Result, Source};
+use super::source::Source;
+use crate::ingest::{Error, ReadOptions, Result};
 
 /// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
 pub const ROW_BYTES: u64 = 64;
@@ -48,7 +49,7 @@ pub struct IngestUnit {
 }
 
 /// The unit that is being filled.
-pub(crate) struct UnitBuilder {
+pub(super) struct UnitBuilder {
     reviews_schema: SchemaRef,
     rejects_schema: SchemaRef,
     options: ReadOptions,
@@ -80,7 +81,7 @@ struct RejectColumns {
 }
 
 /// Where a record comes from.
-pub(crate) struct Place<'a> {
+pub(super) struct Place<'a> {
     pub source: &'a Source,
     pub digest: &'a Arc<str>,
     pub row: u64,
@@ -89,7 +90,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl UnitBuilder {
-    pub(crate) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, options: ReadOptions) -> Self {
+    pub(super) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, options: ReadOptions) -> Self {
         let mut builder = Self {
             reviews_schema,
             rejects_schema,
@@ -104,22 +105,22 @@ impl UnitBuilder {
         builder
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rows_in == 0
     }
 
     /// Whether the unit ends here.
-    pub(crate) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let wanted = self.options.unit_bytes.clamp(1, MAX_HELD_BYTES);
         self.text_bytes + self.rows_in * ROW_BYTES >= wanted
             || self.held_bytes >= (wanted * MAX_HELD_RATIO).min(MAX_HELD_BYTES)
     }
 
     /// Adds a record.
-    pub(crate) fn push(&mut self, place: &Place<'_>, record: Record) {
+    pub(super) fn push(&mut self, place: &Place<'_>, record: Record) {
         self.extend_span(place);
         self.rows_in += 1;
-        self.held_bytes += ROW_BYTES + place.source.name.len() as u64;
+        self.held_bytes += ROW_BYTES + place.source.name().len() as u64;
         match record.content {
             Ok(review) => self.push_review(place, review),
             Err(reject) => self.push_reject(place, record.byte_offset, reject),
@@ -128,11 +129,11 @@ impl UnitBuilder {
 
     fn extend_span(&mut self, place: &Place<'_>) {
         match self.spans.last_mut() {
-            Some((span, ..)) if span.source == place.source.name && span.first_row + span.rows == place.row => {
+            Some((span, ..)) if span.source == place.source.name() && span.first_row + span.rows == place.row => {
                 span.rows += 1
             }
             _ => {
-                let span = Span { source: place.source.name.clone(), first_row: place.row, rows: 1 };
+                let span = Span { source: place.source.name().to_owned(), first_row: place.row, rows: 1 };
                 self.spans.push((span, Arc::clone(place.digest), place.label.map(str::to_owned)));
             }
         }
@@ -145,7 +146,7 @@ impl UnitBuilder {
         let bytes = |text: Option<&str>| text.map_or(0, str::len) as u64;
         self.text_bytes += bytes(text.as_deref());
         self.held_bytes += bytes(text.as_deref()) + bytes(label);
-        self.columns.source_file.append_value(&place.source.name);
+        self.columns.source_file.append_value(place.source.name());
         self.columns.row.append_value(place.row);
         self.columns.text.append_option(text);
         self.columns.label.append_option(label);
@@ -160,7 +161,7 @@ impl UnitBuilder {
     fn push_reject(&mut self, place: &Place<'_>, byte_offset: u64, reject: Reject) {
         self.held_bytes += (reject.detail.len() + reject.raw_prefix.len()) as u64;
         let columns = &mut self.columns.rejects;
-        columns.source_file.append_value(&place.source.name);
+        columns.source_file.append_value(place.source.name());
         columns.row.append_value(place.row);
         columns.byte_offset.append_value(byte_offset);
         columns.reason.append_value(reject.reason.to_string());
@@ -172,7 +173,7 @@ impl UnitBuilder {
     ///
     /// # Panics
     /// Where a record was lost or doubled: row conservation is what this room is for.
-    pub(crate) fn finish(&mut self) -> Result<IngestUnit> {
+    pub(super) fn finish(&mut self) -> Result<IngestUnit> {
         let columns = std::mem::take(&mut self.columns);
         let batch = |schema: &SchemaRef, arrays| {
             RecordBatch::try_new(Arc::clone(schema), arrays).map_err(|source| Error::Batch { source })

@@ -11,7 +11,7 @@ use std::io::BufRead as _;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use self::stray::{End, LOOK_BYTES, line_of_stray_quote};
-use crate::ingest::open::opener::Stream;
+use crate::ingest::open::Stream;
 use crate::ingest::parse::record::{
     MAX_RECORD_BYTES, RAW_PREFIX_BYTES, Reason, Record, Records, Reject, Review, utf8_detail,
 };

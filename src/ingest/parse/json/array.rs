@@ -7,7 +7,7 @@
 
 use std::io::BufRead as _;
 
-use crate::ingest::open::opener::Stream;
+use crate::ingest::open::Stream;
 use crate::ingest::parse::record::MAX_RECORD_BYTES;
 use crate::ingest::{Error, Result};
 

@@ -4,7 +4,7 @@
 //! `true`), null and a missing key become null, and a text or label that is an array or an object is a reject: taking
 //! part of it would be a guess. A kept column that is an array or an object stays JSON.
 
-pub(crate) mod array;
+mod array;
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use self::array::{ElementReader, Outcome};
+use self::array::Outcome;
+pub(crate) use self::array::{ElementReader, is_array};
 use crate::ingest::Result;
 use crate::ingest::parse::lines::LineReader;
 use crate::ingest::parse::record::{Reason, Record, Records, Reject, Review};
@@ -168,7 +169,7 @@ pub(crate) fn begins_with_object(head: &[u8], complete: bool) -> bool {
         None if complete => keys_of(begin).is_some(),
         None => begin.starts_with(b"{"),
     };
-    if array::is_array(head) {
+    if is_array(head) {
         let mut elements = ElementReader::new("", Box::new(std::io::Cursor::new(head.to_vec())), 0);
         return match elements.advance() {
             Ok(Some((_, Outcome::Complete))) => whole(Some(elements.element()), b""),
