@@ -7,19 +7,7 @@
 
 use std::io::Cursor;
 
-use super::{Dialect, RawOutcome, RawRecords};
-
-/// A quoted field that goes on for so long is looked at before it ends.
-pub(crate) const LOOK_BYTES: usize = 1 << 20;
-
-/// How a record of several lines ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum End {
-    /// With a closing quote somewhere.
-    Closed,
-    /// Not within [`LOOK_BYTES`], or not before the file did.
-    Open,
-}
+use super::raw::{Dialect, End, LOOK_BYTES, RawOutcome, RawRecords};
 
 /// The length of the first line of `record` with its line end, if the quote that it opens is a stray one; `width` is how
 /// many fields the records of the file have.
