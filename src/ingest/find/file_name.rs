@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::labels;
 use crate::ingest::Format;
-use crate::ingest::open::Archive;
+use crate::ingest::open::ArchiveFormat;
 
 /// What a file's name says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,7 +13,7 @@ pub(super) enum Kind {
     /// `.pos`, `.neg` and the like: plain text with its label as extension.
     LabelExtension,
     /// An archive that is read as a folder.
-    Archive(Archive),
+    Archive(ArchiveFormat),
     /// An archive of another kind.
     Closed,
     Unknown,
@@ -38,8 +38,8 @@ impl FileName {
         let inner = &name[..name.len() - cut];
         let (stem, extension) = inner.rsplit_once('.').unwrap_or((inner, ""));
         let kind = match extension.to_lowercase().as_str() {
-            _ if ends(&tars) => Kind::Archive(Archive::Tar),
-            _ if ends(&[".zip"]) => Kind::Archive(Archive::Zip),
+            _ if ends(&tars) => Kind::Archive(ArchiveFormat::Tar),
+            _ if ends(&[".zip"]) => Kind::Archive(ArchiveFormat::Zip),
             _ if ends(&[".7z", ".rar"]) => Kind::Closed,
             "csv" => Kind::Known(Format::Csv),
             "tsv" | "tab" => Kind::Known(Format::Tsv),
@@ -64,9 +64,9 @@ mod tests {
         assert_eq!(kind("a.CSV"), Kind::Known(Format::Csv));
         assert_eq!(kind("a.b.ndjson.gz"), Kind::Known(Format::Jsonl));
         assert_eq!(kind("a.parquet.gz"), Kind::Unknown);
-        assert_eq!(kind("a.tar.gz"), Kind::Archive(Archive::Tar));
-        assert_eq!(kind("a.TBZ2"), Kind::Archive(Archive::Tar));
-        assert_eq!(kind("a.csv.zip"), Kind::Archive(Archive::Zip));
+        assert_eq!(kind("a.tar.gz"), Kind::Archive(ArchiveFormat::Tar));
+        assert_eq!(kind("a.TBZ2"), Kind::Archive(ArchiveFormat::Tar));
+        assert_eq!(kind("a.csv.zip"), Kind::Archive(ArchiveFormat::Zip));
         assert_eq!(kind("a.rar"), Kind::Closed);
         assert_eq!(kind("a.csv.bz2"), Kind::Known(Format::Csv));
         assert_eq!(kind("a.jsonl.xz"), Kind::Known(Format::Jsonl));

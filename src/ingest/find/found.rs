@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ingest::open::{Head, Member};
+use crate::ingest::open::{ArchiveMember, MemberPrefix};
 use crate::ingest::parse::Source;
 
 /// A file behind an input, with what its place says.
@@ -17,9 +17,9 @@ pub(super) struct FoundFile {
     /// Whether the user named this very file.
     pub named: bool,
     /// Which member of the archive it is.
-    pub member: Option<Member>,
+    pub member: Option<ArchiveMember>,
     /// The start of its content, where looking at it later would be slow.
-    pub head: Option<Head>,
+    pub head: Option<MemberPrefix>,
 }
 
 impl FoundFile {

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use super::found::{FoundFile, Skipped};
 use crate::ingest::Result;
-use crate::ingest::open::{Archive, Listed, Member, list_members};
+use crate::ingest::open::{ArchiveFormat, ArchiveMember, Listed, list_members};
 
 /// Hands every member of `archive` that may be read to `each`, in the order of the archive; returns the others.
 pub(super) fn list(
     archive: &FoundFile,
-    kind: Archive,
+    kind: ArchiveFormat,
     each: &mut dyn FnMut(FoundFile) -> Result<()>,
 ) -> Result<Vec<Skipped>> {
     let (mut skipped, mut passed_over) = (Vec::new(), HashSet::new());
@@ -37,7 +37,7 @@ pub(super) fn list(
             }
             return Ok(());
         }
-        let Ok(place) = listed.content else { return Ok(()) };
+        let Ok(data) = listed.content else { return Ok(()) };
         let found = FoundFile {
             path: archive.path.clone(),
             name: name(&parts),
@@ -50,7 +50,7 @@ pub(super) fn list(
                 .collect(),
             depth: archive.depth + usize::from(!archive.named) + folders.len(),
             named: false,
-            member: Some(Member { name: parts.join("/"), place }),
+            member: Some(ArchiveMember { name: parts.join("/"), data }),
             head: listed.head,
         };
         each(found)

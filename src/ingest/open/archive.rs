@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::compression::Packed;
+use super::compression::Compression;
 use super::member::Listed;
 use super::stream::open_file;
 use super::{tar, zip};
@@ -11,13 +11,13 @@ use crate::ingest::{Error, Result};
 
 /// What a file of many files is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Archive {
+pub(crate) enum ArchiveFormat {
     Zip,
     /// Compressed or not; its first bytes tell.
     Tar,
 }
 
-impl Archive {
+impl ArchiveFormat {
     /// Whether a file begins as such an archive does; its name alone proves little.
     pub(crate) fn is(self, path: &Path) -> Result<bool> {
         let mut head = Vec::new();
@@ -25,7 +25,7 @@ impl Archive {
         open_file(path)?.take(tar::BLOCK_BYTES).read_to_end(&mut head).map_err(read)?;
         Ok(match self {
             Self::Zip => head.starts_with(b"PK"),
-            Self::Tar => Packed::of(&head).is_some() || tar::is_header(&head),
+            Self::Tar => Compression::of(&head).is_some() || tar::is_header(&head),
         })
     }
 }
@@ -34,12 +34,12 @@ impl Archive {
 pub(crate) fn list_members(
     path: &Path,
     name: &str,
-    kind: Archive,
+    kind: ArchiveFormat,
     each: &mut dyn FnMut(Listed) -> Result<()>,
 ) -> Result<()> {
     match kind {
-        Archive::Zip => zip::list(path, name, each),
-        Archive::Tar => tar::list(path, name, each),
+        ArchiveFormat::Zip => zip::list(path, name, each),
+        ArchiveFormat::Tar => tar::list(path, name, each),
     }
 }
 
@@ -50,16 +50,16 @@ mod tests {
     #[test]
     fn archives_are_told_from_files_that_are_only_called_so() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let is = |kind: Archive, bytes: &[u8]| {
+        let is = |kind: ArchiveFormat, bytes: &[u8]| {
             fs_err::write(file.path(), bytes).unwrap();
             kind.is(file.path()).unwrap()
         };
         let (zip, tar) = (crate::testing::zip(&[("a", b"x")]), crate::testing::tar(&[("a", b"x")]));
-        assert!(is(Archive::Zip, &zip) && is(Archive::Tar, &tar));
-        assert!(is(Archive::Tar, &zstd::encode_all(tar.as_slice(), 1).unwrap()));
+        assert!(is(ArchiveFormat::Zip, &zip) && is(ArchiveFormat::Tar, &tar));
+        assert!(is(ArchiveFormat::Tar, &zstd::encode_all(tar.as_slice(), 1).unwrap()));
         let page = "<html>not found</html>".repeat(50);
         for bytes in [b"".as_slice(), page.as_bytes()] {
-            assert!(!is(Archive::Zip, bytes) && !is(Archive::Tar, bytes));
+            assert!(!is(ArchiveFormat::Zip, bytes) && !is(ArchiveFormat::Tar, bytes));
         }
     }
 }

@@ -21,7 +21,7 @@ const SIGNATURE_BYTES: usize = 10;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Packed {
+pub(crate) enum Compression {
     Gzip,
     Zstd,
     Bzip2,
@@ -30,7 +30,7 @@ pub(crate) enum Packed {
     Deflate,
 }
 
-impl Packed {
+impl Compression {
     /// By the first bytes; bzip2's own signature is three letters, so its first block's is asked for too.
     pub(crate) fn of(head: &[u8]) -> Option<Self> {
         let block = head.get(4..10);
@@ -47,10 +47,10 @@ impl Packed {
     }
 
     /// The stream that `raw` holds.
-    pub(crate) fn unpack(self, raw: Stream, chunk: usize) -> io::Result<Stream> {
+    pub(crate) fn decompress(self, raw: Stream, chunk: usize) -> io::Result<Stream> {
         let taken = Arc::new(AtomicU64::new(0));
         let raw = Counted { inner: raw, taken: Arc::clone(&taken) };
-        let unpacked: Box<dyn Read + Send> = match self {
+        let decompressed: Box<dyn Read + Send> = match self {
             Self::Gzip => Box::new(Gzip { member: Some(flate2::bufread::GzDecoder::new(raw)) }),
             Self::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(raw)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(raw)?),
@@ -61,22 +61,22 @@ impl Packed {
                 Box::new(liblzma::bufread::XzDecoder::new_stream(raw, stream))
             }
         };
-        Ok(Box::new(BufReader::with_capacity(chunk, Guarded { inner: unpacked, given: 0, taken })))
+        Ok(Box::new(BufReader::with_capacity(chunk, Guarded { inner: decompressed, given: 0, taken })))
     }
 }
 
 /// The stream without its compression, if it has one.
-pub(crate) fn unpack(raw: Stream, chunk: usize) -> io::Result<Stream> {
+pub(crate) fn decompress(raw: Stream, chunk: usize) -> io::Result<Stream> {
     let (head, raw) = peek(raw)?;
-    match Packed::of(&head) {
-        Some(packed) => packed.unpack(raw, chunk),
+    match Compression::of(&head) {
+        Some(compression) => compression.decompress(raw, chunk),
         None => Ok(raw),
     }
 }
 
-/// Whether an expansion from `packed` to `unpacked` bytes is absurd.
-pub(crate) fn is_absurd(packed: u64, unpacked: u64) -> bool {
-    unpacked > HARMLESS_BYTES && unpacked / MAX_RATIO > packed
+/// Whether an expansion from `compressed` to `decompressed` bytes is absurd.
+pub(crate) fn is_absurd(compressed: u64, decompressed: u64) -> bool {
+    decompressed > HARMLESS_BYTES && decompressed / MAX_RATIO > compressed
 }
 
 /// The first bytes of a stream, and the stream with them still in it.
@@ -182,7 +182,7 @@ mod tests {
 
     fn read(raw: Vec<u8>, chunk: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        unpack(Box::new(BufReader::with_capacity(chunk, Cursor::new(raw))), chunk)?.read_to_end(&mut bytes)?;
+        decompress(Box::new(BufReader::with_capacity(chunk, Cursor::new(raw))), chunk)?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -223,7 +223,7 @@ mod tests {
     fn an_absurd_expansion_is_an_error_and_a_large_one_is_not() {
         let zeros = io::repeat(0).take(HARMLESS_BYTES * 3);
         let bomb = zstd::encode_all(zeros, 1).unwrap();
-        let unpacked = unpack(Box::new(Cursor::new(bomb)), 1 << 20).unwrap();
+        let unpacked = decompress(Box::new(Cursor::new(bomb)), 1 << 20).unwrap();
         let error = io::copy(&mut { unpacked }, &mut io::sink()).unwrap_err();
         assert!(error.to_string().contains("200 times"), "{error}");
         assert!(!is_absurd(1 << 10, HARMLESS_BYTES) && !is_absurd(10 << 20, HARMLESS_BYTES + 1));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::member::Member;
+use super::member::ArchiveMember;
 
 /// Where the bytes of a source are, and what they are called.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,5 +15,5 @@ pub struct Location {
     /// Its size on disk; of a member of an archive the size that the archive says.
     pub bytes: u64,
     /// Which member of the archive it is.
-    pub(crate) member: Option<Member>,
+    pub(crate) member: Option<ArchiveMember>,
 }

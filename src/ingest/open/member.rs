@@ -1,40 +1,42 @@
 //! The members of archives: where each is, and what was seen of it.
 
-use super::compression::Packed;
+use super::compression::Compression;
 
 /// How much of a member is looked at where looking later would mean reading the archive again.
 const HEAD_BYTES: u64 = 1 << 20;
 
 /// A file inside an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Member {
+pub(crate) struct ArchiveMember {
     /// Its path in the archive.
     pub name: String,
-    pub place: Place,
+    pub data: MemberData,
 }
 
 /// Where a member's bytes are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    Zip(Entry),
+pub(crate) enum MemberData {
+    Zip(ZipEntry),
     /// In the decompressed tar.
     Tar {
-        start: u64,
-        bytes: u64,
+        data_offset: u64,
+        size: u64,
     },
 }
 
 /// A member of a zip archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Entry {
-    pub start: u64,
-    pub packed_bytes: u64,
-    pub bytes: u64,
-    pub checksum: u32,
-    pub packed: Option<Packed>,
+pub(crate) struct ZipEntry {
+    /// Where its data begins in the archive, behind its local header.
+    pub data_offset: u64,
+    pub compressed_size: u64,
+    pub uncompressed_size: u64,
+    pub crc32: u32,
+    /// `None` where it is stored.
+    pub compression: Option<Compression>,
 }
 
-impl Member {
+impl ArchiveMember {
     /// The digest of the member of an archive with this digest.
     pub(crate) fn digest(&self, archive: &str) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -44,28 +46,28 @@ impl Member {
 
     /// Bytes of the archive that it takes, or about that.
     pub(crate) fn bytes(&self) -> u64 {
-        match &self.place {
-            Place::Zip(entry) => entry.packed_bytes,
-            Place::Tar { bytes, .. } => *bytes,
+        match &self.data {
+            MemberData::Zip(entry) => entry.compressed_size,
+            MemberData::Tar { size, .. } => *size,
         }
     }
 }
 
 /// The first bytes of a member, taken while a compressed tar was listed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Head {
+pub(crate) struct MemberPrefix {
     pub bytes: Vec<u8>,
     pub complete: bool,
 }
 
-impl Head {
+impl MemberPrefix {
     /// One byte more than is looked at, which says that there is more.
     pub(crate) const BYTES: u64 = HEAD_BYTES + 1;
 
     /// Whether the head is enough for looking at so many bytes.
     pub(crate) fn serves(&self, bytes: u64) -> bool {
-        let packed = Packed::of(&self.bytes).is_some();
-        self.complete || (bytes <= HEAD_BYTES && !packed)
+        let compressed = Compression::of(&self.bytes).is_some();
+        self.complete || (bytes <= HEAD_BYTES && !compressed)
     }
 }
 
@@ -73,8 +75,8 @@ impl Head {
 pub(crate) struct Listed {
     /// As it stands in the archive, bytes that are no UTF-8 as `\xNN`.
     pub name: String,
-    pub content: std::result::Result<Place, &'static str>,
-    pub head: Option<Head>,
+    pub content: std::result::Result<MemberData, &'static str>,
+    pub head: Option<MemberPrefix>,
 }
 
 /// A name in an archive as text; different bytes are different texts.

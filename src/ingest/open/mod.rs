@@ -14,10 +14,10 @@ mod stream;
 mod tar;
 mod zip;
 
-pub(crate) use archive::{Archive, list_members};
+pub(crate) use archive::{ArchiveFormat, list_members};
 pub use encoding::Encoding;
 pub use location::Location;
-pub(crate) use member::{Head, Listed, Member, text_of};
+pub(crate) use member::{ArchiveMember, Listed, MemberPrefix, text_of};
 pub(crate) use opener::{Opened, Opener};
 pub(crate) use sample::{Sample, Sampler};
 pub use stream::content_digest;

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use super::compression;
 use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
 use super::location::Location;
-use super::member::{Member, Place};
+use super::member::{ArchiveMember, MemberData};
 use super::stream::{CHUNK_BYTES, Stream, content_digest, open_file};
-use super::tar::Tape;
+use super::tar::TarReader;
 use crate::ingest::{Error, Result};
 
 /// Files up to this size are read once, into memory, for both the digest and the records.
@@ -36,13 +36,13 @@ pub(crate) struct Opener {
     encoding: Encoding,
     /// Of the archives.
     digests: HashMap<PathBuf, String>,
-    tape: Option<Tape>,
+    tar: Option<TarReader>,
 }
 
 impl Opener {
     /// `chunk` bounds how much is read at a time.
     pub(crate) fn new(chunk: usize, encoding: Encoding) -> Self {
-        Self { chunk, encoding, digests: HashMap::new(), tape: None }
+        Self { chunk, encoding, digests: HashMap::new(), tar: None }
     }
 
     /// Opens a source for its records. What its encoding was `settled` to be, where that took a reading of the whole,
@@ -63,7 +63,7 @@ impl Opener {
                 (member.digest(&archive), self.member(location, member)?)
             }
         };
-        let head = Unpacked::of(raw, self.chunk, self.encoding).map_err(|error| failed(location, error))?;
+        let head = Decompressed::of(raw, self.chunk, self.encoding).map_err(|error| failed(location, error))?;
         let encoding = match settled {
             Some(settled) if head.verdict.is_open => settled,
             _ => head.settled(location)?,
@@ -89,17 +89,17 @@ impl Opener {
         Ok((hasher.finalize().to_hex().to_string(), raw))
     }
 
-    fn member(&mut self, location: &Location, member: &Member) -> Result<Stream> {
+    fn member(&mut self, location: &Location, member: &ArchiveMember) -> Result<Stream> {
         let read = |error| failed(location, error);
-        match &member.place {
-            Place::Zip(entry) => entry.open(open_file(&location.path)?, self.chunk).map_err(read),
-            Place::Tar { start, bytes } => {
-                let tape = match self.tape.take() {
-                    Some(tape) if tape.is_of(&location.path) => tape,
-                    _ => Tape::open(&location.path, self.chunk)?,
+        match &member.data {
+            MemberData::Zip(entry) => entry.open(open_file(&location.path)?, self.chunk).map_err(read),
+            MemberData::Tar { data_offset, size } => {
+                let tar = match self.tar.take() {
+                    Some(tar) if tar.is_of(&location.path) => tar,
+                    _ => TarReader::open(&location.path, self.chunk)?,
                 };
-                let stream = tape.read(*start, *bytes, self.chunk);
-                self.tape = Some(tape);
+                let stream = tar.read(*data_offset, *size, self.chunk);
+                self.tar = Some(tar);
                 Ok(stream)
             }
         }
@@ -125,16 +125,16 @@ pub(super) struct Decoded {
 }
 
 /// A stream without its compression, and what its start says about its encoding.
-pub(super) struct Unpacked {
+pub(super) struct Decompressed {
     head: Vec<u8>,
     rest: Stream,
     chunk: usize,
     pub verdict: Verdict,
 }
 
-impl Unpacked {
+impl Decompressed {
     pub(super) fn of(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Self> {
-        let mut rest = compression::unpack(raw, chunk)?;
+        let mut rest = compression::decompress(raw, chunk)?;
         let mut head = Vec::new();
         (&mut rest).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
         let complete = head.len() < DETECT_BYTES;
@@ -149,7 +149,7 @@ impl Unpacked {
         if !self.verdict.is_open {
             return Ok(self.verdict.encoding);
         }
-        let judge = |raw| encoding::judge(compression::unpack(raw, CHUNK_BYTES)?, self.verdict.encoding);
+        let judge = |raw| encoding::judge(compression::decompress(raw, CHUNK_BYTES)?, self.verdict.encoding);
         judge(raw(location)?).map_err(|error| failed(location, error))
     }
 
@@ -173,7 +173,7 @@ mod tests {
 
     fn decode(raw: Vec<u8>, chunk: usize) -> (u64, Vec<u8>) {
         let raw = Box::new(BufReader::with_capacity(chunk, Cursor::new(raw)));
-        let head = Unpacked::of(raw, chunk, Encoding::Auto).unwrap();
+        let head = Decompressed::of(raw, chunk, Encoding::Auto).unwrap();
         let guessed = head.verdict.encoding;
         let Decoded { mark, mut stream, .. } = head.decoded(guessed);
         let mut bytes = Vec::new();

@@ -4,8 +4,8 @@ use std::io::{Cursor, Read as _};
 
 use super::encoding::Encoding;
 use super::location::Location;
-use super::member::Head;
-use super::opener::{Decoded, Unpacked, failed, raw};
+use super::member::MemberPrefix;
+use super::opener::{Decoded, Decompressed, failed, raw};
 use super::stream::CHUNK_BYTES;
 use crate::ingest::Result;
 
@@ -21,12 +21,12 @@ pub(crate) struct Sample {
 pub(crate) struct Sampler<'a> {
     location: &'a Location,
     /// What was kept of its content until it has been looked at.
-    head: Option<&'a Head>,
+    head: Option<&'a MemberPrefix>,
     encoding: Encoding,
 }
 
 impl<'a> Sampler<'a> {
-    pub(crate) fn new(location: &'a Location, head: Option<&'a Head>, encoding: Encoding) -> Self {
+    pub(crate) fn new(location: &'a Location, head: Option<&'a MemberPrefix>, encoding: Encoding) -> Self {
         Self { location, head, encoding }
     }
 
@@ -37,29 +37,29 @@ impl<'a> Sampler<'a> {
 
     /// The first bytes, read in the encoding that they alone look like; that does for looking at their syntax.
     pub(crate) fn first(&self, bytes: u64) -> Result<Sample> {
-        let unpacked = self.unpacked(bytes)?;
-        let guessed = unpacked.verdict.encoding;
-        self.taken(bytes, unpacked.decoded(guessed))
+        let decompressed = self.decompressed(bytes)?;
+        let guessed = decompressed.verdict.encoding;
+        self.taken(bytes, decompressed.decoded(guessed))
     }
 
     /// The first bytes in the encoding that the source will be read in.
     pub(crate) fn settled(&self, bytes: u64) -> Result<Sample> {
-        let unpacked = self.unpacked(bytes)?;
-        let settled = unpacked.settled(self.location)?;
-        self.taken(bytes, unpacked.decoded(settled))
+        let decompressed = self.decompressed(bytes)?;
+        let settled = decompressed.settled(self.location)?;
+        self.taken(bytes, decompressed.decoded(settled))
     }
 
     /// What was kept, where that is enough.
-    fn kept(&self, bytes: u64) -> Option<&'a Head> {
+    fn kept(&self, bytes: u64) -> Option<&'a MemberPrefix> {
         self.head.filter(|head| head.serves(bytes))
     }
 
-    fn unpacked(&self, bytes: u64) -> Result<Unpacked> {
+    fn decompressed(&self, bytes: u64) -> Result<Decompressed> {
         let raw = match self.kept(bytes) {
             Some(head) => Box::new(Cursor::new(head.bytes.clone())),
             None => raw(self.location)?,
         };
-        Unpacked::of(raw, CHUNK_BYTES, self.encoding).map_err(|error| failed(self.location, error))
+        Decompressed::of(raw, CHUNK_BYTES, self.encoding).map_err(|error| failed(self.location, error))
     }
 
     fn taken(&self, bytes: u64, decoded: Decoded) -> Result<Sample> {

@@ -1,6 +1,6 @@
 //! Reads tar archives, compressed or not.
 //!
-//! A plain tar is read at any place. A compressed one can only be wound forward, so its members are read in their order,
+//! A plain tar is read at any place. A compressed one can only be read forward, so its members are read in their order,
 //! each from where the one before ended; a look back starts over, which is slow and right. While a compressed tar is
 //! listed, the start of every member is kept until it has been looked at.
 
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use super::compression::Packed;
-use super::member::{Head, Listed, Place, text_of};
+use super::compression::Compression;
+use super::member::{Listed, MemberData, MemberPrefix, text_of};
 use super::stream::{CHUNK_BYTES, Stream, open_file};
 use crate::ingest::{Error, Result};
 
@@ -22,12 +22,12 @@ const HEADER_BYTES: u64 = 1 << 20;
 pub(super) const BLOCK_BYTES: u64 = 512;
 
 /// A tar that is being read.
-pub(crate) struct Tape {
-    reel: Arc<Mutex<Reel>>,
+pub(crate) struct TarReader {
+    stream: Arc<Mutex<TarStream>>,
     path: PathBuf,
 }
 
-struct Reel {
+struct TarStream {
     path: PathBuf,
     bytes: Bytes,
     position: u64,
@@ -36,15 +36,15 @@ struct Reel {
 
 enum Bytes {
     Plain(BufReader<fs_err::File>),
-    Packed(Stream),
+    Compressed(Stream),
 }
 
-impl Tape {
+impl TarReader {
     pub(crate) fn open(path: &Path, chunk: usize) -> Result<Self> {
         let read = |source| Error::Read { name: path.display().to_string(), source };
         let bytes = Bytes::open(path, chunk).map_err(read)?;
-        let reel = Reel { path: path.to_owned(), bytes, position: 0, chunk };
-        Ok(Self { reel: Arc::new(Mutex::new(reel)), path: path.to_owned() })
+        let stream = TarStream { path: path.to_owned(), bytes, position: 0, chunk };
+        Ok(Self { stream: Arc::new(Mutex::new(stream)), path: path.to_owned() })
     }
 
     pub(crate) fn is_of(&self, path: &Path) -> bool {
@@ -52,10 +52,14 @@ impl Tape {
     }
 
     /// The bytes of a member.
-    pub(crate) fn read(&self, start: u64, bytes: u64, chunk: usize) -> Stream {
-        let stretch = Stretch { reel: Arc::clone(&self.reel), position: start, end: start.saturating_add(bytes) };
-        let enough = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
-        Box::new(BufReader::with_capacity(chunk.min(enough), stretch))
+    pub(crate) fn read(&self, data_offset: u64, size: u64, chunk: usize) -> Stream {
+        let member = MemberReader {
+            stream: Arc::clone(&self.stream),
+            position: data_offset,
+            end: data_offset.saturating_add(size),
+        };
+        let enough = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+        Box::new(BufReader::with_capacity(chunk.min(enough), member))
     }
 }
 
@@ -66,24 +70,24 @@ impl Bytes {
         (&mut file).take(16).read_to_end(&mut head)?;
         file.rewind()?;
         let file = BufReader::with_capacity(chunk, file);
-        Ok(match Packed::of(&head) {
-            Some(packed) => Self::Packed(packed.unpack(Box::new(file), chunk)?),
+        Ok(match Compression::of(&head) {
+            Some(compression) => Self::Compressed(compression.decompress(Box::new(file), chunk)?),
             None => Self::Plain(file),
         })
     }
 }
 
-impl Reel {
-    fn wind_to(&mut self, position: u64) -> io::Result<()> {
+impl TarStream {
+    fn seek_to(&mut self, position: u64) -> io::Result<()> {
         if position == self.position {
             return Ok(());
         }
-        if position < self.position && matches!(self.bytes, Bytes::Packed(_)) {
+        if position < self.position && matches!(self.bytes, Bytes::Compressed(_)) {
             (self.bytes, self.position) = (Bytes::open(&self.path, self.chunk)?, 0);
         }
         match &mut self.bytes {
             Bytes::Plain(file) => seek(file, self.position, position)?,
-            Bytes::Packed(stream) => {
+            Bytes::Compressed(stream) => {
                 io::copy(&mut stream.take(position - self.position), &mut io::sink())?;
             }
         }
@@ -92,10 +96,10 @@ impl Reel {
     }
 
     fn read_at(&mut self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wind_to(position)?;
+        self.seek_to(position)?;
         let count = match &mut self.bytes {
             Bytes::Plain(file) => file.read(buffer)?,
-            Bytes::Packed(stream) => stream.read(buffer)?,
+            Bytes::Compressed(stream) => stream.read(buffer)?,
         };
         self.position += count as u64;
         Ok(count)
@@ -110,21 +114,21 @@ fn seek(file: &mut BufReader<fs_err::File>, from: u64, to: u64) -> io::Result<()
     }
 }
 
-/// One member's part of a tape.
-struct Stretch {
-    reel: Arc<Mutex<Reel>>,
+/// One member's part of a tar.
+struct MemberReader {
+    stream: Arc<Mutex<TarStream>>,
     position: u64,
     end: u64,
 }
 
-impl Read for Stretch {
+impl Read for MemberReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = buffer.len().min(usize::try_from(self.end - self.position).unwrap_or(usize::MAX));
         if room == 0 {
             return Ok(0);
         }
-        let mut reel = self.reel.lock().map_err(|_| io::Error::other("another reader of the archive failed"))?;
-        let count = reel.read_at(self.position, &mut buffer[..room])?;
+        let mut stream = self.stream.lock().map_err(|_| io::Error::other("another reader of the archive failed"))?;
+        let count = stream.read_at(self.position, &mut buffer[..room])?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -149,14 +153,14 @@ pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Resu
     let left = Rc::new(Cell::new(u64::MAX));
     match Bytes::open(path, CHUNK_BYTES).map_err(failed)? {
         Bytes::Plain(inner) => {
-            let mut archive = tar::Archive::new(Metered { inner, left: Rc::clone(&left) });
+            let mut archive = tar::Archive::new(LimitedReader { inner, left: Rc::clone(&left) });
             let listing = Listing { name, left, looked_at: None, length };
             listing.run(archive.entries_with_seek().map_err(failed)?, each)?;
             check_end(path, length).map_err(failed)
         }
-        Bytes::Packed(inner) => {
-            let mut archive = tar::Archive::new(Metered { inner, left: Rc::clone(&left) });
-            let listing = Listing { name, left, looked_at: Some(Head::BYTES), length: u64::MAX };
+        Bytes::Compressed(inner) => {
+            let mut archive = tar::Archive::new(LimitedReader { inner, left: Rc::clone(&left) });
+            let listing = Listing { name, left, looked_at: Some(MemberPrefix::BYTES), length: u64::MAX };
             listing.run(archive.entries().map_err(failed)?, each)?;
             check_rest(archive.into_inner().inner).map_err(failed)
         }
@@ -172,7 +176,7 @@ fn check_end(path: &Path, length: u64) -> io::Result<()> {
     if last.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Reads what is behind the last member of a packed tar: only there is the checksum of all that came before.
+/// Reads what is behind the last member of a compressed tar: only there is the checksum of all that came before.
 fn check_rest(mut rest: Stream) -> io::Result<()> {
     let mut buffer = [0; 8192];
     loop {
@@ -214,36 +218,36 @@ impl Listing<'_> {
         if kind.is_dir() || kind.is_pax_global_extensions() {
             return Ok(None);
         }
-        let (start, bytes) = (entry.raw_file_position(), entry.size());
+        let (data_offset, size) = (entry.raw_file_position(), entry.size());
         let content = match kind {
-            _ if kind.is_file() || kind.is_contiguous() => Ok(Place::Tar { start, bytes }),
+            _ if kind.is_file() || kind.is_contiguous() => Ok(MemberData::Tar { data_offset, size }),
             _ if kind.is_symlink() || kind.is_hard_link() => Err("a link inside an archive"),
             _ => Err("not a file"),
         };
         let name = text_of(&entry.path_bytes());
         let cut = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         let Some(looked_at) = self.looked_at else {
-            let within = content.is_err() || start.checked_add(bytes).is_some_and(|end| end <= self.length);
+            let within = content.is_err() || data_offset.checked_add(size).is_some_and(|end| end <= self.length);
             return if within { Ok(Some(Listed { name, content, head: None })) } else { cut() };
         };
         let mut head = Vec::new();
         (&mut entry).take(looked_at).read_to_end(&mut head)?;
         let rest = io::copy(&mut entry, &mut io::sink())?;
-        if content.is_ok() && head.len() as u64 + rest != bytes {
+        if content.is_ok() && head.len() as u64 + rest != size {
             return cut();
         }
-        let head = Head { complete: head.len() as u64 == bytes, bytes: head };
+        let head = MemberPrefix { complete: head.len() as u64 == size, bytes: head };
         Ok(Some(Listed { name, content, head: Some(head) }))
     }
 }
 
 /// A reader that gives up where a header goes on without end: tar keeps long names in memory whole.
-struct Metered<R> {
+struct LimitedReader<R> {
     inner: R,
     left: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left.get() == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a header of more than 1 MiB"));
@@ -255,7 +259,7 @@ impl<R: Read> Read for Metered<R> {
     }
 }
 
-impl Seek for Metered<BufReader<fs_err::File>> {
+impl Seek for LimitedReader<BufReader<fs_err::File>> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match to {
             // Keeps what is buffered, where a seek of the buffered reader itself would not.
@@ -288,15 +292,15 @@ mod tests {
         Ok(all)
     }
 
-    fn read(tape: &Tape, listed: &Listed) -> Vec<u8> {
-        let Ok(Place::Tar { start, bytes }) = listed.content else { panic!("{:?}", listed.content) };
+    fn read(tar: &TarReader, listed: &Listed) -> Vec<u8> {
+        let Ok(MemberData::Tar { data_offset, size }) = listed.content else { panic!("{:?}", listed.content) };
         let mut read = Vec::new();
-        tape.read(start, bytes, 5).read_to_end(&mut read).unwrap();
+        tar.read(data_offset, size, 5).read_to_end(&mut read).unwrap();
         read
     }
 
     #[test]
-    fn members_are_read_in_any_order_packed_or_not() {
+    fn members_are_read_in_any_order_compressed_or_not() {
         let long = "long name ".repeat(30);
         let second = b"second ".repeat(9000);
         let plain = tar(&[("a.txt", b"first"), (&long, &second), ("empty", b"")]);
@@ -304,18 +308,19 @@ mod tests {
             let file = file(&bytes);
             let all = listed(file.path()).unwrap();
             assert_eq!(all.iter().map(|listed| listed.name.as_str()).collect::<Vec<_>>(), ["a.txt", &long, "empty"]);
-            let tape = Tape::open(file.path(), 100).unwrap();
+            let tar = TarReader::open(file.path(), 100).unwrap();
             for at in [0, 1, 2, 1, 0, 0] {
-                assert_eq!(read(&tape, &all[at]), [b"first".as_slice(), &second, b""][at]);
+                assert_eq!(read(&tar, &all[at]), [b"first".as_slice(), &second, b""][at]);
             }
         }
     }
 
     #[test]
-    fn the_head_of_a_packed_member_is_kept_and_says_whether_it_is_all() {
+    fn the_head_of_a_compressed_member_is_kept_and_says_whether_it_is_all() {
         let large = vec![b'x'; (1 << 20) + 5];
         let packed = zstd::encode_all(tar(&[("a", b"small"), ("b", &large)]).as_slice(), 1).unwrap();
-        let heads: Vec<Head> = listed(file(&packed).path()).unwrap().into_iter().map(|l| l.head.unwrap()).collect();
+        let heads: Vec<MemberPrefix> =
+            listed(file(&packed).path()).unwrap().into_iter().map(|l| l.head.unwrap()).collect();
         assert_eq!((heads[0].complete, heads[0].bytes.as_slice()), (true, b"small".as_slice()));
         assert_eq!((heads[1].complete, heads[1].bytes.len()), (false, (1 << 20) + 1));
     }

@@ -1,4 +1,4 @@
-//! Reads zip archives: their directory, and each member by itself.
+//! Reads zip archives: their central directory, and each member by itself.
 //!
 //! The directory is not believed: a member that turns out longer than it says, or other than its checksum, is an error,
 //! and an archive whose members add up to an absurd expansion is refused before any of them is read.
@@ -8,21 +8,21 @@ use std::path::Path;
 
 use rawzip::CompressionMethod;
 
-use super::compression::{self, Packed};
-use super::member::{Entry, Listed, Place, text_of};
+use super::compression::{self, Compression};
+use super::member::{Listed, MemberData, ZipEntry, text_of};
 use super::stream::{Stream, open_file};
 use crate::ingest::{Error, Result};
 
-impl Entry {
+impl ZipEntry {
     /// The member's bytes.
     pub(crate) fn open(&self, mut archive: fs_err::File, chunk: usize) -> io::Result<Stream> {
-        archive.seek(SeekFrom::Start(self.start))?;
-        let raw: Stream = Box::new(BufReader::with_capacity(chunk, archive.take(self.packed_bytes)));
-        let unpacked = match self.packed {
-            Some(packed) => packed.unpack(raw, chunk)?,
+        archive.seek(SeekFrom::Start(self.data_offset))?;
+        let raw: Stream = Box::new(BufReader::with_capacity(chunk, archive.take(self.compressed_size)));
+        let content = match self.compression {
+            Some(compression) => compression.decompress(raw, chunk)?,
             None => raw,
         };
-        let verified = Verified { inner: unpacked, given: 0, sum: flate2::Crc::new(), entry: self.clone() };
+        let verified = CheckedReader { inner: content, given: 0, sum: flate2::Crc::new(), entry: self.clone() };
         Ok(Box::new(BufReader::with_capacity(chunk, verified)))
     }
 }
@@ -35,7 +35,7 @@ pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Resu
     let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
     let archive = rawzip::ZipArchive::from_file(file.into_file(), &mut buffer).map_err(failed)?;
     let mut entries = archive.entries(&mut buffer);
-    let mut unpacked = 0_u64;
+    let mut total = 0_u64;
     while let Some(header) = entries.next_entry().map_err(failed)? {
         // Windows writes its own separators.
         let name_inside = text_of(header.file_path().as_ref()).replace('\\', "/");
@@ -44,17 +44,17 @@ pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Resu
         }
         let content = match content(&header) {
             Err(reason) => Err(reason),
-            Ok(packed) => {
+            Ok(compression) => {
                 let local = archive.get_entry(header.wayfinder()).map_err(failed)?;
-                let (start, end) = local.compressed_data_range();
+                let (data_offset, end) = local.compressed_data_range();
                 let cut = || Error::Archive { name: name.to_owned(), source: io::ErrorKind::UnexpectedEof.into() };
-                let packed_bytes = end.checked_sub(start).filter(|_| end <= length).ok_or_else(cut)?;
-                unpacked = unpacked.saturating_add(header.uncompressed_size_hint());
-                let (bytes, checksum) = (header.uncompressed_size_hint(), header.crc32());
-                Ok(Place::Zip(Entry { start, packed_bytes, bytes, checksum, packed }))
+                let compressed_size = end.checked_sub(data_offset).filter(|_| end <= length).ok_or_else(cut)?;
+                total = total.saturating_add(header.uncompressed_size_hint());
+                let (uncompressed_size, crc32) = (header.uncompressed_size_hint(), header.crc32());
+                Ok(MemberData::Zip(ZipEntry { data_offset, compressed_size, uncompressed_size, crc32, compression }))
             }
         };
-        if compression::is_absurd(length, unpacked) {
+        if compression::is_absurd(length, total) {
             return Err(Error::Absurd { name: name.to_owned() });
         }
         each(Listed { name: name_inside, content, head: None })?;
@@ -63,7 +63,7 @@ pub(crate) fn list(path: &Path, name: &str, each: &mut dyn FnMut(Listed) -> Resu
 }
 
 /// How a member is compressed, or why it is not read.
-fn content(header: &rawzip::ZipFileHeaderRecord<'_>) -> std::result::Result<Option<Packed>, &'static str> {
+fn content(header: &rawzip::ZipFileHeaderRecord<'_>) -> std::result::Result<Option<Compression>, &'static str> {
     if header.flags().is_encrypted() {
         return Err("encrypted");
     }
@@ -72,30 +72,31 @@ fn content(header: &rawzip::ZipFileHeaderRecord<'_>) -> std::result::Result<Opti
     }
     match header.compression_method() {
         CompressionMethod::STORE => Ok(None),
-        CompressionMethod::DEFLATE => Ok(Some(Packed::Deflate)),
-        CompressionMethod::BZIP2 => Ok(Some(Packed::Bzip2)),
-        CompressionMethod::ZSTD => Ok(Some(Packed::Zstd)),
-        CompressionMethod::XZ => Ok(Some(Packed::Xz)),
+        CompressionMethod::DEFLATE => Ok(Some(Compression::Deflate)),
+        CompressionMethod::BZIP2 => Ok(Some(Compression::Bzip2)),
+        CompressionMethod::ZSTD => Ok(Some(Compression::Zstd)),
+        CompressionMethod::XZ => Ok(Some(Compression::Xz)),
         _ => Err("compressed in a way that is not read; unpack the archive"),
     }
 }
 
 /// Holds a member to what the directory says of it.
-struct Verified {
+struct CheckedReader {
     inner: Stream,
     given: u64,
     sum: flate2::Crc,
-    entry: Entry,
+    entry: ZipEntry,
 }
 
-impl Read for Verified {
+impl Read for CheckedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.sum.update(&buffer[..count]);
         self.given += count as u64;
         let ended = count == 0 && !buffer.is_empty();
-        let wrong_size = self.given > self.entry.bytes || ended && self.given < self.entry.bytes;
-        if wrong_size || ended && self.sum.sum() != self.entry.checksum {
+        let wrong_size =
+            self.given > self.entry.uncompressed_size || ended && self.given < self.entry.uncompressed_size;
+        if wrong_size || ended && self.sum.sum() != self.entry.crc32 {
             let what = "it is not what the archive's directory says of it";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
@@ -122,7 +123,7 @@ mod tests {
     fn read(bytes: &[u8], listed: &Listed) -> io::Result<Vec<u8>> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), bytes).unwrap();
-        let Ok(Place::Zip(entry)) = &listed.content else { panic!("{:?}", listed.content) };
+        let Ok(MemberData::Zip(entry)) = &listed.content else { panic!("{:?}", listed.content) };
         let mut read = Vec::new();
         entry.open(fs_err::File::open(file.path()).unwrap(), 7)?.read_to_end(&mut read)?;
         Ok(read)
