@@ -10,7 +10,7 @@ use super::{columns, guess};
 use crate::ingest::open::{Sample, Sampler};
 use crate::ingest::parse::csv::{Dialect, RawOutcome, RawRecords};
 use crate::ingest::parse::json::{self, ElementReader, Objects, is_array};
-use crate::ingest::parse::{Layout, LineReader, MAX_RECORD_BYTES, Written};
+use crate::ingest::parse::{Layout, LineReader, MAX_RECORD_BYTES, Syntax};
 use crate::ingest::{Error, Format, ReadOptions, Result};
 
 const SAMPLE_BYTES: u64 = 1 << 20;
@@ -42,8 +42,8 @@ fn json(sampler: &Sampler<'_>, options: &ReadOptions) -> Result<Option<Layout>> 
         true => Err(Error::NotJsonLines { name: sampler.name().to_owned() }),
         false => {
             let columns = columns::resolve_columns(&names, options, sampler.name())?;
-            let written = if array { Written::JsonArray } else { Written::JsonLines };
-            Ok(Some(Layout { columns, names, written, encoding: sample.encoding }))
+            let syntax = if array { Syntax::JsonArray } else { Syntax::JsonLines };
+            Ok(Some(Layout { columns, names, syntax, encoding: sample.encoding }))
         }
     }
 }
@@ -86,13 +86,13 @@ fn delimited(sampler: &Sampler<'_>, format: Format, options: &ReadOptions) -> Re
             ", or --no-header if its first line is data"
         };
         let columns = columns::resolve(&names, options, sampler.name(), hint)?;
-        let written = Written::Delimited { dialect, width: names.len() };
-        return Ok(Some(Layout { columns, names, written, encoding }));
+        let syntax = Syntax::Delimited { dialect, width: names.len() };
+        return Ok(Some(Layout { columns, names, syntax, encoding }));
     }
     let width = guess::usual_width(&records);
     let names: Vec<String> = (0..width).map(|position| position.to_string()).collect();
     let columns = guess::by_content(&names, &records, options, sampler.name())?;
-    Ok(Some(Layout { columns, names, written: Written::Delimited { dialect, width }, encoding }))
+    Ok(Some(Layout { columns, names, syntax: Syntax::Delimited { dialect, width }, encoding }))
 }
 
 /// Whether the first record is data rather than a header.
@@ -226,8 +226,8 @@ mod tests {
     }
 
     fn dialect(name: &str, content: &str) -> Dialect {
-        match layout(name, content, &ReadOptions::default()).unwrap().unwrap().written {
-            Written::Delimited { dialect, .. } => dialect,
+        match layout(name, content, &ReadOptions::default()).unwrap().unwrap().syntax {
+            Syntax::Delimited { dialect, .. } => dialect,
             other => panic!("{other:?}"),
         }
     }
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!((columns.text.as_str(), columns.label.as_deref()), ("review", Some("stars")));
         assert_eq!(columns.others, ["id"]);
         let array = layout("a.json", "[\n{\"text\": \"a\"},{\"stars\": 1}]", &ReadOptions::default()).unwrap().unwrap();
-        assert_eq!((array.written, array.names), (Written::JsonArray, vec!["text".to_owned(), "stars".to_owned()]));
+        assert_eq!((array.syntax, array.names), (Syntax::JsonArray, vec!["text".to_owned(), "stars".to_owned()]));
         let texts = layout("a.json", "[\"a\", \"b\"]", &ReadOptions::default()).unwrap_err();
         assert!(
             texts.to_string().contains("not of objects") && texts.to_string().contains("map({text: .})"),

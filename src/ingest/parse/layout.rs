@@ -31,13 +31,13 @@ pub(crate) struct Layout {
     pub columns: Columns,
     /// All columns, in the order of the source.
     pub names: Vec<String>,
-    pub written: Written,
+    pub syntax: Syntax,
     pub encoding: &'static encoding_rs::Encoding,
 }
 
 /// How records are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Written {
+pub(crate) enum Syntax {
     JsonLines,
     JsonArray,
     Delimited { dialect: Dialect, width: usize },

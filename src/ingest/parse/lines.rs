@@ -21,7 +21,7 @@ pub(crate) struct LineReader {
 
 /// Where a line starts and whether it was too long to be kept whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct LinePlace {
+pub(crate) struct LineStart {
     pub byte_offset: u64,
     pub too_large: bool,
 }
@@ -32,7 +32,7 @@ impl LineReader {
     }
 
     /// Reads the next line; `None` at the end of the stream.
-    pub(crate) fn advance(&mut self) -> Result<Option<LinePlace>> {
+    pub(crate) fn advance(&mut self) -> Result<Option<LineStart>> {
         self.line.clear();
         let byte_offset = self.position;
         loop {
@@ -51,7 +51,7 @@ impl LineReader {
                 return Ok(None);
             }
             if ended {
-                return Ok(Some(LinePlace { byte_offset, too_large: self.line.len() > self.max_line_bytes }));
+                return Ok(Some(LineStart { byte_offset, too_large: self.line.len() > self.max_line_bytes }));
             }
         }
     }
@@ -67,7 +67,7 @@ pub(crate) struct LineRecords(pub LineReader);
 
 impl Records for LineRecords {
     fn next_record(&mut self) -> Result<Option<Record>> {
-        let Some(LinePlace { byte_offset, too_large }) = self.0.advance()? else { return Ok(None) };
+        let Some(LineStart { byte_offset, too_large }) = self.0.advance()? else { return Ok(None) };
         let line = self.0.line();
         let content = if too_large { Err(Reject::too_large(line)) } else { review(line, "line") };
         Ok(Some(Record { byte_offset, content }))
@@ -138,9 +138,9 @@ mod tests {
     fn a_line_over_the_ceiling_is_cut_and_flagged() {
         let mut reader = LineReader::new("test", stream(b"12345\n123456789\n1\n", 4), 0);
         reader.max_line_bytes = 5;
-        let places: Vec<LinePlace> = std::iter::from_fn(|| reader.advance().unwrap()).collect();
-        assert_eq!(places.iter().map(|p| p.too_large).collect::<Vec<_>>(), [false, true, false]);
-        assert_eq!(places.iter().map(|p| p.byte_offset).collect::<Vec<_>>(), [0, 6, 16]);
+        let starts: Vec<LineStart> = std::iter::from_fn(|| reader.advance().unwrap()).collect();
+        assert_eq!(starts.iter().map(|p| p.too_large).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(starts.iter().map(|p| p.byte_offset).collect::<Vec<_>>(), [0, 6, 16]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod source;
 mod unit;
 
 pub use layout::Columns;
-pub(crate) use layout::{Layout, Written};
+pub(crate) use layout::{Layout, Syntax};
 pub(crate) use lines::LineReader;
 pub use reader::{Decoded, SourceDigest, UnitReader};
 pub(crate) use record::MAX_RECORD_BYTES;

@@ -9,11 +9,11 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::csv::{CsvRecords, Fields, RawRecords};
 use super::json::{ElementReader, JsonRecords, Keys, Objects};
-use super::layout::{Layout, Written};
+use super::layout::{Layout, Syntax};
 use super::lines::{FileRecord, LineReader, LineRecords};
 use super::record::{Record, Records};
 use super::source::Source;
-use super::unit::{IngestUnit, Place, UnitBuilder};
+use super::unit::{IngestUnit, RecordOrigin, UnitBuilder};
 use crate::ingest::open::{CHUNK_BYTES, Opened, Opener};
 use crate::ingest::{Format, ReadOptions, Result};
 
@@ -48,14 +48,14 @@ pub struct UnitReader {
     schema: SchemaRef,
     unit: UnitBuilder,
     next_source: usize,
-    current: Option<Current>,
+    current: Option<OpenSource>,
     digests: Vec<SourceDigest>,
     rows_read: u64,
     bytes_finished: u64,
     done: bool,
 }
 
-struct Current {
+struct OpenSource {
     source: usize,
     digest: Arc<str>,
     records: Box<dyn Records + Send>,
@@ -111,7 +111,7 @@ impl UnitReader {
 
     /// Bytes of the files that lie behind the records read so far, for progress; a guess inside a compressed file.
     pub fn bytes_read(&self) -> u64 {
-        let within = |current: &Current| current.byte_offset.min(self.sources[current.source].location.bytes);
+        let within = |current: &OpenSource| current.byte_offset.min(self.sources[current.source].location.bytes);
         self.bytes_finished + self.current.as_ref().map_or(0, within)
     }
 
@@ -120,7 +120,7 @@ impl UnitReader {
         self.sources.get(source).is_some_and(|source| source.location.bytes >= self.options.unit_bytes)
     }
 
-    fn open(&mut self, index: usize) -> Result<Current> {
+    fn open(&mut self, index: usize) -> Result<OpenSource> {
         let source = &self.sources[index];
         let Opened { digest, stream, start, encoding } =
             self.opener.open(&source.location, source.layout.as_ref().map(|layout| layout.encoding))?;
@@ -130,23 +130,23 @@ impl UnitReader {
             (Format::Lines, _) => Box::new(LineRecords(LineReader::new(source.name(), stream, start))),
             // A file without content has no layout and no records.
             (_, None) => Box::new(NoRecords),
-            (_, Some(layout)) => match layout.written {
-                Written::JsonLines => {
+            (_, Some(layout)) => match layout.syntax {
+                Syntax::JsonLines => {
                     let objects = Objects::Lines(LineReader::new(source.name(), stream, start));
                     Box::new(JsonRecords::new(objects, self.keys(layout)))
                 }
-                Written::JsonArray => {
+                Syntax::JsonArray => {
                     let objects = Objects::Array(ElementReader::new(source.name(), stream, start));
                     Box::new(JsonRecords::new(objects, self.keys(layout)))
                 }
-                Written::Delimited { dialect, width } => {
+                Syntax::Delimited { dialect, width } => {
                     let raw = RawRecords::new(source.name(), stream, start, dialect);
                     let fields = self.fields(layout, width);
                     Box::new(CsvRecords::new(raw, fields, !layout.columns.header_absent)?)
                 }
             },
         };
-        Ok(Current { source: index, digest: digest.into(), records, row: 0, byte_offset: 0 })
+        Ok(OpenSource { source: index, digest: digest.into(), records, row: 0, byte_offset: 0 })
     }
 
     fn keys(&self, layout: &Layout) -> Keys {
@@ -203,7 +203,7 @@ impl UnitReader {
             let has_label_column = source.columns().is_some_and(|columns| columns.label.is_some());
             let label = source.label.as_deref().filter(|_| !has_label_column);
             current.byte_offset = record.byte_offset;
-            self.unit.push(&Place { source, digest: &current.digest, row: current.row, label }, record);
+            self.unit.push(&RecordOrigin { source, digest: &current.digest, row: current.row, label }, record);
             current.row += 1;
             self.rows_read += 1;
             if self.unit.is_full() {

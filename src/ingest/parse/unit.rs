@@ -57,21 +57,21 @@ pub(super) struct UnitBuilder {
     rows_in: u64,
     text_bytes: u64,
     held_bytes: u64,
-    columns: Columns,
+    columns: ColumnBuilders,
 }
 
 #[derive(Default)]
-struct Columns {
+struct ColumnBuilders {
     source_file: StringBuilder,
     row: UInt64Builder,
     text: StringBuilder,
     label: StringBuilder,
     kept: Vec<StringBuilder>,
-    rejects: RejectColumns,
+    rejects: RejectBuilders,
 }
 
 #[derive(Default)]
-struct RejectColumns {
+struct RejectBuilders {
     source_file: StringBuilder,
     row: UInt64Builder,
     byte_offset: UInt64Builder,
@@ -81,7 +81,7 @@ struct RejectColumns {
 }
 
 /// Where a record comes from.
-pub(super) struct Place<'a> {
+pub(super) struct RecordOrigin<'a> {
     pub source: &'a Source,
     pub digest: &'a Arc<str>,
     pub row: u64,
@@ -99,7 +99,7 @@ impl UnitBuilder {
             rows_in: 0,
             text_bytes: 0,
             held_bytes: 0,
-            columns: Columns::default(),
+            columns: ColumnBuilders::default(),
         };
         builder.clear();
         builder
@@ -117,37 +117,37 @@ impl UnitBuilder {
     }
 
     /// Adds a record.
-    pub(super) fn push(&mut self, place: &Place<'_>, record: Record) {
-        self.extend_span(place);
+    pub(super) fn push(&mut self, origin: &RecordOrigin<'_>, record: Record) {
+        self.extend_span(origin);
         self.rows_in += 1;
-        self.held_bytes += ROW_BYTES + place.source.name().len() as u64;
+        self.held_bytes += ROW_BYTES + origin.source.name().len() as u64;
         match record.content {
-            Ok(review) => self.push_review(place, review),
-            Err(reject) => self.push_reject(place, record.byte_offset, reject),
+            Ok(review) => self.push_review(origin, review),
+            Err(reject) => self.push_reject(origin, record.byte_offset, reject),
         }
     }
 
-    fn extend_span(&mut self, place: &Place<'_>) {
+    fn extend_span(&mut self, origin: &RecordOrigin<'_>) {
         match self.spans.last_mut() {
-            Some((span, ..)) if span.source == place.source.name() && span.first_row + span.rows == place.row => {
+            Some((span, ..)) if span.source == origin.source.name() && span.first_row + span.rows == origin.row => {
                 span.rows += 1
             }
             _ => {
-                let span = Span { source: place.source.name().to_owned(), first_row: place.row, rows: 1 };
-                self.spans.push((span, Arc::clone(place.digest), place.label.map(str::to_owned)));
+                let span = Span { source: origin.source.name().to_owned(), first_row: origin.row, rows: 1 };
+                self.spans.push((span, Arc::clone(origin.digest), origin.label.map(str::to_owned)));
             }
         }
     }
 
-    fn push_review(&mut self, place: &Place<'_>, review: Review) {
+    fn push_review(&mut self, origin: &RecordOrigin<'_>, review: Review) {
         let text = review.text.map(|text| self.options.clean.apply(text));
         let own_label = review.label.as_deref().map(str::trim).filter(|label| !label.is_empty());
-        let label = own_label.or(place.label);
+        let label = own_label.or(origin.label);
         let bytes = |text: Option<&str>| text.map_or(0, str::len) as u64;
         self.text_bytes += bytes(text.as_deref());
         self.held_bytes += bytes(text.as_deref()) + bytes(label);
-        self.columns.source_file.append_value(place.source.name());
-        self.columns.row.append_value(place.row);
+        self.columns.source_file.append_value(origin.source.name());
+        self.columns.row.append_value(origin.row);
         self.columns.text.append_option(text);
         self.columns.label.append_option(label);
         let mut values = review.kept.into_iter();
@@ -158,11 +158,11 @@ impl UnitBuilder {
         }
     }
 
-    fn push_reject(&mut self, place: &Place<'_>, byte_offset: u64, reject: Reject) {
+    fn push_reject(&mut self, origin: &RecordOrigin<'_>, byte_offset: u64, reject: Reject) {
         self.held_bytes += (reject.detail.len() + reject.raw_prefix.len()) as u64;
         let columns = &mut self.columns.rejects;
-        columns.source_file.append_value(place.source.name());
-        columns.row.append_value(place.row);
+        columns.source_file.append_value(origin.source.name());
+        columns.row.append_value(origin.row);
         columns.byte_offset.append_value(byte_offset);
         columns.reason.append_value(reject.reason.to_string());
         columns.detail.append_value(reject.detail);
@@ -178,7 +178,7 @@ impl UnitBuilder {
         let batch = |schema: &SchemaRef, arrays| {
             RecordBatch::try_new(Arc::clone(schema), arrays).map_err(|source| Error::Batch { source })
         };
-        let Columns { mut source_file, mut row, mut text, mut label, kept, mut rejects } = columns;
+        let ColumnBuilders { mut source_file, mut row, mut text, mut label, kept, mut rejects } = columns;
         let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(source_file.finish()),
             Arc::new(row.finish()),
@@ -223,7 +223,8 @@ impl UnitBuilder {
 
     fn clear(&mut self) {
         let n_kept = self.reviews_schema.fields().len() - 4;
-        self.columns = Columns { kept: (0..n_kept).map(|_| StringBuilder::new()).collect(), ..Columns::default() };
+        self.columns =
+            ColumnBuilders { kept: (0..n_kept).map(|_| StringBuilder::new()).collect(), ..ColumnBuilders::default() };
         (self.rows_in, self.text_bytes, self.held_bytes) = (0, 0, 0);
     }
 }

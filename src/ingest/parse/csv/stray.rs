@@ -45,28 +45,28 @@ fn widths(bytes: &[u8], dialect: Dialect) -> Vec<usize> {
 /// Whether a quoted field of several lines is closed in the middle of text.
 fn text_follows_quote(record: &[u8], dialect: Dialect) -> bool {
     #[derive(Clone, Copy)]
-    enum State {
+    enum FieldState {
         Start,
-        Plain,
-        Quoted { lines: bool },
-        Closed { lines: bool },
+        Unquoted,
+        Quoted { multiline: bool },
+        AfterQuote { multiline: bool },
     }
-    let mut state = State::Start;
+    let mut state = FieldState::Start;
     let mut bytes = record.iter();
     while let Some(byte) = bytes.next() {
         state = match (state, *byte) {
-            (State::Quoted { .. }, b'\\') if dialect.escape => {
+            (FieldState::Quoted { .. }, b'\\') if dialect.escape => {
                 bytes.next();
                 state
             }
-            (State::Quoted { lines }, byte) if byte == dialect.quote => State::Closed { lines },
-            (State::Quoted { lines }, byte) => State::Quoted { lines: lines || byte == b'\n' },
-            (State::Closed { lines }, byte) if byte == dialect.quote => State::Quoted { lines },
-            (State::Start, byte) if byte == dialect.quote => State::Quoted { lines: false },
-            (_, b'\r' | b'\n') => State::Start,
-            (_, byte) if byte == dialect.delimiter => State::Start,
-            (State::Closed { lines: true }, _) => return true,
-            _ => State::Plain,
+            (FieldState::Quoted { multiline }, byte) if byte == dialect.quote => FieldState::AfterQuote { multiline },
+            (FieldState::Quoted { multiline }, byte) => FieldState::Quoted { multiline: multiline || byte == b'\n' },
+            (FieldState::AfterQuote { multiline }, byte) if byte == dialect.quote => FieldState::Quoted { multiline },
+            (FieldState::Start, byte) if byte == dialect.quote => FieldState::Quoted { multiline: false },
+            (_, b'\r' | b'\n') => FieldState::Start,
+            (_, byte) if byte == dialect.delimiter => FieldState::Start,
+            (FieldState::AfterQuote { multiline: true }, _) => return true,
+            _ => FieldState::Unquoted,
         };
     }
     false

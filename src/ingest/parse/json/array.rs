@@ -18,13 +18,13 @@ pub(crate) struct ElementReader {
     position: u64,
     element: Vec<u8>,
     max_element_bytes: usize,
-    state: State,
+    state: ArrayState,
     /// Whether the stream may end anywhere.
     is_sample: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum ArrayState {
     Outside,
     Inside,
     Done,
@@ -52,7 +52,7 @@ impl ElementReader {
             position: start,
             element: Vec::new(),
             max_element_bytes: MAX_RECORD_BYTES,
-            state: State::Outside,
+            state: ArrayState::Outside,
             is_sample: false,
         }
     }
@@ -74,26 +74,26 @@ impl ElementReader {
             let next = self.next_byte()?;
             let start = self.position;
             match (self.state, next) {
-                (State::Done, _) | (State::Outside, None) => return Ok(None),
-                (State::Outside, Some(b'[')) => {
+                (ArrayState::Done, _) | (ArrayState::Outside, None) => return Ok(None),
+                (ArrayState::Outside, Some(b'[')) => {
                     self.consume(1);
-                    self.state = State::Inside;
+                    self.state = ArrayState::Inside;
                 }
-                (State::Outside, Some(_)) => {
+                (ArrayState::Outside, Some(_)) => {
                     self.take_rest()?;
                     self.refuse_swallowed(start)?;
                     return Ok(Some((start, Outcome::Broken("this stands behind the end of the array"))));
                 }
-                (State::Inside, None) => {
-                    self.state = State::Done;
+                (ArrayState::Inside, None) => {
+                    self.state = ArrayState::Done;
                     return Ok(Some((start, Outcome::Broken("the file ends inside the array; it may be cut off"))));
                 }
-                (State::Inside, Some(b',')) => self.consume(1),
-                (State::Inside, Some(b']')) => {
+                (ArrayState::Inside, Some(b',')) => self.consume(1),
+                (ArrayState::Inside, Some(b']')) => {
                     self.consume(1);
-                    self.state = State::Outside;
+                    self.state = ArrayState::Outside;
                 }
-                (State::Inside, Some(_)) => {
+                (ArrayState::Inside, Some(_)) => {
                     return Ok(Some((start, self.read_element()?)));
                 }
             }
@@ -107,7 +107,7 @@ impl ElementReader {
         loop {
             let available = self.fill()?;
             if available.is_empty() {
-                self.state = State::Done;
+                self.state = ArrayState::Done;
                 self.refuse_swallowed(start)?;
                 return Ok(Outcome::Broken("the file ends inside this element; it may be cut off"));
             }
@@ -137,7 +137,7 @@ impl ElementReader {
     }
 
     fn take_rest(&mut self) -> Result<()> {
-        self.state = State::Done;
+        self.state = ArrayState::Done;
         loop {
             let count = self.fill()?.len();
             if count == 0 {
