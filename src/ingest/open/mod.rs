@@ -1,10 +1,11 @@
 //! Which bytes does a source hold: out of its archive, without its compression, as UTF-8?
 //!
 //! `stream` and `compression` at the bottom; `zip` and `tar` list and read members, `archive` is the one door to both;
-//! `opener` reads a source for its records, `sample` looks at its start. Nothing here knows what a record is.
+//! `detect` tells the encoding of their bytes; `opener` reads a source for its records, `sample` looks at its start. Nothing here knows what a record is.
 
 mod archive;
 mod compression;
+mod detect;
 mod encoding;
 mod location;
 mod member;

@@ -8,7 +8,8 @@ use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::PathBuf;
 
 use super::compression;
-use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
+use super::detect::{DETECT_BYTES, Detected, confirm, detect};
+use super::encoding::{DecodingReader, Encoding};
 use super::location::Location;
 use super::member::{ArchiveMember, MemberData};
 use super::stream::{CHUNK_BYTES, Stream, content_digest, open_file};
@@ -65,11 +66,11 @@ impl Opener {
         };
         let head = Decompressed::of(raw, self.chunk, self.encoding).map_err(|error| failed(location, error))?;
         let encoding = match settled {
-            Some(settled) if head.verdict.is_open => settled,
+            Some(settled) if head.detected.is_provisional => settled,
             _ => head.settled(location)?,
         };
         let decoded = head.decoded(encoding);
-        Ok(Opened { digest, stream: decoded.stream, start: decoded.mark, encoding: decoded.encoding })
+        Ok(Opened { digest, stream: decoded.stream, start: decoded.bom_bytes, encoding: decoded.encoding })
     }
 
     fn file(&self, location: &Location) -> Result<(String, Stream)> {
@@ -119,7 +120,7 @@ pub(super) fn failed(location: &Location, error: io::Error) -> Error {
 }
 
 pub(super) struct Decoded {
-    pub mark: u64,
+    pub bom_bytes: u64,
     pub stream: Stream,
     pub encoding: &'static encoding_rs::Encoding,
 }
@@ -129,7 +130,7 @@ pub(super) struct Decompressed {
     head: Vec<u8>,
     rest: Stream,
     chunk: usize,
-    pub verdict: Verdict,
+    pub detected: Detected,
 }
 
 impl Decompressed {
@@ -138,32 +139,32 @@ impl Decompressed {
         let mut head = Vec::new();
         (&mut rest).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
         let complete = head.len() < DETECT_BYTES;
-        let verdict = encoding.of(&head, complete)?;
+        let detected = detect(&head, complete, encoding)?;
         // A small file needs a small buffer, and there may be many of them.
         let chunk = if complete { chunk.min(head.len() + 1) } else { chunk };
-        Ok(Self { head, rest, chunk, verdict })
+        Ok(Self { head, rest, chunk, detected })
     }
 
     /// The encoding of the source that this is the start of; where that is open, the source is read once more.
     pub(super) fn settled(&self, location: &Location) -> Result<&'static encoding_rs::Encoding> {
-        if !self.verdict.is_open {
-            return Ok(self.verdict.encoding);
+        if !self.detected.is_provisional {
+            return Ok(self.detected.encoding);
         }
-        let judge = |raw| encoding::judge(compression::decompress(raw, CHUNK_BYTES)?, self.verdict.encoding);
-        judge(raw(location)?).map_err(|error| failed(location, error))
+        let confirmed = |raw| confirm(compression::decompress(raw, CHUNK_BYTES)?, self.detected.encoding);
+        confirmed(raw(location)?).map_err(|error| failed(location, error))
     }
 
     pub(super) fn decoded(self, encoding: &'static encoding_rs::Encoding) -> Decoded {
-        let mark = self.verdict.mark as u64;
+        let bom_bytes = self.detected.bom_bytes as u64;
         let mut whole = Cursor::new(self.head);
-        whole.set_position(mark);
+        whole.set_position(bom_bytes);
         let whole = Box::new(BufReader::with_capacity(self.chunk, whole.chain(self.rest)));
         let stream: Stream = if encoding == encoding_rs::UTF_8 {
             whole
         } else {
-            Box::new(BufReader::with_capacity(self.chunk, Transcoded::new(whole, encoding)))
+            Box::new(BufReader::with_capacity(self.chunk, DecodingReader::new(whole, encoding)))
         };
-        Decoded { mark, stream, encoding }
+        Decoded { bom_bytes, stream, encoding }
     }
 }
 
@@ -174,11 +175,11 @@ mod tests {
     fn decode(raw: Vec<u8>, chunk: usize) -> (u64, Vec<u8>) {
         let raw = Box::new(BufReader::with_capacity(chunk, Cursor::new(raw)));
         let head = Decompressed::of(raw, chunk, Encoding::Auto).unwrap();
-        let guessed = head.verdict.encoding;
-        let Decoded { mark, mut stream, .. } = head.decoded(guessed);
+        let guessed = head.detected.encoding;
+        let Decoded { bom_bytes, mut stream, .. } = head.decoded(guessed);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
-        (mark, bytes)
+        (bom_bytes, bytes)
     }
 
     #[test]

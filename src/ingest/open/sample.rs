@@ -38,7 +38,7 @@ impl<'a> Sampler<'a> {
     /// The first bytes, read in the encoding that they alone look like; that does for looking at their syntax.
     pub(crate) fn first(&self, bytes: u64) -> Result<Sample> {
         let decompressed = self.decompressed(bytes)?;
-        let guessed = decompressed.verdict.encoding;
+        let guessed = decompressed.detected.encoding;
         self.taken(bytes, decompressed.decoded(guessed))
     }
 

@@ -1,4 +1,4 @@
-//! Tests of the guess on short texts in many encodings, and of the transcoding.
+//! Tests of the guess on short texts in many encodings.
 
 use std::io::{BufReader, Cursor};
 
@@ -12,7 +12,7 @@ fn encoded(label: &str, text: &str) -> Vec<u8> {
 }
 
 fn guessed(bytes: &[u8]) -> &'static str {
-    Encoding::Auto.of(bytes, true).unwrap().encoding.name()
+    detect(bytes, true, Encoding::Auto).unwrap().encoding.name()
 }
 
 #[test]
@@ -67,43 +67,24 @@ fn utf16_is_told_with_and_without_its_mark() {
     };
     assert_eq!(guessed(&bytes(false, "text,label\nfine,pos\n")), "UTF-16LE");
     assert_eq!(guessed(&bytes(true, "text,label\nfine,pos\n")), "UTF-16BE");
-    let marked = Encoding::Auto.of(&bytes(true, "\u{feff}größe"), true).unwrap();
-    assert_eq!(marked, Verdict { encoding: UTF_16BE, mark: 2, is_open: false });
+    let marked = detect(&bytes(true, "\u{feff}größe"), true, Encoding::Auto).unwrap();
+    assert_eq!(marked, Detected { encoding: UTF_16BE, bom_bytes: 2, is_provisional: false });
     let utf32: Vec<u8> = "\u{feff}text".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
-    assert!(Encoding::Auto.of(&utf32, true).unwrap_err().to_string().contains("UTF-32"));
+    assert!(detect(&utf32, true, Encoding::Auto).unwrap_err().to_string().contains("UTF-32"));
 }
 
 #[test]
 fn a_mark_wins_over_what_was_asked_and_that_over_the_guess() {
     let asked: Encoding = "latin1".parse().unwrap();
     assert_eq!(asked.to_string(), "windows-1252");
-    assert_eq!(asked.of("\u{feff}é".as_bytes(), true).unwrap(), Verdict { encoding: UTF_8, mark: 3, is_open: false });
-    assert_eq!(asked.of("é".as_bytes(), false).unwrap().encoding.name(), "windows-1252");
+    assert_eq!(
+        detect("\u{feff}é".as_bytes(), true, asked).unwrap(),
+        Detected { encoding: UTF_8, bom_bytes: 3, is_provisional: false }
+    );
+    assert_eq!(detect("é".as_bytes(), false, asked).unwrap().encoding.name(), "windows-1252");
     assert_eq!(String::from(asked).parse::<Encoding>().unwrap(), asked);
     let error = "klingon".parse::<Encoding>().unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("windows-1252"), "{error}");
-}
-
-#[test]
-fn transcoding_gives_the_same_text_whatever_the_chunk() {
-    let text = "größe 🎬 привет".repeat(3000);
-    for chunk in [1, 3, 4096] {
-        let raw: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let mut read = Vec::new();
-        let source = Box::new(BufReader::with_capacity(chunk, Cursor::new(raw)));
-        Transcoded::new(source, UTF_16LE).read_to_end(&mut read).unwrap();
-        assert!(read == text.as_bytes(), "{chunk}");
-    }
-}
-
-#[test]
-fn what_has_no_meaning_in_an_encoding_stays_broken() {
-    let mut raw: Vec<u8> = [0xd800_u16, 0x0041, 0xdc00, 0xd83c].iter().flat_map(|unit| unit.to_le_bytes()).collect();
-    raw.push(7);
-    let mut read = Vec::new();
-    Transcoded::new(Box::new(Cursor::new(raw)), UTF_16LE).read_to_end(&mut read).unwrap();
-    assert_eq!(&read[..3], [BROKEN, b'A', BROKEN]);
-    assert!(read[3..].iter().all(|byte| *byte == BROKEN) && read.len() > 3, "{read:?}");
 }
 
 #[test]
@@ -130,11 +111,11 @@ fn the_whole_of_a_long_text_has_to_agree_with_its_start() {
     let latin = encoded("windows-1252", &"déjà vu,neg\n".repeat(50));
     for chunk in [1, 2, 3, 5, 4096] {
         let whole = |bytes: &[u8]| Box::new(BufReader::with_capacity(chunk, Cursor::new(bytes.to_vec())));
-        assert_eq!(judge(whole(&utf8), WINDOWS_1252).unwrap(), UTF_8, "{chunk}");
-        assert_eq!(judge(whole(&latin), WINDOWS_1252).unwrap(), WINDOWS_1252, "{chunk}");
+        assert_eq!(confirm(whole(&utf8), WINDOWS_1252).unwrap(), UTF_8, "{chunk}");
+        assert_eq!(confirm(whole(&latin), WINDOWS_1252).unwrap(), WINDOWS_1252, "{chunk}");
     }
-    assert!(Encoding::Auto.of(b"caf\xe9,pos\n", false).unwrap().is_open);
-    assert!(!Encoding::Auto.of(b"caf\xe9,pos\n", true).unwrap().is_open);
+    assert!(detect(b"caf\xe9,pos\n", false, Encoding::Auto).unwrap().is_provisional);
+    assert!(!detect(b"caf\xe9,pos\n", true, Encoding::Auto).unwrap().is_provisional);
 }
 
 #[test]
@@ -180,7 +161,7 @@ fn utf32_without_its_mark_is_refused_and_iso_2022_jp_is_read() {
         let little: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
         let big: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
         for bytes in [little, big] {
-            let error = Encoding::Auto.of(&bytes, true).unwrap_err().to_string();
+            let error = detect(&bytes, true, Encoding::Auto).unwrap_err().to_string();
             assert!(error.contains("iconv") && error.contains("--encoding"), "{error}");
         }
     }
