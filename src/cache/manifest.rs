@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::failpoint::{self, Point};
 use super::{Error, Result};
-use crate::schema::Dataset;
+use crate::schema::{Dataset, RejectCounts};
 
 /// A committed Parquet file; `path` is relative to the output folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,8 +107,8 @@ pub struct UnitStats {
     #[serde(default)]
     pub texts_truncated: u64,
     /// `rows_rejected` by reason.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rejected: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "RejectCounts::is_empty")]
+    pub rejected: RejectCounts,
     /// Texts whose vectors came from a cache.
     #[serde(default)]
     pub texts_cached: u64,
@@ -151,9 +151,7 @@ impl UnitStats {
         self.batches_split += other.batches_split;
         self.texts += other.texts;
         self.texts_truncated += other.texts_truncated;
-        for (reason, rows) in &other.rejected {
-            *self.rejected.entry(reason.clone()).or_default() += rows;
-        }
+        self.rejected.merge(&other.rejected);
         self.texts_cached += other.texts_cached;
         self.stage_seconds.add(&other.stage_seconds);
     }

@@ -1,12 +1,12 @@
 //! What a finished stage says: a line or two for people, `run.json` with `--json`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::evaluate::NAMES;
 use crate::pipeline::{self, Outcome};
+use crate::schema::RejectCounts;
 use crate::telemetry::Terminal;
 
 /// Says how a stage ended.
@@ -122,7 +122,7 @@ fn figures(report: &Value) -> String {
 
 /// The reasons of rejects with their rows, in brackets.
 fn reasons(rejected: &Value) -> String {
-    let rejected: BTreeMap<String, u64> = serde_json::from_value(rejected.clone()).unwrap_or_default();
+    let rejected: RejectCounts = serde_json::from_value(rejected.clone()).unwrap_or_default();
     if rejected.is_empty() { String::new() } else { format!(" ({})", pipeline::summary_of_rejects(&rejected)) }
 }
 

@@ -1,6 +1,5 @@
 //! Runs units a few at a time and commits them strictly in their order.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -23,7 +22,7 @@ use super::unit::WorkUnit;
 use super::{Error, Result};
 use crate::cache::{Output, PartMetadata, StageSeconds, UnitRecord, UnitStats};
 use crate::encode::Usage;
-use crate::schema::Dataset;
+use crate::schema::{Dataset, RejectCounts};
 
 /// Time between two looks at a process.
 const WAIT: Duration = Duration::from_millis(20);
@@ -42,7 +41,7 @@ pub struct RunTotals {
     /// Records of all units of the input that were come by, done now or before.
     pub met: u64,
     /// Their rejects, by reason.
-    pub rejected: BTreeMap<String, u64>,
+    pub rejected: RejectCounts,
     /// Units that were committed once and are no longer in the input; empty where the run was ended early.
     pub gone: Vec<String>,
 }
@@ -181,9 +180,7 @@ impl RunTotals {
     fn meet(&mut self, unit: &WorkUnit, stats: Option<&UnitStats>) {
         self.bytes += unit.bytes;
         self.met += unit.rows_in;
-        for (reason, rows) in stats.iter().flat_map(|stats| &stats.rejected) {
-            *self.rejected.entry(reason.clone()).or_default() += rows;
-        }
+        stats.iter().for_each(|stats| self.rejected.merge(&stats.rejected));
     }
 }
 

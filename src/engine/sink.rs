@@ -28,7 +28,7 @@ use futures::{TryStreamExt, stream};
 
 use super::{Mode, kept, salvage};
 use crate::cache::{Part, PartMetadata, PartWriter};
-use crate::schema::{self, Dataset};
+use crate::schema::{self, Dataset, RejectCounts};
 
 /// What the names of the counters of rejects begin with; their reason follows.
 const REJECTED: &str = "rejected:";
@@ -76,13 +76,14 @@ impl PartSinkExec {
     }
 
     /// The rows that a finished sink put among the rejects, by reason.
-    pub fn rejected(plan: &Arc<dyn ExecutionPlan>) -> BTreeMap<String, u64> {
-        let metrics = plan.metrics().unwrap_or_default();
-        let counts = metrics.iter().filter_map(|metric| {
-            let reason = metric.value().name().strip_prefix(REJECTED)?;
-            Some((reason.to_owned(), metric.value().as_usize() as u64))
-        });
-        counts.collect()
+    pub fn rejected(plan: &Arc<dyn ExecutionPlan>) -> RejectCounts {
+        let mut counts = RejectCounts::default();
+        for metric in plan.metrics().unwrap_or_default().iter() {
+            if let Some(code) = metric.value().name().strip_prefix(REJECTED) {
+                counts.add_code(code, metric.value().as_usize() as u64);
+            }
+        }
+        counts
     }
 
     /// The parts that a finished sink emitted.

@@ -33,6 +33,4 @@ pub use error::{Error, Result};
 pub use find::{Discovery, FoundSource, Skipped, discover, resolve_columns};
 pub use open::{Encoding, Location, content_digest};
 pub use options::{Clean, Format, ReadOptions};
-pub use parse::{
-    Columns, Decoded, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Reason, Source, SourceDigest, Span, UnitReader,
-};
+pub use parse::{Columns, Decoded, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Source, SourceDigest, Span, UnitReader};

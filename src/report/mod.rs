@@ -5,7 +5,6 @@
 
 pub mod html;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::cache::{self, Manifest, StageSeconds, UnitStats};
 use crate::encode::{Chosen, EncoderIdentity, Numerics, Plan};
 use crate::head::BundleEncoder;
+use crate::schema::RejectCounts;
 use crate::telemetry::peak_rss_bytes;
 
 /// One input argument.
@@ -117,7 +117,7 @@ pub struct RunReport {
     /// Rows of `rejects`.
     pub rows_rejected: u64,
     /// `rows_rejected` by reason.
-    pub rejected: BTreeMap<String, u64>,
+    pub rejected: RejectCounts,
     /// Rows (inside `rows_out`) whose text was encoded for another row.
     pub rows_deduplicated: u64,
     /// Rows whose text the encoder failed on: rejected, or without an answer in score.

@@ -6,9 +6,10 @@
 
 use std::io::{BufRead as _, Read as _};
 
-use super::record::{MAX_RECORD_BYTES, Reason, Record, Records, Reject, Review, utf8_detail};
+use super::record::{MAX_RECORD_BYTES, Record, Records, Reject, Review, utf8_detail};
 use crate::ingest::open::Stream;
 use crate::ingest::{Error, Result};
+use crate::schema::RejectReason;
 
 /// Splits a stream at LF, knowing where each line starts.
 pub(crate) struct LineReader {
@@ -109,7 +110,7 @@ impl Records for FileRecord {
 fn review(text: &[u8], what: &str) -> std::result::Result<Review, Reject> {
     std::str::from_utf8(text)
         .map(|text| Review { text: Some(text.to_owned()), ..Review::default() })
-        .map_err(|error| Reject::new(Reason::InvalidUtf8, utf8_detail(what, text, error), text))
+        .map_err(|error| Reject::new(RejectReason::InvalidUtf8, utf8_detail(what, text, error), text))
 }
 
 #[cfg(test)]

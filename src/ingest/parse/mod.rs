@@ -18,6 +18,6 @@ pub(crate) use layout::{Layout, Syntax};
 pub(crate) use lines::LineReader;
 pub use reader::{Decoded, SourceDigest, UnitReader};
 pub(crate) use record::MAX_RECORD_BYTES;
-pub use record::{RAW_PREFIX_BYTES, Reason};
+pub use record::RAW_PREFIX_BYTES;
 pub use source::Source;
 pub use unit::{IngestUnit, ROW_BYTES, Span};

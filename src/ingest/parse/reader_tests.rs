@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ingest::{Clean, discover};
+use crate::schema::RejectReason;
 
 fn read(path: &Path, options: &ReadOptions) -> Vec<IngestUnit> {
     read_in_chunks(path, options, CHUNK_BYTES)
@@ -26,13 +27,13 @@ fn strings(units: &[IngestUnit], column: &str) -> Vec<Option<String>> {
     units.iter().flat_map(column).collect()
 }
 
-fn rejects(units: &[IngestUnit]) -> Vec<(u64, u64, String)> {
+fn rejects(units: &[IngestUnit]) -> Vec<(u64, u64, RejectReason)> {
     let mut all = Vec::new();
     for unit in units {
         let numbers = |name: &str| unit.rejects.column_by_name(name).unwrap().as_primitive::<UInt64Type>().clone();
         let reasons = unit.rejects.column_by_name("reason").unwrap().as_string::<i32>();
         for at in 0..unit.rejects.num_rows() {
-            all.push((numbers("row").value(at), numbers("byte_offset").value(at), reasons.value(at).to_owned()));
+            all.push((numbers("row").value(at), numbers("byte_offset").value(at), reasons.value(at).parse().unwrap()));
         }
     }
     all
@@ -60,7 +61,7 @@ fn a_csv_becomes_reviews_with_kept_columns() {
     assert_eq!(strings(&units, "label"), [Some("pos".to_owned()), None]);
     assert_eq!(strings(&units, "mark"), [Some("x".to_owned()), Some("y".to_owned())]);
     assert_eq!(strings(&units, "none"), [None, None]);
-    assert_eq!(rejects(&units), [(2, 49, "wrong_width".to_owned())]);
+    assert_eq!(rejects(&units), [(2, 49, RejectReason::WrongWidth)]);
     assert_eq!(units[0].spans[0].rows, 3);
 }
 
@@ -171,7 +172,7 @@ fn real_imdb_cut_inside_a_quote() {
     let units = read(&path, &ReadOptions::default());
     assert_eq!(strings(&units, "text").len(), 641);
     let rejects = rejects(&units);
-    assert_eq!((rejects.len(), rejects[0].0, rejects[0].2.as_str()), (1, 641, "unterminated_quote"));
+    assert_eq!((rejects.len(), rejects[0].0, rejects[0].2), (1, 641, RejectReason::UnterminatedQuote));
     let content = fs_err::read(&path).unwrap();
     assert_eq!(&content[rejects[0].1 as usize - 1..][..2], b"\n\"");
 }

@@ -3,41 +3,13 @@
 //! Every parser hands over every record it sees in this shape, which is what makes row conservation checkable in one
 //! place instead of in each parser.
 
-use std::fmt;
-
 use crate::ingest::Result;
+use crate::schema::RejectReason;
 
 /// A longer record is rejected instead of held in memory.
 pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 /// How much of a rejected record is kept.
 pub const RAW_PREFIX_BYTES: usize = 200;
-
-/// Why a record was rejected; the text form is the `reason` column of the rejects.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// A quote that opens a field and is closed nowhere: the file ends in it, or it would have swallowed the rows behind.
-    UnterminatedQuote,
-    /// Fewer fields than the header, or more that are not empty.
-    WrongWidth,
-    /// Bytes that are not UTF-8 in a column that is read.
-    InvalidUtf8,
-    /// Not a JSON object, a text or label that is neither text nor a number, boolean or null, or an array without its end.
-    BadJson,
-    /// More than 64 MiB.
-    TooLarge,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::UnterminatedQuote => "unterminated_quote",
-            Self::WrongWidth => "wrong_width",
-            Self::InvalidUtf8 => "invalid_utf8",
-            Self::BadJson => "bad_json",
-            Self::TooLarge => "too_large",
-        })
-    }
-}
 
 /// A record that could be read.
 #[derive(Default, PartialEq, Eq, Debug)]
@@ -51,18 +23,18 @@ pub(crate) struct Review {
 /// A record that could not be read.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Reject {
-    pub reason: Reason,
+    pub reason: RejectReason,
     pub detail: String,
     pub raw_prefix: Vec<u8>,
 }
 
 impl Reject {
-    pub(crate) fn new(reason: Reason, detail: impl Into<String>, raw: &[u8]) -> Self {
+    pub(crate) fn new(reason: RejectReason, detail: impl Into<String>, raw: &[u8]) -> Self {
         Self { reason, detail: detail.into(), raw_prefix: raw[..raw.len().min(RAW_PREFIX_BYTES)].to_vec() }
     }
 
     pub(crate) fn too_large(raw: &[u8]) -> Self {
-        Self::new(Reason::TooLarge, format!("more than {} MiB", MAX_RECORD_BYTES >> 20), raw)
+        Self::new(RejectReason::TooLarge, format!("more than {} MiB", MAX_RECORD_BYTES >> 20), raw)
     }
 }
 

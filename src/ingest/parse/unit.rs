@@ -164,7 +164,7 @@ impl UnitBuilder {
         columns.source_file.append_value(origin.source.name());
         columns.row.append_value(origin.row);
         columns.byte_offset.append_value(byte_offset);
-        columns.reason.append_value(reject.reason.to_string());
+        columns.reason.append_value(reject.reason.name());
         columns.detail.append_value(reject.detail);
         columns.raw_prefix.append_value(reject.raw_prefix);
     }

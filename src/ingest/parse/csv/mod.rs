@@ -8,8 +8,9 @@ mod stray;
 
 pub(crate) use self::raw::{Dialect, RawOutcome, RawRecords};
 use self::stray::line_of_stray_quote;
-use super::record::{Reason, Record, Records, Reject, Review, utf8_detail};
+use super::record::{Record, Records, Reject, Review, utf8_detail};
 use crate::ingest::Result;
+use crate::schema::RejectReason;
 
 /// Which fields of a record become which columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,7 +44,7 @@ impl CsvRecords {
         let bytes = self.raw.field(index);
         std::str::from_utf8(bytes)
             .map(str::to_owned)
-            .map_err(|error| Reject::new(Reason::InvalidUtf8, utf8_detail(what, bytes, error), self.raw.prefix()))
+            .map_err(|error| Reject::new(RejectReason::InvalidUtf8, utf8_detail(what, bytes, error), self.raw.prefix()))
     }
 
     fn review(&self) -> std::result::Result<Review, Reject> {
@@ -51,7 +52,7 @@ impl CsvRecords {
         if self.raw.n_fields() < self.fields.width || beyond.into_iter().any(|index| !self.raw.field(index).is_empty())
         {
             let detail = format!("{} fields instead of {}", self.raw.n_fields(), self.fields.width);
-            return Err(Reject::new(Reason::WrongWidth, detail, self.raw.prefix()));
+            return Err(Reject::new(RejectReason::WrongWidth, detail, self.raw.prefix()));
         }
         let text = Some(self.string(self.fields.text, "text")?);
         let label = self.fields.label.map(|index| self.string(index, "label")).transpose()?;
@@ -68,11 +69,11 @@ impl Records for CsvRecords {
             RawOutcome::Complete => self.review(),
             RawOutcome::Unterminated => {
                 let detail = "the file ends inside a quoted field";
-                Err(Reject::new(Reason::UnterminatedQuote, detail, self.raw.prefix()))
+                Err(Reject::new(RejectReason::UnterminatedQuote, detail, self.raw.prefix()))
             }
             RawOutcome::StrayQuote => {
                 let detail = "a quote opens in this line and would have swallowed the rows behind it";
-                Err(Reject::new(Reason::UnterminatedQuote, detail, self.raw.prefix()))
+                Err(Reject::new(RejectReason::UnterminatedQuote, detail, self.raw.prefix()))
             }
             RawOutcome::TooLarge => Err(Reject::too_large(self.raw.prefix())),
         };
@@ -108,8 +109,9 @@ mod tests {
             assert_eq!(offsets, [5, 23, 28, 33, 37]);
             assert_eq!(records[0].content.as_ref().unwrap().text.as_deref(), Some("a\r\nb \"q\""));
             assert_eq!(records[1].content.as_ref().unwrap().label.as_deref(), Some("2"));
-            let reasons: Vec<Reason> = records[2..].iter().map(|r| r.content.as_ref().unwrap_err().reason).collect();
-            assert_eq!(reasons, [Reason::WrongWidth, Reason::InvalidUtf8, Reason::UnterminatedQuote]);
+            let reasons: Vec<RejectReason> =
+                records[2..].iter().map(|r| r.content.as_ref().unwrap_err().reason).collect();
+            assert_eq!(reasons, [RejectReason::WrongWidth, RejectReason::InvalidUtf8, RejectReason::UnterminatedQuote]);
             assert_eq!(records[4].content.as_ref().unwrap_err().raw_prefix, b"\"open,3\nmore");
         }
     }
@@ -132,7 +134,7 @@ mod tests {
         for chunk in [1000, 1 << 18] {
             let records = all(content.as_bytes(), chunk);
             assert_eq!(records.len(), 100_001);
-            assert_eq!(records[0].content.as_ref().unwrap_err().reason, Reason::UnterminatedQuote);
+            assert_eq!(records[0].content.as_ref().unwrap_err().reason, RejectReason::UnterminatedQuote);
             assert!(records[1..].iter().all(|record| record.content.is_ok()));
             assert_eq!(records[1].byte_offset, 12);
         }

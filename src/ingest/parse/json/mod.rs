@@ -16,7 +16,8 @@ use self::array::Outcome;
 pub(crate) use self::array::{ElementReader, is_array};
 use crate::ingest::Result;
 use crate::ingest::parse::lines::LineReader;
-use crate::ingest::parse::record::{Reason, Record, Records, Reject, Review};
+use crate::ingest::parse::record::{Record, Records, Reject, Review};
+use crate::schema::RejectReason;
 
 /// The keys that become columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,7 +43,7 @@ impl Objects {
                 let reject = match outcome {
                     Outcome::Complete => None,
                     Outcome::TooLarge => Some(Reject::too_large(elements.element())),
-                    Outcome::Broken(detail) => Some(Reject::new(Reason::BadJson, detail, elements.element())),
+                    Outcome::Broken(detail) => Some(Reject::new(RejectReason::BadJson, detail, elements.element())),
                 };
                 Ok(Some((byte_offset, reject)))
             }
@@ -86,10 +87,10 @@ impl JsonRecords {
 
     fn review(&self) -> std::result::Result<Review, Reject> {
         let object = self.objects.bytes();
-        let bad = |detail: String| Reject::new(Reason::BadJson, detail, object);
+        let bad = |detail: String| Reject::new(RejectReason::BadJson, detail, object);
         if let Err(error) = std::str::from_utf8(object) {
             let detail = crate::ingest::parse::record::utf8_detail("object", object, error);
-            return Err(Reject::new(Reason::InvalidUtf8, detail, object));
+            return Err(Reject::new(RejectReason::InvalidUtf8, detail, object));
         }
         let values = pick(object, &self.wanted).map_err(|error| bad(error.to_string()))?;
         let value = |key: &String| self.wanted.binary_search(key).ok().and_then(|at| values[at].as_ref());
@@ -234,7 +235,7 @@ mod tests {
         let reason = |at: usize| records[at].content.as_ref().unwrap_err().reason;
         assert_eq!(
             [reason(1), reason(2), reason(4), reason(5)],
-            [Reason::BadJson, Reason::BadJson, Reason::InvalidUtf8, Reason::BadJson]
+            [RejectReason::BadJson, RejectReason::BadJson, RejectReason::InvalidUtf8, RejectReason::BadJson]
         );
         let kept = &records[3].content.as_ref().unwrap().kept;
         assert_eq!(kept, &[Some("7".to_owned()), Some("[1,\"b\"]".to_owned())]);
