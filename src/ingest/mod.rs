@@ -32,5 +32,5 @@ mod parse;
 pub use error::{Error, Result};
 pub use find::{Discovery, FoundSource, Skipped, discover, resolve_columns};
 pub use open::{Encoding, Location, content_digest};
-pub use options::{Clean, Format, ReadOptions};
+pub use options::{Clean, Format, ReadOptions, Reading, UNIT_BYTES};
 pub use parse::{Columns, Decoded, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Source, SourceDigest, Span, UnitReader};

@@ -4,17 +4,17 @@ use arrow::datatypes::DataType;
 
 use super::{Error, Result};
 use crate::engine;
-use crate::ingest::{self, Columns, Format, Source};
+use crate::ingest::{self, Columns, Format, Reading, Source};
 
 /// The columns of a source; `None` where it has none.
-pub(super) fn of(source: &Source, options: &ingest::ReadOptions) -> Result<Option<Columns>> {
+pub(super) fn of(source: &Source, reading: &Reading) -> Result<Option<Columns>> {
     if source.format != Format::Parquet {
         return Ok(source.columns().cloned());
     }
     let metadata = engine::open_parquet(&source.location.path)?;
     let schema = metadata.schema();
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let mut columns = ingest::resolve_columns(&names, options, source.name())?;
+    let mut columns = ingest::resolve_columns(&names, reading, source.name())?;
     let used = [(Some(&columns.text), "text"), (columns.label.as_ref(), "label")];
     for (column, flag) in used.into_iter().filter_map(|(column, flag)| Some((column?, flag))) {
         let kind = schema.field_with_name(column).map(|field| field.data_type().clone()).unwrap_or(DataType::Null);

@@ -18,14 +18,12 @@ use super::kept::Keep;
 use super::{Error, ReadOptions, Result, columns, kept};
 use crate::cache::{FileState, Manifest};
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
-use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
+pub use crate::ingest::UNIT_BYTES;
+use crate::ingest::{self, Decoded, Discovery, Format, Reading, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
 
-/// Bytes of text of a unit where nobody says: some 20 seconds of encoding on a CPU, so little is lost when a run is
-/// killed.
-pub const UNIT_BYTES: u64 = 2 << 20;
 /// Files that are named one by one before the rest is only counted.
 const SHOWN: usize = 5;
 /// Files that were passed over and are named in `run.json`.
@@ -44,10 +42,9 @@ pub enum Labels {
 
 /// The inputs of a stage, found and looked into.
 pub struct Inputs {
-    given: Vec<String>,
     /// For each path that is looked into, the argument that it stands for.
     origins: Vec<usize>,
-    options: ingest::ReadOptions,
+    reading: Reading,
     discovery: Discovery,
     kept: Vec<Field>,
     /// What each file was when it was found.
@@ -61,31 +58,21 @@ pub struct Inputs {
 impl Inputs {
     /// Finds the inputs; `keep` are the columns to carry along, `unit_bytes` the text of a unit.
     pub fn find(read: &ReadOptions, keep: &str, labels: Labels, unit_bytes: u64) -> Result<Inputs> {
-        let mut options = ingest::ReadOptions {
-            text_column: read.text_column.clone(),
-            label_column: read.label_column.clone(),
-            find_label: labels == Labels::Found,
-            format: read.format,
-            header: !read.no_header,
-            encoding: read.encoding,
-            clean: read.clean,
-            limit: read.limit,
-            keep: Vec::new(),
-            unit_bytes,
-        };
+        let find_label = labels == Labels::Found;
+        let mut reading = Reading { options: read.clone(), find_label, keep: Vec::new(), unit_bytes };
         let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
-        let discovery = ingest::discover(&paths, &options)?;
-        let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
-        options.keep = kept.iter().map(|field| field.name().clone()).collect();
+        let discovery = ingest::discover(&paths, &reading)?;
+        let kept = kept::settle(&discovery, &reading, &keep_columns(keep, labels))?;
+        reading.keep = kept.iter().map(|field| field.name().clone()).collect();
         let states = discovery.sources().map(state_of).collect::<Result<Vec<_>>>()?;
         let places = discovery.sources().enumerate().map(|(place, source)| (source.name().to_owned(), place)).collect();
-        let (given, digests, decoded) = (read.inputs.clone(), Arc::default(), Mutex::default());
-        Ok(Inputs { given, origins, options, discovery, kept, states, places, digests, decoded })
+        let (digests, decoded) = (Arc::default(), Mutex::default());
+        Ok(Inputs { origins, reading, discovery, kept, states, places, digests, decoded })
     }
 
     /// The inputs as they were given.
     pub fn given(&self) -> Value {
-        json!(self.given)
+        json!(self.reading.options.inputs)
     }
 
     /// What the files are now: where it is the same, so are their contents, and no digest is needed to know it.
@@ -119,7 +106,7 @@ impl Inputs {
 
     /// How the inputs are read, as far as it determines the output.
     pub fn reading(&self) -> Value {
-        let mut reading = json!(self.options);
+        let mut reading = json!(self.reading);
         // Names alone would let the types of kept columns change from one part to the next.
         let types: Vec<String> = self.kept.iter().map(|field| field.data_type().to_string()).collect();
         reading["keep_types"] = json!(types);
@@ -133,7 +120,7 @@ impl Inputs {
 
     /// The arguments, for messages.
     pub fn names(&self) -> String {
-        self.given.join(", ")
+        self.reading.options.inputs.join(", ")
     }
 
     /// Bytes of all files.
@@ -148,7 +135,7 @@ impl Inputs {
             let columns = match source.format {
                 Format::Text => "one review a file".to_owned(),
                 Format::Lines => "one review a line".to_owned(),
-                _ => columns::of(source, &self.options)?
+                _ => columns::of(source, &self.reading)?
                     .map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
             };
             let encoding = source.encoding().map_or_else(String::new, |name| format!(" in {name}"));
@@ -176,13 +163,13 @@ impl Inputs {
     }
 
     fn plan_parquet(&self, source: &Source, limit: u64, first: u64) -> Result<Vec<WorkUnit>> {
-        let Some(columns) = columns::of(source, &self.options)? else { return Ok(Vec::new()) };
+        let Some(columns) = columns::of(source, &self.reading)? else { return Ok(Vec::new()) };
         let digest = ingest::content_digest(&source.location.path)?;
         self.remember(source.name(), &digest);
         let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
-        let scan = ScanColumns { text, label, keep, clean: self.options.clean };
+        let scan = ScanColumns { text, label, keep, clean: self.reading.options.clean };
         let parquet = ParquetSource::open(&source.location.path, source.name(), digest, scan)?;
-        Ok(plan_units(&parquet, self.options.unit_bytes, limit, first))
+        Ok(plan_units(&parquet, self.reading.unit_bytes, limit, first))
     }
 
     /// A stream of every unit, in order: what is parsed first, then the Parquet files.
@@ -203,7 +190,7 @@ impl Inputs {
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
         let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
-        let mut reader = UnitReader::new(self.discovery.sources(), &self.options);
+        let mut reader = UnitReader::new(self.discovery.sources(), &self.reading);
         loop {
             let reading = Instant::now();
             let Some(unit) = reader.next().transpose()? else { break };
@@ -234,7 +221,7 @@ impl Inputs {
             *decoded = reader.decoded().to_vec();
         }
         for source in self.discovery.sources().filter(|source| source.format == Format::Parquet) {
-            let left = self.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
+            let left = self.reading.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
             if left == 0 {
                 break;
             }
@@ -300,7 +287,7 @@ impl Inputs {
             let bytes = sources.iter().map(|source| source.location.bytes).sum();
             Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
         };
-        self.given.iter().enumerate().map(report).collect()
+        self.reading.options.inputs.iter().enumerate().map(report).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use super::{Error, Result, columns};
 use crate::engine;
-use crate::ingest::{Discovery, Format, ReadOptions};
+use crate::ingest::{Discovery, Format, Reading};
 
 /// `source_file`, `row`, `text`, `label`.
 const WORKING: usize = 4;
@@ -29,12 +29,12 @@ pub(super) enum Keep {
 }
 
 /// The columns to keep with their types, in the order in which they were named or first occur.
-pub(super) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
+pub(super) fn settle(discovery: &Discovery, reading: &Reading, keep: &Keep) -> Result<Vec<Field>> {
     let mut found = Found::default();
     let mut wanted: Vec<String> = Vec::new();
     for source in discovery.sources() {
         // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
-        let Some(columns) = columns::of(source, options)? else { continue };
+        let Some(columns) = columns::of(source, reading)? else { continue };
         let every = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
         let kept = if *keep == Keep::All { &columns.others } else { &every };
         wanted.extend(kept.iter().cloned());

@@ -14,7 +14,7 @@ use super::{Error, ReadOptions, Result};
 use crate::cache::{Key, Resolved, SNAPSHOT};
 use crate::engine::{self, UnitInput, WorkUnit, task_context};
 use crate::evaluate::Mistake;
-use crate::ingest;
+use crate::ingest::Reading;
 
 /// Puts the texts of mistakes in, as far as the inputs of the run that they are from are still what they were; returns
 /// how many were found.
@@ -33,20 +33,11 @@ pub(super) fn add_texts(mistakes: &mut [Mistake], run: &Resolved) -> Result<usiz
 fn unchanged_inputs(run: &Resolved) -> Option<Arc<Inputs>> {
     let mut reading = run.get("reading")?.clone();
     reading.as_object_mut()?.remove("keep_types");
-    let options: ingest::ReadOptions = serde_json::from_value(reading).ok()?;
+    let reading: Reading = serde_json::from_value(reading).ok()?;
     let given: Vec<String> = serde_json::from_value(run.get("inputs")?.clone()).ok()?;
-    let read = ReadOptions {
-        inputs: given,
-        text_column: options.text_column,
-        label_column: options.label_column,
-        format: options.format,
-        no_header: !options.header,
-        encoding: options.encoding,
-        clean: options.clean,
-        limit: options.limit,
-    };
-    let labels = if options.find_label { Labels::Found } else { Labels::OnDemand };
-    let inputs = Inputs::find(&read, "none", labels, options.unit_bytes).ok()?;
+    let read = ReadOptions { inputs: given, ..reading.options };
+    let labels = if reading.find_label { Labels::Found } else { Labels::OnDemand };
+    let inputs = Inputs::find(&read, "none", labels, reading.unit_bytes).ok()?;
     let same = run.get(SNAPSHOT) == Some(&inputs.snapshot());
     same.then(|| Arc::new(inputs))
 }

@@ -40,7 +40,7 @@ pub use export::{Exported, export};
 pub use ingest::ingest;
 pub use options::{
     CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions,
-    PredictOptions, ReadOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
+    PredictOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
     VerifyOptions, size,
 };
 pub use predict::{Prediction, Predictor};
@@ -53,3 +53,5 @@ pub use tokenize::{TokenizeTotals, tokenize};
 pub use train::train;
 pub use tune::{Tuning, tune};
 pub use verify::{Verification, Verified, verify};
+
+pub use crate::ingest::ReadOptions;

@@ -10,38 +10,8 @@ use clap::{Args, ValueHint};
 
 use crate::encode::{DeviceChoice, Layers, Pooling, Precision, PrecisionChoice, ProviderChoice, Readout, Wanted};
 use crate::head::{self, RecipeName};
-use crate::ingest::{Clean, Encoding, Format};
+use crate::ingest::ReadOptions;
 use crate::tokenize::{Truncation, Window};
-
-/// Where reviews come from and how they are read.
-#[derive(Args, Clone, Debug)]
-pub struct ReadOptions {
-    /// Files, folders (read recursively) or quoted globs: CSV, TSV, JSON lines and arrays, Parquet, text; .gz .zst .bz2
-    /// and .xz of these; .zip and .tar as folders
-    #[arg(required = true, value_hint = ValueHint::AnyPath)]
-    pub inputs: Vec<String>,
-    /// Column that holds the text [default: found by its usual names: text, review, sentence, content, body ...]
-    #[arg(long, value_name = "COLUMN")]
-    pub text_column: Option<String>,
-    /// Column that holds the label [default: found by its usual names: label, sentiment, class, target, rating]
-    #[arg(long, value_name = "COLUMN")]
-    pub label_column: Option<String>,
-    /// Format of the input: auto, csv, tsv, jsonl (lines or an array), parquet, text (one review a file) or lines (one review a line)
-    #[arg(long, default_value = "auto", value_name = "FORMAT")]
-    pub format: Format,
-    /// CSV and TSV files have no header line; columns are then named 0, 1, ...
-    #[arg(long)]
-    pub no_header: bool,
-    /// Encoding of files without a byte order mark: auto (by their bytes), utf-8, windows-1252 or any other label
-    #[arg(long, default_value = "auto", value_name = "NAME")]
-    pub encoding: Encoding,
-    /// Clean the texts before they are used: `html` turns `<br />` into a space
-    #[arg(long, default_value = "none", value_name = "HOW")]
-    pub clean: Clean,
-    /// Read at most this many records
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub limit: Option<u64>,
-}
 
 /// How the work is cut, and how much of it may be rejected.
 #[derive(Args, Clone, Debug)]

@@ -48,16 +48,8 @@ pub(super) fn texts(asked: &SampleOptions, clean: Clean, count: usize) -> Result
     if asked.texts.is_empty() {
         return Ok(built_in(count));
     }
-    let read = ReadOptions {
-        inputs: asked.texts.clone(),
-        text_column: asked.text_column.clone(),
-        label_column: None,
-        format: crate::ingest::Format::Auto,
-        no_header: false,
-        encoding: crate::ingest::Encoding::Auto,
-        clean,
-        limit: None,
-    };
+    let (inputs, text_column) = (asked.texts.clone(), asked.text_column.clone());
+    let read = ReadOptions { inputs, text_column, clean, ..ReadOptions::default() };
     let texts = Arc::new(Inputs::find(&read, "none", Labels::OnDemand, UNIT_BYTES)?).sample(count)?;
     match texts.is_empty() {
         true => Err(Error::NoRows { inputs: asked.texts.join(", "), stage: "the sample" }),

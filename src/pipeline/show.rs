@@ -15,7 +15,6 @@ use super::{Error, ReadOptions, Result};
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
 use crate::head::Bundle;
-use crate::ingest::{Clean, Encoding, Format};
 use crate::schema::Dataset;
 
 /// Characters of a cell in a table.
@@ -161,16 +160,7 @@ fn parquet(files: &[PathBuf], title: &str, rows: usize) -> Result<Shown> {
 }
 
 fn reviews(path: &str, rows: usize) -> Result<Shown> {
-    let read = ReadOptions {
-        inputs: vec![path.to_owned()],
-        text_column: None,
-        label_column: None,
-        format: Format::Auto,
-        no_header: false,
-        encoding: Encoding::Auto,
-        clean: Clean::None,
-        limit: Some(rows as u64),
-    };
+    let read = ReadOptions { inputs: vec![path.to_owned()], limit: Some(rows as u64), ..ReadOptions::default() };
     let inputs = Arc::new(Inputs::find(&read, "none", Labels::Found, UNIT_BYTES)?);
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     threads.block_on(async {

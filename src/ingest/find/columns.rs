@@ -6,7 +6,7 @@
 
 use crate::ingest::error::quoted;
 use crate::ingest::parse::Columns;
-use crate::ingest::{Error, ReadOptions, Result};
+use crate::ingest::{Error, Reading, Result};
 
 /// Usual names of the text column, best first.
 const TEXT_NAMES: [&str; 24] = [
@@ -59,25 +59,29 @@ const LABEL_ENDINGS: [&str; 4] = ["_label", "_sentiment", "_class", "_rating"];
 ///
 /// # Errors
 /// An explicit column that is not there, no usual text column, or two equally usual ones; each lists the columns.
-pub fn resolve_columns(names: &[String], options: &ReadOptions, source: &str) -> Result<Columns> {
-    resolve(names, options, source, "")
+pub fn resolve_columns(names: &[String], reading: &Reading, source: &str) -> Result<Columns> {
+    resolve(names, reading, source, "")
 }
 
-pub(super) fn resolve(names: &[String], options: &ReadOptions, source: &str, hint: &'static str) -> Result<Columns> {
-    let text = match &options.text_column {
+pub(super) fn resolve(names: &[String], reading: &Reading, source: &str, hint: &'static str) -> Result<Columns> {
+    let text = match &reading.options.text_column {
         Some(column) => explicit(names, column, source, hint)?,
         None => {
             // A column that is the label by the user's word is not the text.
-            let label =
-                options.label_column.as_ref().map(|column| explicit(names, column, source, hint)).transpose()?;
+            let label = reading
+                .options
+                .label_column
+                .as_ref()
+                .map(|column| explicit(names, column, source, hint))
+                .transpose()?;
             let free = without(names, label.as_ref());
             usual(&free, &TEXT_NAMES, &TEXT_ENDINGS, Role { name: "text", flag: "--text-column", names, source })?
                 .ok_or_else(|| Error::NoTextColumn { name: source.to_owned(), columns: quoted(names), hint })?
         }
     };
-    let label = match &options.label_column {
+    let label = match &reading.options.label_column {
         Some(column) => Some(explicit(names, column, source, hint)?),
-        None if !options.find_label => None,
+        None if !reading.find_label => None,
         None => {
             let free = without(names, Some(&text));
             usual(&free, &LABEL_NAMES, &LABEL_ENDINGS, Role { name: "label", flag: "--label-column", names, source })?
@@ -154,20 +158,21 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::ReadOptions;
 
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|name| (*name).to_owned()).collect()
     }
 
     fn found(list: &[&str]) -> (String, Option<String>) {
-        let columns = resolve_columns(&names(list), &ReadOptions::default(), "x.csv").unwrap();
+        let columns = resolve_columns(&names(list), &Reading::default(), "x.csv").unwrap();
         (columns.text, columns.label)
     }
 
     #[test]
     fn a_label_that_is_not_looked_for_is_an_ordinary_column() {
-        let options = ReadOptions { find_label: false, ..ReadOptions::default() };
-        let columns = resolve_columns(&names(&["review", "sentiment"]), &options, "x.csv").unwrap();
+        let reading = Reading { find_label: false, ..Reading::default() };
+        let columns = resolve_columns(&names(&["review", "sentiment"]), &reading, "x.csv").unwrap();
         assert_eq!((columns.label, columns.others), (None, names(&["sentiment"])));
     }
 
@@ -186,27 +191,27 @@ mod tests {
 
     #[test]
     fn explicit_names_must_exist_and_the_error_lists_what_does() {
-        let options = ReadOptions { text_column: Some("coment".into()), ..ReadOptions::default() };
-        let error = resolve_columns(&names(&["comment", "stars"]), &options, "x.csv").unwrap_err();
+        let reading = Reading::from(ReadOptions { text_column: Some("coment".into()), ..ReadOptions::default() });
+        let error = resolve_columns(&names(&["comment", "stars"]), &reading, "x.csv").unwrap_err();
         assert_eq!(error.to_string(), "`x.csv` has no column `coment`; its columns are `comment`, `stars`");
         assert!(error.is_usage());
-        let options = ReadOptions { text_column: Some("1".into()), ..ReadOptions::default() };
-        assert_eq!(resolve_columns(&names(&["label", "b"]), &options, "x").unwrap().text, "b");
+        let reading = Reading::from(ReadOptions { text_column: Some("1".into()), ..ReadOptions::default() });
+        assert_eq!(resolve_columns(&names(&["label", "b"]), &reading, "x").unwrap().text, "b");
     }
 
     #[test]
     fn doubt_is_an_error_that_names_the_flag() {
-        let options = ReadOptions::default();
-        let error = resolve_columns(&names(&["review_text", "reviewText"]), &options, "x.csv").unwrap_err().to_string();
+        let reading = Reading::default();
+        let error = resolve_columns(&names(&["review_text", "reviewText"]), &reading, "x.csv").unwrap_err().to_string();
         assert!(error.contains("equally likely") && error.contains("--text-column"), "{error}");
-        let error = resolve_columns(&names(&["sentence1", "sentence2"]), &options, "x.csv").unwrap_err().to_string();
+        let error = resolve_columns(&names(&["sentence1", "sentence2"]), &reading, "x.csv").unwrap_err().to_string();
         assert!(error.contains("`sentence1`, `sentence2`") && error.contains("--text-column"), "{error}");
     }
 
     #[test]
     fn text_and_label_are_never_the_same_column() {
-        let options = ReadOptions { label_column: Some("review".into()), ..ReadOptions::default() };
-        let columns = resolve_columns(&names(&["review", "body"]), &options, "x").unwrap();
+        let reading = Reading::from(ReadOptions { label_column: Some("review".into()), ..ReadOptions::default() });
+        let columns = resolve_columns(&names(&["review", "body"]), &reading, "x").unwrap();
         assert_eq!((columns.text.as_str(), columns.label.as_deref()), ("body", Some("review")));
         assert!(columns.others.is_empty());
     }

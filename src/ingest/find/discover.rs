@@ -14,22 +14,22 @@ use super::{labels, members, peek, walk};
 use crate::ingest::error::quoted;
 use crate::ingest::open::{Location, Sampler};
 use crate::ingest::parse::{Source, json};
-use crate::ingest::{Error, Format, ReadOptions, Result};
+use crate::ingest::{Error, Format, Reading, Result};
 
 /// Finds all files behind the inputs, in a fixed order, and looks at the layout of each that has columns.
 ///
 /// # Errors
 /// An input that is not there, a file named directly that cannot be read, columns that cannot be told apart, or nothing
 /// to read at all.
-pub fn discover(inputs: &[String], options: &ReadOptions) -> Result<Discovery> {
+pub fn discover(inputs: &[String], reading: &Reading) -> Result<Discovery> {
     if inputs.is_empty() {
         return Err(Error::NoInput);
     }
-    let mut finder = Finder { options, skipped: Vec::new(), textless: Vec::new() };
+    let mut finder = Finder { reading, skipped: Vec::new(), textless: Vec::new() };
     let mut found: Vec<FoundSource> = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         let files = finder.files(input, index)?;
-        let files = label_and_place(files, options, &mut finder.skipped);
+        let files = label_and_place(files, reading, &mut finder.skipped);
         found.extend(files.into_iter().map(finish));
     }
     let Finder { mut skipped, textless, .. } = finder;
@@ -64,7 +64,7 @@ struct Candidate {
 
 /// Finds files one by one, so that no more than one file's content is held.
 struct Finder<'a> {
-    options: &'a ReadOptions,
+    reading: &'a Reading,
     skipped: Vec<Skipped>,
     /// Tables without a text column, and the error that each is if there is nothing else.
     textless: Vec<(String, Error)>,
@@ -95,14 +95,14 @@ impl Finder<'_> {
 
     /// The file, unless it is passed over; its layout is looked at here and nowhere else.
     fn keep(&mut self, found: FoundFile, input: usize) -> Result<Option<Candidate>> {
-        let options = self.options;
+        let reading = self.reading;
         let name = FileName::of(found.own_path());
-        let told = options.format != Format::Auto;
-        if let Some(reason) = pass_over(&found, &name, options)? {
+        let told = reading.options.format != Format::Auto;
+        if let Some(reason) = pass_over(&found, &name, reading)? {
             self.skipped.push(Skipped { name: found.name, reason: reason.into() });
             return Ok(None);
         }
-        let format = match (options.format, name.kind) {
+        let format = match (reading.options.format, name.kind) {
             (Format::Auto, Kind::Known(format)) => format,
             (Format::Auto, _) => Format::Text,
             (asked, _) => asked,
@@ -111,15 +111,15 @@ impl Finder<'_> {
         let json = own_path.extension().is_some_and(|extension| extension == "json");
         let is_doubtful = format == Format::Jsonl && !told && !found.named && json;
         let mut source = source_of(&found, format)?;
-        let sampler = Sampler::new(&source.location, found.head.as_ref(), options.encoding);
+        let sampler = Sampler::new(&source.location, found.head.as_ref(), reading.options.encoding);
         if is_doubtful && !begins_with_object(&sampler)? {
             let reason = "JSON, but neither one object a line nor an array of objects";
             self.skipped.push(Skipped { name: found.name, reason: reason.into() });
             return Ok(None);
         }
-        let layout = match peek::layout_of(&sampler, format, options) {
+        let layout = match peek::layout_of(&sampler, format, reading) {
             Ok(layout) => layout,
-            Err(error) if error.is_textless(options.text_column.as_deref()) && !told && !found.named => {
+            Err(error) if error.is_textless(reading.options.text_column.as_deref()) && !told && !found.named => {
                 self.textless.push((found.name, error));
                 return Ok(None);
             }
@@ -151,14 +151,15 @@ impl Finder<'_> {
 }
 
 /// Why a file is passed over by its name and place.
-fn pass_over(found: &FoundFile, name: &FileName, options: &ReadOptions) -> Result<Option<&'static str>> {
-    let told = options.format != Format::Auto;
+fn pass_over(found: &FoundFile, name: &FileName, reading: &Reading) -> Result<Option<&'static str>> {
+    let told = reading.options.format != Format::Auto;
     let readme = ["readme", "license", "licence", "changelog"]
         .iter()
         .any(|word| name.stem.to_lowercase().split(['.', '-', '_', ' ']).any(|part| part == *word));
     let plain = matches!(name.kind, Kind::LabelExtension | Kind::Known(Format::Text));
-    let parquet = matches!((name.kind, options.format), (_, Format::Parquet) | (Kind::Known(Format::Parquet), _));
-    let skip = match (name.kind, options.format) {
+    let parquet =
+        matches!((name.kind, reading.options.format), (_, Format::Parquet) | (Kind::Known(Format::Parquet), _));
+    let skip = match (name.kind, reading.options.format) {
         (Kind::Closed, _) if found.named => return Err(Error::ClosedArchive { name: found.name.clone() }),
         (Kind::Closed, _) => Some("an archive of a kind that is not read; unpack it first"),
         (Kind::Archive(_), _) => Some("an archive inside an archive; unpack it first"),
@@ -193,7 +194,7 @@ fn begins_with_object(sampler: &Sampler<'_>) -> Result<bool> {
 }
 
 /// Labels from folders and names; in a labelled text tree, files beside the labelled folders are dropped.
-fn label_and_place(mut files: Vec<Candidate>, options: &ReadOptions, skipped: &mut Vec<Skipped>) -> Vec<Candidate> {
+fn label_and_place(mut files: Vec<Candidate>, reading: &Reading, skipped: &mut Vec<Skipped>) -> Vec<Candidate> {
     for file in &mut files {
         file.source.label = labels::of_folders(&file.folders);
     }
@@ -209,7 +210,7 @@ fn label_and_place(mut files: Vec<Candidate>, options: &ReadOptions, skipped: &m
         .collect();
     let mut kept = Vec::with_capacity(files.len());
     for (file, stray) in files.into_iter().zip(stray) {
-        if stray && !file.named && matches!(options.format, Format::Auto | Format::Text) {
+        if stray && !file.named && matches!(reading.options.format, Format::Auto | Format::Text) {
             skipped.push(Skipped {
                 name: file.source.location.name,
                 reason: "beside the labelled folders, not in one".into(),

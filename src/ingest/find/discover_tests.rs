@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::ingest::ReadOptions;
 
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -14,8 +15,8 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn find(folder: &Path, below: &str, options: &ReadOptions) -> Result<Discovery> {
-    discover(&[folder.join(below).to_str().unwrap().to_owned()], options)
+fn find(folder: &Path, below: &str, reading: &Reading) -> Result<Discovery> {
+    discover(&[folder.join(below).to_str().unwrap().to_owned()], reading)
 }
 
 /// `name format label` of each source, names without the temporary folder.
@@ -42,7 +43,7 @@ fn a_labelled_tree_keeps_its_reviews_and_leaves_its_notes() {
         ("imdb/test/pos/_part.txt", ""),
         ("imdb/test/neg/3_2.txt", "e"),
     ]);
-    let found = find(folder.path(), "imdb", &ReadOptions::default()).unwrap();
+    let found = find(folder.path(), "imdb", &Reading::default()).unwrap();
     assert_eq!(
         summary(folder.path(), &found),
         [
@@ -53,7 +54,7 @@ fn a_labelled_tree_keeps_its_reviews_and_leaves_its_notes() {
         ]
     );
     assert_eq!(found.skipped.len(), 6, "{:?}", found.skipped);
-    let one = find(folder.path(), "imdb/train/pos/", &ReadOptions::default()).unwrap();
+    let one = find(folder.path(), "imdb/train/pos/", &Reading::default()).unwrap();
     assert_eq!(summary(folder.path(), &one), ["imdb/train/pos/1_9.txt text pos"]);
 }
 
@@ -62,7 +63,7 @@ fn leaf_folders_are_classes_only_where_they_can_be() {
     let folder =
         tree(&[("a/sports/1.txt", "x"), ("a/politics/2.txt", "x"), ("b/train/1.txt", "x"), ("b/test/2.txt", "x")]);
     let labels = |below: &str| {
-        let found = find(folder.path(), below, &ReadOptions::default()).unwrap();
+        let found = find(folder.path(), below, &Reading::default()).unwrap();
         found.found.into_iter().map(|found| found.source.label).collect::<Vec<_>>()
     };
     assert_eq!(labels("a"), [Some("politics".to_owned()), Some("sports".to_owned())]);
@@ -75,12 +76,12 @@ fn leaf_folders_are_classes_only_where_they_can_be() {
 fn files_whose_names_say_a_label_are_lines() {
     let folder =
         tree(&[("p/rt.neg", "a\nb\n"), ("p/rt.pos", "c\nd\n"), ("p/note.txt", "x\ny\n"), ("p/README.1.txt", "x")]);
-    let found = find(folder.path(), "p", &ReadOptions::default()).unwrap();
+    let found = find(folder.path(), "p", &Reading::default()).unwrap();
     assert_eq!(summary(folder.path(), &found), ["p/note.txt text -", "p/rt.neg lines neg", "p/rt.pos lines pos"]);
     assert!(found.found[1].note.as_ref().unwrap().contains("one review a line"));
-    let named = find(folder.path(), "p/note.txt", &ReadOptions::default()).unwrap();
+    let named = find(folder.path(), "p/note.txt", &Reading::default()).unwrap();
     assert_eq!(summary(folder.path(), &named), ["p/note.txt lines -"]);
-    let text = ReadOptions { format: Format::Text, ..ReadOptions::default() };
+    let text = Reading::from(ReadOptions { format: Format::Text, ..ReadOptions::default() });
     assert_eq!(summary(folder.path(), &find(folder.path(), "p/note.txt", &text).unwrap()), ["p/note.txt text -"]);
 }
 
@@ -97,7 +98,7 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
         ("m/y.7z", ""),
         ("m/z.zip", "<html>not found</html>"),
     ]);
-    let found = find(folder.path(), "m", &ReadOptions::default()).unwrap();
+    let found = find(folder.path(), "m", &Reading::default()).unwrap();
     assert_eq!(
         summary(folder.path(), &found),
         ["m/a.csv csv -", "m/b.JSONL jsonl -", "m/c.tab.gz tsv -", "m/d.parquet parquet -", "m/lines.json jsonl -",]
@@ -112,7 +113,7 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
             "an archive by its name, and none by its content",
         ]
     );
-    let csv = ReadOptions { format: Format::Csv, ..ReadOptions::default() };
+    let csv = Reading::from(ReadOptions { format: Format::Csv, ..ReadOptions::default() });
     let found = find(folder.path(), "m", &csv).unwrap();
     assert_eq!(summary(folder.path(), &found), ["m/a.csv csv -", "m/x.pdf csv -"]);
 }
@@ -120,21 +121,21 @@ fn formats_go_by_extension_and_unknown_ones_are_reported() {
 #[test]
 fn what_cannot_be_read_is_an_error_that_says_the_way_out() {
     let folder = tree(&[("e/x.pdf", ""), ("e/a[1].csv", ""), ("f/y.rar", "")]);
-    let message = |below: &str| find(folder.path(), below, &ReadOptions::default()).unwrap_err().to_string();
+    let message = |below: &str| find(folder.path(), below, &Reading::default()).unwrap_err().to_string();
     assert!(message("none").contains("is not there"));
     assert!(message("e/*.csvv").contains("matches nothing"));
     assert!(message("e/x.pdf").contains("--format"));
     assert!(message("f/y.rar").contains("unpack"));
     let nothing = message("f");
     assert!(nothing.contains(".jsonl") && nothing.contains("y.rar"), "{nothing}");
-    assert_eq!(find(folder.path(), "e/a[1].csv", &ReadOptions::default()).unwrap().found.len(), 1);
+    assert_eq!(find(folder.path(), "e/a[1].csv", &Reading::default()).unwrap().found.len(), 1);
 }
 
 #[test]
 fn a_file_behind_two_inputs_is_read_once() {
     let folder = tree(&[("d/a.csv", ""), ("d/b.csv", "")]);
     let input = |below: &str| folder.path().join(below).to_str().unwrap().to_owned();
-    let found = discover(&[input("d/b.csv"), input("d")], &ReadOptions::default()).unwrap();
+    let found = discover(&[input("d/b.csv"), input("d")], &Reading::default()).unwrap();
     assert_eq!(summary(folder.path(), &found), ["d/b.csv csv -", "d/a.csv csv -"]);
     assert_eq!(found.found[1].input, 1);
     assert_eq!(found.skipped[0].reason, "found already");
@@ -148,7 +149,7 @@ fn links_are_followed_and_bad_ones_skipped() {
     link("e", "d/good");
     link("d", "d/sub/loop");
     link("nowhere", "d/broken.csv");
-    let found = find(folder.path(), "d", &ReadOptions::default()).unwrap();
+    let found = find(folder.path(), "d", &Reading::default()).unwrap();
     assert_eq!(summary(folder.path(), &found), ["d/good/b.csv csv -", "d/sub/a.csv csv -"]);
     let reasons: Vec<&str> = found.skipped.iter().map(|file| file.reason.as_str()).collect();
     assert_eq!(reasons, ["a broken link", "a link to a folder around it"]);

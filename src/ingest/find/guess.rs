@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::columns;
 use crate::ingest::error::quoted;
 use crate::ingest::parse::Columns;
-use crate::ingest::{Error, ReadOptions, Result};
+use crate::ingest::{Error, Reading, Result};
 
 /// A longer value is no label.
 const MAX_LABEL_CHARS: usize = 32;
@@ -50,7 +50,7 @@ struct Look {
 pub(super) fn by_content(
     names: &[String],
     records: &[Vec<String>],
-    options: &ReadOptions,
+    reading: &Reading,
     source: &str,
 ) -> Result<Columns> {
     const HINT: &str = " (by position, as the file has no header)";
@@ -59,13 +59,13 @@ pub(super) fn by_content(
     let asked = |column: &Option<String>| {
         column.as_ref().map(|column| columns::explicit(names, column, source, HINT)).transpose()
     };
-    let label = asked(&options.label_column)?;
-    let text = match asked(&options.text_column)? {
+    let label = asked(&reading.options.label_column)?;
+    let text = match asked(&reading.options.text_column)? {
         Some(text) => text,
         None => widest(names, &looks, label.as_ref(), source)?,
     };
     let label = match label {
-        None if options.find_label => label_like(names, &looks, rows.len(), &text),
+        None if reading.find_label => label_like(names, &looks, rows.len(), &text),
         asked => asked,
     };
     Ok(Columns::new(names, text, label, true))
@@ -127,7 +127,7 @@ mod tests {
     fn guessed(list: &[&[&str]]) -> Result<Columns> {
         let records = rows(list);
         let names: Vec<String> = (0..usual_width(&records)).map(|at| at.to_string()).collect();
-        by_content(&names, &records, &ReadOptions::default(), "x.tsv")
+        by_content(&names, &records, &Reading::default(), "x.tsv")
     }
 
     #[test]

@@ -11,21 +11,21 @@ use crate::ingest::open::{Sample, Sampler};
 use crate::ingest::parse::csv::{Dialect, RawOutcome, RawRecords};
 use crate::ingest::parse::json::{self, ElementReader, Objects, is_array};
 use crate::ingest::parse::{Layout, LineReader, MAX_RECORD_BYTES, Syntax};
-use crate::ingest::{Error, Format, ReadOptions, Result};
+use crate::ingest::{Error, Format, Reading, Result};
 
 const SAMPLE_BYTES: u64 = 1 << 20;
 const SAMPLE_RECORDS: usize = 1000;
 
 /// The layout of a CSV, TSV or JSON source, seen in its first MiB; `None` for a source without columns or content.
-pub(super) fn layout_of(sampler: &Sampler<'_>, format: Format, options: &ReadOptions) -> Result<Option<Layout>> {
+pub(super) fn layout_of(sampler: &Sampler<'_>, format: Format, reading: &Reading) -> Result<Option<Layout>> {
     match format {
-        Format::Csv | Format::Tsv => delimited(sampler, format, options),
-        Format::Jsonl => json(sampler, options),
+        Format::Csv | Format::Tsv => delimited(sampler, format, reading),
+        Format::Jsonl => json(sampler, reading),
         Format::Auto | Format::Parquet | Format::Text | Format::Lines => Ok(None),
     }
 }
 
-fn json(sampler: &Sampler<'_>, options: &ReadOptions) -> Result<Option<Layout>> {
+fn json(sampler: &Sampler<'_>, reading: &Reading) -> Result<Option<Layout>> {
     let mut sample = sampler.settled(SAMPLE_BYTES)?;
     let mut names = json_names(sampler.name(), &sample)?;
     if names.is_empty() && !sample.complete {
@@ -41,7 +41,7 @@ fn json(sampler: &Sampler<'_>, options: &ReadOptions) -> Result<Option<Layout>> 
         true if content[0] == b'[' => Err(Error::JsonArray { name: sampler.name().to_owned() }),
         true => Err(Error::NotJsonLines { name: sampler.name().to_owned() }),
         false => {
-            let columns = columns::resolve_columns(&names, options, sampler.name())?;
+            let columns = columns::resolve_columns(&names, reading, sampler.name())?;
             let syntax = if array { Syntax::JsonArray } else { Syntax::JsonLines };
             Ok(Some(Layout { columns, names, syntax, encoding: sample.encoding }))
         }
@@ -72,33 +72,34 @@ fn json_names(name: &str, sample: &Sample) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn delimited(sampler: &Sampler<'_>, format: Format, options: &ReadOptions) -> Result<Option<Layout>> {
+fn delimited(sampler: &Sampler<'_>, format: Format, reading: &Reading) -> Result<Option<Layout>> {
     let Sample { bytes: head, complete, encoding } = sampler.settled(SAMPLE_BYTES)?;
     let sample = DelimitedSample { head, complete, name: sampler.name() };
     let dialect = if format == Format::Tsv { sample.tsv_dialect()? } else { sample.csv_dialect()? };
     let records = sample.records(dialect, SAMPLE_RECORDS)?;
     let Some((first, rest)) = records.split_first() else { return Ok(None) };
-    if options.header && !is_data(first, rest, options) {
+    if reading.options.header && !is_data(first, rest, reading) {
         let names = guess::header_names(first);
         let hint = if first.iter().any(|name| columns::is_usual(name)) {
             ""
         } else {
             ", or --no-header if its first line is data"
         };
-        let columns = columns::resolve(&names, options, sampler.name(), hint)?;
+        let columns = columns::resolve(&names, reading, sampler.name(), hint)?;
         let syntax = Syntax::Delimited { dialect, width: names.len() };
         return Ok(Some(Layout { columns, names, syntax, encoding }));
     }
     let width = guess::usual_width(&records);
     let names: Vec<String> = (0..width).map(|position| position.to_string()).collect();
-    let columns = guess::by_content(&names, &records, options, sampler.name())?;
+    let columns = guess::by_content(&names, &records, reading, sampler.name())?;
     Ok(Some(Layout { columns, names, syntax: Syntax::Delimited { dialect, width }, encoding }))
 }
 
 /// Whether the first record is data rather than a header.
-fn is_data(first: &[String], rest: &[Vec<String>], options: &ReadOptions) -> bool {
-    let asked =
-        |name: &String| options.text_column.as_ref() == Some(name) || options.label_column.as_ref() == Some(name);
+fn is_data(first: &[String], rest: &[Vec<String>], reading: &Reading) -> bool {
+    let asked = |name: &String| {
+        reading.options.text_column.as_ref() == Some(name) || reading.options.label_column.as_ref() == Some(name)
+    };
     if first.iter().any(|name| columns::is_usual(name.trim()) || asked(&name.trim().to_owned())) {
         return false;
     }
@@ -209,10 +210,11 @@ fn n_regular(records: &[Vec<String>]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::ReadOptions;
     use crate::ingest::open::Location;
     use crate::ingest::parse::Columns;
 
-    fn layout(name: &str, content: &str, options: &ReadOptions) -> Result<Option<Layout>> {
+    fn layout(name: &str, content: &str, reading: &Reading) -> Result<Option<Layout>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs_err::write(&path, content).unwrap();
@@ -222,18 +224,18 @@ mod tests {
             _ => Format::Jsonl,
         };
         let location = Location { path, name: name.to_owned(), bytes: content.len() as u64, member: None };
-        layout_of(&Sampler::new(&location, None, options.encoding), format, options)
+        layout_of(&Sampler::new(&location, None, reading.options.encoding), format, reading)
     }
 
     fn dialect(name: &str, content: &str) -> Dialect {
-        match layout(name, content, &ReadOptions::default()).unwrap().unwrap().syntax {
+        match layout(name, content, &Reading::default()).unwrap().unwrap().syntax {
             Syntax::Delimited { dialect, .. } => dialect,
             other => panic!("{other:?}"),
         }
     }
 
     fn columns(name: &str, content: &str) -> Columns {
-        layout(name, content, &ReadOptions::default()).unwrap().unwrap().columns
+        layout(name, content, &Reading::default()).unwrap().unwrap().columns
     }
 
     #[test]
@@ -254,16 +256,17 @@ mod tests {
     fn a_header_is_a_header() {
         assert!(!columns("a.csv", "text,label\na,1\ntext,1\n").header_absent);
         assert!(!columns("a.csv", "text\n").header_absent);
-        let options = ReadOptions { text_column: Some("foo".into()), ..ReadOptions::default() };
-        assert!(!layout("a.csv", "id,foo\n1,a\n", &options).unwrap().unwrap().columns.header_absent);
-        let error = layout("a.csv", "id,foo\n1,a\n2,b\n", &ReadOptions::default()).unwrap_err();
+        let reading = Reading::from(ReadOptions { text_column: Some("foo".into()), ..ReadOptions::default() });
+        assert!(!layout("a.csv", "id,foo\n1,a\n", &reading).unwrap().unwrap().columns.header_absent);
+        let error = layout("a.csv", "id,foo\n1,a\n2,b\n", &Reading::default()).unwrap_err();
         assert!(error.to_string().contains("`id`, `foo`") && error.to_string().contains("--no-header"), "{error}");
     }
 
     #[test]
     fn no_header_is_obeyed_and_positions_can_be_asked_for() {
-        let options = ReadOptions { header: false, text_column: Some("1".into()), ..ReadOptions::default() };
-        let columns = layout("a.csv", "text,label\na,b\n", &options).unwrap().unwrap().columns;
+        let reading =
+            Reading::from(ReadOptions { header: false, text_column: Some("1".into()), ..ReadOptions::default() });
+        let columns = layout("a.csv", "text,label\na,b\n", &reading).unwrap().unwrap().columns;
         assert_eq!((columns.text.as_str(), columns.header_absent), ("1", true));
     }
 
@@ -297,16 +300,16 @@ mod tests {
         let columns = columns("a.jsonl", "{\"id\":1}\nbroken\n\n{\"stars\":5,\"review\":\"x\"}\n");
         assert_eq!((columns.text.as_str(), columns.label.as_deref()), ("review", Some("stars")));
         assert_eq!(columns.others, ["id"]);
-        let array = layout("a.json", "[\n{\"text\": \"a\"},{\"stars\": 1}]", &ReadOptions::default()).unwrap().unwrap();
+        let array = layout("a.json", "[\n{\"text\": \"a\"},{\"stars\": 1}]", &Reading::default()).unwrap().unwrap();
         assert_eq!((array.syntax, array.names), (Syntax::JsonArray, vec!["text".to_owned(), "stars".to_owned()]));
-        let texts = layout("a.json", "[\"a\", \"b\"]", &ReadOptions::default()).unwrap_err();
+        let texts = layout("a.json", "[\"a\", \"b\"]", &Reading::default()).unwrap_err();
         assert!(
             texts.to_string().contains("not of objects") && texts.to_string().contains("map({text: .})"),
             "{texts}"
         );
-        assert_eq!(layout("a.json", "[ ]", &ReadOptions::default()).unwrap(), None);
-        let pretty = layout("a.jsonl", "{\n\"text\": \"a\"\n}", &ReadOptions::default()).unwrap_err();
+        assert_eq!(layout("a.json", "[ ]", &Reading::default()).unwrap(), None);
+        let pretty = layout("a.jsonl", "{\n\"text\": \"a\"\n}", &Reading::default()).unwrap_err();
         assert!(pretty.to_string().contains("JSON lines"), "{pretty}");
-        assert_eq!(layout("a.jsonl", "\n", &ReadOptions::default()).unwrap(), None);
+        assert_eq!(layout("a.jsonl", "\n", &Reading::default()).unwrap(), None);
     }
 }

@@ -15,7 +15,7 @@ use super::record::{Record, Records};
 use super::source::Source;
 use super::unit::{IngestUnit, RecordOrigin, UnitBuilder};
 use crate::ingest::open::{CHUNK_BYTES, Opened, Opener};
-use crate::ingest::{Format, ReadOptions, Result};
+use crate::ingest::{Format, Reading, Result};
 
 /// A source and the digest of its content.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ pub struct UnitReader {
     sources: Vec<Source>,
     opener: Opener,
     decoded: Vec<Decoded>,
-    options: ReadOptions,
+    reading: Reading,
     schema: SchemaRef,
     unit: UnitBuilder,
     next_source: usize,
@@ -65,19 +65,19 @@ struct OpenSource {
 
 impl UnitReader {
     /// Settles the schema of the reviews; nothing is opened yet.
-    pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, options: &ReadOptions) -> Self {
-        Self::with_chunk(sources, options, CHUNK_BYTES)
+    pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading) -> Self {
+        Self::with_chunk(sources, reading, CHUNK_BYTES)
     }
 
-    fn with_chunk<'a>(sources: impl IntoIterator<Item = &'a Source>, options: &ReadOptions, chunk: usize) -> Self {
-        let extra: Vec<Field> = options.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
+    fn with_chunk<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, chunk: usize) -> Self {
+        let extra: Vec<Field> = reading.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let schema = crate::schema::reviews(&extra);
-        let unit = UnitBuilder::new(Arc::clone(&schema), crate::schema::rejects(), options.clone());
+        let unit = UnitBuilder::new(Arc::clone(&schema), crate::schema::rejects(), reading.clone());
         Self {
             sources: sources.into_iter().filter(|source| source.format != Format::Parquet).cloned().collect(),
-            opener: Opener::new(chunk, options.encoding),
+            opener: Opener::new(chunk, reading.options.encoding),
             decoded: Vec::new(),
-            options: options.clone(),
+            reading: reading.clone(),
             schema,
             unit,
             next_source: 0,
@@ -117,7 +117,7 @@ impl UnitReader {
 
     /// A source as large as a unit shares none, so a change in one large file leaves the units of its neighbours alone.
     fn is_large(&self, source: usize) -> bool {
-        self.sources.get(source).is_some_and(|source| source.location.bytes >= self.options.unit_bytes)
+        self.sources.get(source).is_some_and(|source| source.location.bytes >= self.reading.unit_bytes)
     }
 
     fn open(&mut self, index: usize) -> Result<OpenSource> {
@@ -150,14 +150,14 @@ impl UnitReader {
     }
 
     fn keys(&self, layout: &Layout) -> Keys {
-        let kept = self.options.keep.clone();
+        let kept = self.reading.keep.clone();
         Keys { text: layout.columns.text.clone(), label: layout.columns.label.clone(), kept }
     }
 
     fn fields(&self, layout: &Layout, width: usize) -> Fields {
         let position = |name: &String| layout.names.iter().position(|other| other == name);
         let text = position(&layout.columns.text).expect("the text is one of the columns; otherwise this is a bug");
-        let kept = self.options.keep.iter().map(position).collect();
+        let kept = self.reading.keep.iter().map(position).collect();
         Fields { width, text, label: layout.columns.label.as_ref().and_then(position), kept }
     }
 
@@ -178,7 +178,7 @@ impl UnitReader {
     /// Reads until a unit is full; `None` where nothing is left.
     fn fill(&mut self) -> Result<Option<IngestUnit>> {
         loop {
-            if self.options.limit.is_some_and(|limit| self.rows_read >= limit) {
+            if self.reading.options.limit.is_some_and(|limit| self.rows_read >= limit) {
                 break;
             }
             let Some(current) = &mut self.current else {

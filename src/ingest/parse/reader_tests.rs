@@ -7,16 +7,16 @@ use arrow::datatypes::UInt64Type;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::{Clean, discover};
+use crate::ingest::{Clean, ReadOptions, discover};
 use crate::schema::RejectReason;
 
-fn read(path: &Path, options: &ReadOptions) -> Vec<IngestUnit> {
-    read_in_chunks(path, options, CHUNK_BYTES)
+fn read(path: &Path, reading: &Reading) -> Vec<IngestUnit> {
+    read_in_chunks(path, reading, CHUNK_BYTES)
 }
 
-fn read_in_chunks(path: &Path, options: &ReadOptions, chunk: usize) -> Vec<IngestUnit> {
-    let discovery = discover(&[path.to_str().unwrap().to_owned()], options).unwrap();
-    UnitReader::with_chunk(discovery.sources(), options, chunk).map(|unit| unit.unwrap()).collect()
+fn read_in_chunks(path: &Path, reading: &Reading, chunk: usize) -> Vec<IngestUnit> {
+    let discovery = discover(&[path.to_str().unwrap().to_owned()], reading).unwrap();
+    UnitReader::with_chunk(discovery.sources(), reading, chunk).map(|unit| unit.unwrap()).collect()
 }
 
 fn strings(units: &[IngestUnit], column: &str) -> Vec<Option<String>> {
@@ -54,9 +54,9 @@ fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
 fn a_csv_becomes_reviews_with_kept_columns() {
     let content = b"\xef\xbb\xbfid,text,label,mark\n1,\"a<br />b\", pos ,x\n2,,,y\n3,c\n";
     let (_folder, path) = file("a.csv", content);
-    let options =
-        ReadOptions { keep: vec!["mark".into(), "none".into()], clean: Clean::Html, ..ReadOptions::default() };
-    let units = read(&path, &options);
+    let options = ReadOptions { clean: Clean::Html, ..ReadOptions::default() };
+    let reading = Reading { keep: vec!["mark".into(), "none".into()], ..options.into() };
+    let units = read(&path, &reading);
     assert_eq!(strings(&units, "text"), [Some("a b".to_owned()), Some(String::new())]);
     assert_eq!(strings(&units, "label"), [Some("pos".to_owned()), None]);
     assert_eq!(strings(&units, "mark"), [Some("x".to_owned()), Some("y".to_owned())]);
@@ -79,7 +79,7 @@ fn compressed_and_utf16_files_read_as_plain_ones() {
         ("a.tsv", utf16),
     ] {
         let (_folder, path) = file(name, &bytes);
-        let units = read(&path, &ReadOptions::default());
+        let units = read(&path, &Reading::default());
         assert_eq!(strings(&units, "text"), [Some("schön".to_owned()), Some("übel".to_owned())], "{name}");
     }
 }
@@ -89,7 +89,7 @@ fn empty_files_have_no_records() {
     for name in ["a.csv", "a.tsv", "a.jsonl", "a.txt"] {
         let (_folder, path) = file(name, b"");
         let expected = usize::from(name == "a.txt");
-        assert_eq!(read(&path, &ReadOptions::default()).len(), expected, "{name}");
+        assert_eq!(read(&path, &Reading::default()).len(), expected, "{name}");
     }
 }
 
@@ -100,12 +100,12 @@ fn small_files_share_units_and_large_ones_do_not() {
     for (name, n) in [("1.txt", 40), ("2.txt", 40), ("3.txt", 40), ("4.txt", 40), ("5.txt", 500), ("6.txt", 40)] {
         write(name, n);
     }
-    let units = read(folder.path(), &ReadOptions { unit_bytes: 300, ..ReadOptions::default() });
+    let units = read(folder.path(), &Reading { unit_bytes: 300, ..Reading::default() });
     assert_eq!(units.iter().map(|unit| unit.spans.len()).collect::<Vec<_>>(), [3, 1, 1, 1]);
     let ids: std::collections::HashSet<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
     assert_eq!(ids.len(), 4);
     write("6.txt", 41);
-    let changed = read(folder.path(), &ReadOptions { unit_bytes: 300, ..ReadOptions::default() });
+    let changed = read(folder.path(), &Reading { unit_bytes: 300, ..Reading::default() });
     let same: Vec<bool> = units.iter().zip(&changed).map(|(old, new)| old.id == new.id).collect();
     assert_eq!(same, [true, true, true, false]);
 }
@@ -113,7 +113,7 @@ fn small_files_share_units_and_large_ones_do_not() {
 #[test]
 fn rejects_alone_cannot_fill_the_memory() {
     let (_folder, path) = file("a.jsonl", format!("{{\"text\":\"a\"}}\n{}", "nonsense\n".repeat(10_000)).as_bytes());
-    let units = read(&path, &ReadOptions { unit_bytes: 1 << 14, ..ReadOptions::default() });
+    let units = read(&path, &Reading { unit_bytes: 1 << 14, ..Reading::default() });
     assert!(units.len() > 10, "{}", units.len());
     assert_eq!(rows_in(&units), 10_001);
 }
@@ -121,7 +121,7 @@ fn rejects_alone_cannot_fill_the_memory() {
 #[test]
 fn very_short_texts_are_bounded_in_rows() {
     let (_folder, path) = file("a.csv", format!("text\n{}", "ok\n".repeat(10_000)).as_bytes());
-    let units = read(&path, &ReadOptions { unit_bytes: 1 << 16, ..ReadOptions::default() });
+    let units = read(&path, &Reading { unit_bytes: 1 << 16, ..Reading::default() });
     assert_eq!(rows_in(&units), 10_000);
     let most = units.iter().map(|unit| unit.rows_in).max();
     assert!(most <= Some(1024), "{most:?} rows");
@@ -132,9 +132,9 @@ fn the_limit_counts_records_over_all_sources() {
     let folder = tempfile::tempdir().unwrap();
     fs_err::write(folder.path().join("a.csv"), "text\na\nb\n").unwrap();
     fs_err::write(folder.path().join("b.csv"), "text\nc\nd\n").unwrap();
-    let units = read(folder.path(), &ReadOptions { limit: Some(3), ..ReadOptions::default() });
+    let units = read(folder.path(), &Reading::from(ReadOptions { limit: Some(3), ..ReadOptions::default() }));
     assert_eq!(strings(&units, "text").len(), 3);
-    assert!(read(folder.path(), &ReadOptions { limit: Some(0), ..ReadOptions::default() }).is_empty());
+    assert!(read(folder.path(), &Reading::from(ReadOptions { limit: Some(0), ..ReadOptions::default() })).is_empty());
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_label_column_wins_over_the_folder() {
     fs_err::create_dir(folder.path().join("pos")).unwrap();
     fs_err::write(folder.path().join("pos/a.csv"), "text,label\na,neg\nb,\n").unwrap();
     fs_err::write(folder.path().join("pos/b.csv"), "text\nc\n").unwrap();
-    let units = read(folder.path(), &ReadOptions::default());
+    let units = read(folder.path(), &Reading::default());
     assert_eq!(strings(&units, "label"), [Some("neg".to_owned()), None, Some("pos".to_owned())]);
 }
 
@@ -151,14 +151,14 @@ fn a_label_column_wins_over_the_folder() {
 fn escaped_quotes_come_out_as_quotes() {
     let content = "id\tsentiment\treview\n\"1_8\"\t1\t\"With \\\"The Wiz\\\" again\"\n\"2_3\"\t0\t\"Plain\"\n";
     let (_folder, path) = file("labeledTrainData.tsv", content.as_bytes());
-    let texts = strings(&read(&path, &ReadOptions::default()), "text");
+    let texts = strings(&read(&path, &Reading::default()), "text");
     assert_eq!(texts, [Some("With \"The Wiz\" again".to_owned()), Some("Plain".to_owned())]);
 }
 
 #[test]
 fn real_imdb_mini() {
     let Some(path) = crate::testing::shared("data/imdb-mini") else { return };
-    let units = read(&path, &ReadOptions::default());
+    let units = read(&path, &Reading::default());
     let labels = strings(&units, "label");
     assert_eq!(rows_in(&units), 1200);
     assert_eq!(labels.iter().filter(|label| label.as_deref() == Some("pos")).count(), 600);
@@ -169,7 +169,7 @@ fn real_imdb_mini() {
 #[test]
 fn real_imdb_cut_inside_a_quote() {
     let Some(path) = crate::testing::shared("data/csv/IMDB Dataset (cut inside a quote).csv") else { return };
-    let units = read(&path, &ReadOptions::default());
+    let units = read(&path, &Reading::default());
     assert_eq!(strings(&units, "text").len(), 641);
     let rejects = rejects(&units);
     assert_eq!((rejects.len(), rejects[0].0, rejects[0].2), (1, 641, RejectReason::UnterminatedQuote));
@@ -180,7 +180,7 @@ fn real_imdb_cut_inside_a_quote() {
 #[test]
 fn real_tweets() {
     let Some(path) = crate::testing::shared("data/csv/Tweets.csv") else { return };
-    let units = read(&path, &ReadOptions { keep: vec!["airline".into()], ..ReadOptions::default() });
+    let units = read(&path, &Reading { keep: vec!["airline".into()], ..Reading::default() });
     let texts = strings(&units, "text");
     assert_eq!(texts.len(), 14_640);
     assert_eq!(texts.iter().flatten().filter(|text| text.contains('\n')).count(), 138);
@@ -193,7 +193,7 @@ fn real_tweets() {
 #[test]
 fn real_sst2_has_no_header() {
     let Some(path) = crate::testing::shared("data/sst2-no-header") else { return };
-    let units = read(&path, &ReadOptions::default());
+    let units = read(&path, &Reading::default());
     assert_eq!(rows_in(&units), 6920 + 872 + 1821);
     assert!(units.iter().all(|unit| unit.rejects.num_rows() == 0));
     let labels = strings(&units, "label");
@@ -214,7 +214,7 @@ proptest! {
             content += &format!("{},{}\r\n", quote(text), quote(label));
         }
         let (_folder, path) = file("a.csv", content.as_bytes());
-        let units = read_in_chunks(&path, &ReadOptions { unit_bytes: 200, ..ReadOptions::default() }, 5);
+        let units = read_in_chunks(&path, &Reading { unit_bytes: 200, ..Reading::default() }, 5);
         let expected: Vec<Option<String>> = rows.iter().map(|(text, _)| Some(text.clone())).collect();
         prop_assert_eq!(strings(&units, "text"), expected);
     }
@@ -230,11 +230,11 @@ proptest! {
         chunk in 1_usize..40,
     ) {
         let (_folder, path) = file(name, &parts.concat());
-        let options = ReadOptions { unit_bytes: 150, ..ReadOptions::default() };
-        let discovery = discover(&[path.to_str().unwrap().to_owned()], &options);
+        let reading = Reading { unit_bytes: 150, ..Reading::default() };
+        let discovery = discover(&[path.to_str().unwrap().to_owned()], &reading);
         // Bytes that look like a compressed file, and columns that cannot be told, are errors and not records.
         let Ok(discovery) = discovery else { return Ok(()) };
-        let read = |chunk| UnitReader::with_chunk(discovery.sources(), &options, chunk).collect::<Result<Vec<_>>>();
+        let read = |chunk| UnitReader::with_chunk(discovery.sources(), &reading, chunk).collect::<Result<Vec<_>>>();
         let (Ok(whole), Ok(chunked)) = (read(1 << 16), read(chunk)) else { return Ok(()) };
         let shape = |units: &[IngestUnit]| {
             units.iter().map(|u| (u.id.clone(), u.spans.clone(), u.reviews.clone(), u.rejects.clone())).collect::<Vec<_>>()

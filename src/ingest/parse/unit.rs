@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::record::{Record, Reject, Review};
 use super::source::Source;
-use crate::ingest::{Error, ReadOptions, Result};
+use crate::ingest::{Error, Reading, Result};
 
 /// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
 pub const ROW_BYTES: u64 = 64;
@@ -52,7 +52,7 @@ pub struct IngestUnit {
 pub(super) struct UnitBuilder {
     reviews_schema: SchemaRef,
     rejects_schema: SchemaRef,
-    options: ReadOptions,
+    reading: Reading,
     spans: Vec<(Span, Arc<str>, Option<String>)>,
     rows_in: u64,
     text_bytes: u64,
@@ -90,11 +90,11 @@ pub(super) struct RecordOrigin<'a> {
 }
 
 impl UnitBuilder {
-    pub(super) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, options: ReadOptions) -> Self {
+    pub(super) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, reading: Reading) -> Self {
         let mut builder = Self {
             reviews_schema,
             rejects_schema,
-            options,
+            reading,
             spans: Vec::new(),
             rows_in: 0,
             text_bytes: 0,
@@ -111,7 +111,7 @@ impl UnitBuilder {
 
     /// Whether the unit ends here.
     pub(super) fn is_full(&self) -> bool {
-        let wanted = self.options.unit_bytes.clamp(1, MAX_HELD_BYTES);
+        let wanted = self.reading.unit_bytes.clamp(1, MAX_HELD_BYTES);
         self.text_bytes + self.rows_in * ROW_BYTES >= wanted
             || self.held_bytes >= (wanted * MAX_HELD_RATIO).min(MAX_HELD_BYTES)
     }
@@ -140,7 +140,7 @@ impl UnitBuilder {
     }
 
     fn push_review(&mut self, origin: &RecordOrigin<'_>, review: Review) {
-        let text = review.text.map(|text| self.options.clean.apply(text));
+        let text = review.text.map(|text| self.reading.options.clean.apply(text));
         let own_label = review.label.as_deref().map(str::trim).filter(|label| !label.is_empty());
         let label = own_label.or(origin.label);
         let bytes = |text: Option<&str>| text.map_or(0, str::len) as u64;
