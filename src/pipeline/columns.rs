@@ -1,15 +1,25 @@
 //! Which columns of a source are text and label, checked before anything is read or written.
 
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{Error, Result};
 use crate::engine;
 use crate::ingest::{self, Columns, Format, Reading, Source};
 
+/// The columns of a source.
+pub(super) struct SourceColumns {
+    /// What each is for.
+    pub(super) columns: Columns,
+    /// Their types, where they have any: in Parquet.
+    pub(super) schema: Option<SchemaRef>,
+}
+
 /// The columns of a source; `None` where it has none.
-pub(super) fn of(source: &Source, reading: &Reading) -> Result<Option<Columns>> {
+pub(super) fn of(source: &Source, reading: &Reading) -> Result<Option<SourceColumns>> {
     if source.format != Format::Parquet {
-        return Ok(source.columns().cloned());
+        return Ok(source.columns().map(|columns| SourceColumns { columns: columns.clone(), schema: None }));
     }
     let metadata = engine::open_parquet(&source.location.path)?;
     let schema = metadata.schema();
@@ -26,7 +36,8 @@ pub(super) fn of(source: &Source, reading: &Reading) -> Result<Option<Columns>> 
     if engine::carries_lineage(&metadata) {
         columns.others.retain(|name| name != "source_file" && name != "row");
     }
-    Ok(Some(columns))
+    let schema = Some(Arc::clone(schema));
+    Ok(Some(SourceColumns { columns, schema }))
 }
 
 /// Whether a value has one obvious text form.

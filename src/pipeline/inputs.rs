@@ -15,11 +15,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::kept::Keep;
-use super::{Error, ReadOptions, Result, columns, kept};
+use super::{ReadOptions, Result, columns, kept};
 use crate::cache::{FileState, Manifest};
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
 pub use crate::ingest::UNIT_BYTES;
-use crate::ingest::{self, Decoded, Discovery, Format, Reading, Source, UnitReader};
+use crate::ingest::{self, Columns, Decoded, Discovery, Format, Reading, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
@@ -46,6 +46,8 @@ pub struct Inputs {
     origins: Vec<usize>,
     reading: Reading,
     discovery: Discovery,
+    /// The columns of each source, where it has any.
+    columns: Vec<Option<Columns>>,
     kept: Vec<Field>,
     /// What each file was when it was found.
     states: Vec<FileState>,
@@ -62,12 +64,15 @@ impl Inputs {
         let mut reading = Reading { options: read.clone(), find_label, keep: Vec::new(), unit_bytes };
         let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
         let discovery = ingest::discover(&paths, &reading)?;
-        let kept = kept::settle(&discovery, &reading, &keep_columns(keep, labels))?;
+        // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
+        let columns = discovery.sources().map(|source| columns::of(source, &reading)).collect::<Result<Vec<_>>>()?;
+        let kept = kept::settle(&discovery, &columns, &keep_columns(keep, labels))?;
+        let columns = columns.into_iter().map(|found| found.map(|found| found.columns)).collect();
         reading.keep = kept.iter().map(|field| field.name().clone()).collect();
         let states = discovery.sources().map(state_of).collect::<Result<Vec<_>>>()?;
         let places = discovery.sources().enumerate().map(|(place, source)| (source.name().to_owned(), place)).collect();
         let (digests, decoded) = (Arc::default(), Mutex::default());
-        Ok(Inputs { origins, reading, discovery, kept, states, places, digests, decoded })
+        Ok(Inputs { origins, reading, discovery, columns, kept, states, places, digests, decoded })
     }
 
     /// The inputs as they were given.
@@ -129,14 +134,13 @@ impl Inputs {
     }
 
     /// Says what was found: formats, columns, what was passed over.
-    pub fn describe(&self, terminal: Terminal) -> Result<()> {
+    pub fn describe(&self, terminal: Terminal) {
         let mut groups: Vec<(String, u64)> = Vec::new();
-        for source in self.discovery.sources() {
+        for (source, columns) in self.discovery.sources().zip(&self.columns) {
             let columns = match source.format {
                 Format::Text => "one review a file".to_owned(),
                 Format::Lines => "one review a line".to_owned(),
-                _ => columns::of(source, &self.reading)?
-                    .map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
+                _ => columns.as_ref().map_or_else(|| "no content".to_owned(), describe),
             };
             let encoding = source.encoding().map_or_else(String::new, |name| format!(" in {name}"));
             let line = format!("{}{encoding}, {columns}", source.format);
@@ -159,11 +163,13 @@ impl Inputs {
             let more = self.discovery.skipped.len() - SHOWN;
             terminal.say(&format!("skipped: {more} more files; `run.json` counts them by reason"));
         }
-        Ok(())
     }
 
-    fn plan_parquet(&self, source: &Source, limit: u64, first: u64) -> Result<Vec<WorkUnit>> {
-        let Some(columns) = columns::of(source, &self.reading)? else { return Ok(Vec::new()) };
+    fn plan_parquet(&self, place: usize, limit: u64, first: u64) -> engine::Result<Vec<WorkUnit>> {
+        let source = &self.discovery.found[place].source;
+        let Some(columns) = self.columns[place].clone() else { return Ok(Vec::new()) };
+        // Its columns were settled when it was found.
+        self.check_one(place)?;
         let digest = ingest::content_digest(&source.location.path)?;
         self.remember(source.name(), &digest);
         let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
@@ -220,12 +226,12 @@ impl Inputs {
         if let Ok(mut decoded) = self.decoded.lock() {
             *decoded = reader.decoded().to_vec();
         }
-        for source in self.discovery.sources().filter(|source| source.format == Format::Parquet) {
+        for (place, _) in self.discovery.sources().enumerate().filter(|(_, source)| source.format == Format::Parquet) {
             let left = self.reading.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
             if left == 0 {
                 break;
             }
-            let units = self.plan_parquet(source, left, ordinal).map_err(into_engine)?;
+            let units = self.plan_parquet(place, left, ordinal)?;
             for unit in units {
                 rows += unit.rows_in;
                 ordinal += 1;
@@ -335,11 +341,42 @@ fn keep_columns(given: &str, labels: Labels) -> Keep {
     }
 }
 
-fn into_engine(error: Error) -> engine::Error {
-    match error {
-        Error::Engine(error) => error,
-        Error::Ingest(error) => engine::Error::Ingest(error),
-        Error::Cache(error) => engine::Error::Cache(error),
-        other => engine::Error::Io(std::io::Error::other(other)),
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, ListArray, RecordBatch, StringArray};
+    use arrow::datatypes::Int32Type;
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    fn write(path: &Path, text: ArrayRef) {
+        let batch = RecordBatch::try_from_iter([("text", text)]).unwrap();
+        let mut writer = ArrowWriter::try_new(fs_err::File::create(path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    fn find(path: &Path) -> Result<Arc<Inputs>> {
+        let read = ReadOptions { inputs: vec![path.to_str().unwrap().to_owned()], ..ReadOptions::default() };
+        Inputs::find(&read, "none", Labels::Found, UNIT_BYTES).map(Arc::new)
+    }
+
+    #[test]
+    fn a_failure_keeps_its_kind_on_its_way_to_the_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]));
+        write(&path, Arc::new(StringArray::from(vec!["a"])));
+        let inputs = find(&path).unwrap();
+        let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let first = || threads.block_on(async { std::pin::pin!(inputs.units()).next().await.unwrap() });
+        assert_eq!(first().unwrap().rows_in, 1);
+        // Where the column is no text from the start, the command line is at fault; where it is one no longer, the file is.
+        write(&path, lists);
+        assert!(find(&path).err().unwrap().is_usage());
+        let error = first().unwrap_err();
+        assert!(matches!(&error, engine::Error::InputChanged { name } if name.ends_with("a.parquet")), "{error:?}");
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use super::{Error, Result, columns};
-use crate::engine;
-use crate::ingest::{Discovery, Format, Reading};
+use super::columns::SourceColumns;
+use super::{Error, Result};
+use crate::ingest::{Discovery, Format};
 
 /// `source_file`, `row`, `text`, `label`.
 const WORKING: usize = 4;
@@ -29,19 +29,13 @@ pub(super) enum Keep {
 }
 
 /// The columns to keep with their types, in the order in which they were named or first occur.
-pub(super) fn settle(discovery: &Discovery, reading: &Reading, keep: &Keep) -> Result<Vec<Field>> {
+pub(super) fn settle(discovery: &Discovery, columns: &[Option<SourceColumns>], keep: &Keep) -> Result<Vec<Field>> {
     let mut found = Found::default();
     let mut wanted: Vec<String> = Vec::new();
-    for source in discovery.sources() {
-        // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
-        let Some(columns) = columns::of(source, reading)? else { continue };
+    for SourceColumns { columns, schema } in columns.iter().flatten() {
         let every = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
         let kept = if *keep == Keep::All { &columns.others } else { &every };
         wanted.extend(kept.iter().cloned());
-        let schema = match source.format {
-            Format::Parquet => Some(engine::open_parquet(&source.location.path)?.schema().clone()),
-            _ => None,
-        };
         for name in every {
             let field = schema.as_ref().and_then(|schema| schema.field_with_name(&name).ok());
             found.merge(&name, field.map_or(DataType::Utf8, |field| field.data_type().clone()));

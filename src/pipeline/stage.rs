@@ -291,7 +291,7 @@ impl Job<'_> {
             )),
             State::Fresh | State::Complete => {}
         }
-        self.inputs.describe(self.terminal)?;
+        self.inputs.describe(self.terminal);
         let (runtime, encoder_report, mut planner) = self.prepare(loaded, &output)?;
         output.begin()?;
         planner.generation = output.manifest().reopened;

@@ -58,7 +58,7 @@ pub fn tokenize(options: &TokenizeOptions, terminal: Terminal, write: impl FnMut
     let tokenizer = Tokenizer::load(&model.dir, options.window())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = Pool::new(options.threads.map_or(cores, usize::from))?;
-    inputs.describe(terminal)?;
+    inputs.describe(terminal);
     let totals = TokenizeTotals { threads: pool.threads(), ..TokenizeTotals::default() };
     let mut work = Work { tokenizer, pool, totals, lines: Vec::new(), write };
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
