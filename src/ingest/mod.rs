@@ -31,6 +31,6 @@ mod parse;
 
 pub use error::{Error, Result};
 pub use find::{Discovery, FoundSource, Skipped, discover, resolve_columns};
-pub use open::{Encoding, Location, content_digest};
+pub use open::{Digests, Encoding, Location};
 pub use options::{Clean, Format, ReadOptions, Reading, UNIT_BYTES};
 pub use parse::{Columns, Decoded, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Source, SourceDigest, Span, UnitReader};

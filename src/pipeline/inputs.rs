@@ -19,7 +19,7 @@ use super::{ReadOptions, Result, columns, kept};
 use crate::cache::{FileState, Manifest};
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
 pub use crate::ingest::UNIT_BYTES;
-use crate::ingest::{self, Columns, Decoded, Discovery, Format, Reading, Source, UnitReader};
+use crate::ingest::{self, Columns, Decoded, Digests, Discovery, Format, Reading, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
@@ -53,7 +53,10 @@ pub struct Inputs {
     states: Vec<FileState>,
     /// Where each name is among the sources.
     places: HashMap<String, usize>,
-    digests: Arc<Mutex<HashMap<String, String>>>,
+    /// What is known of the files, so that none is hashed twice.
+    digests: Digests,
+    /// The digest of each source that was read, by its name.
+    source_digests: Mutex<HashMap<String, String>>,
     decoded: Mutex<Vec<Decoded>>,
 }
 
@@ -71,8 +74,8 @@ impl Inputs {
         reading.keep = kept.iter().map(|field| field.name().clone()).collect();
         let states = discovery.sources().map(state_of).collect::<Result<Vec<_>>>()?;
         let places = discovery.sources().enumerate().map(|(place, source)| (source.name().to_owned(), place)).collect();
-        let (digests, decoded) = (Arc::default(), Mutex::default());
-        Ok(Inputs { origins, reading, discovery, columns, kept, states, places, digests, decoded })
+        let (digests, source_digests, decoded) = (Digests::default(), Mutex::default(), Mutex::default());
+        Ok(Inputs { origins, reading, discovery, columns, kept, states, places, digests, source_digests, decoded })
     }
 
     /// The inputs as they were given.
@@ -170,7 +173,7 @@ impl Inputs {
         let Some(columns) = self.columns[place].clone() else { return Ok(Vec::new()) };
         // Its columns were settled when it was found.
         self.check_one(place)?;
-        let digest = ingest::content_digest(&source.location.path)?;
+        let digest = self.digests.of(&source.location.path)?;
         self.remember(source.name(), &digest);
         let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
         let scan = ScanColumns { text, label, keep, clean: self.reading.options.clean };
@@ -196,7 +199,7 @@ impl Inputs {
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
         let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
-        let mut reader = UnitReader::new(self.discovery.sources(), &self.reading);
+        let mut reader = UnitReader::new(self.discovery.sources(), &self.reading, self.digests.clone());
         loop {
             let reading = Instant::now();
             let Some(unit) = reader.next().transpose()? else { break };
@@ -244,7 +247,7 @@ impl Inputs {
     }
 
     fn remember(&self, name: &str, digest: &str) {
-        if let Ok(mut digests) = self.digests.lock() {
+        if let Ok(mut digests) = self.source_digests.lock() {
             digests.insert(name.to_owned(), digest.to_owned());
         }
     }
@@ -277,7 +280,7 @@ impl Inputs {
 
     /// The input arguments with the digests of what was read, for `run.json`.
     pub fn report(&self) -> Vec<Input> {
-        let digests = self.digests.lock().map(|digests| digests.clone()).unwrap_or_default();
+        let digests = self.source_digests.lock().map(|digests| digests.clone()).unwrap_or_default();
         let report = |(index, path): (usize, &String)| {
             let found = self.discovery.found.iter().filter(|found| self.origins[found.input] == index);
             let sources: Vec<&Source> = found.map(|found| &found.source).collect();

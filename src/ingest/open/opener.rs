@@ -3,16 +3,15 @@
 //! Every parser thus sees one encoding. An archive is hashed once, whatever number of members is read from it, and a
 //! tar is read on from where its last member ended.
 
-use std::collections::HashMap;
 use std::io::{self, BufReader, Cursor, Read, Seek};
-use std::path::PathBuf;
 
 use super::compression;
 use super::detect::{DETECT_BYTES, Detected, confirm, detect};
+use super::digest::Digests;
 use super::encoding::{DecodingReader, Encoding};
 use super::location::Location;
 use super::member::{ArchiveMember, MemberData};
-use super::stream::{CHUNK_BYTES, Stream, content_digest, open_file};
+use super::stream::{CHUNK_BYTES, Stream, open_file};
 use super::tar::TarReader;
 use crate::ingest::{Error, Result};
 
@@ -35,15 +34,14 @@ pub(crate) struct Opened {
 pub(crate) struct Opener {
     chunk: usize,
     encoding: Encoding,
-    /// Of the archives.
-    digests: HashMap<PathBuf, String>,
+    digests: Digests,
     tar: Option<TarReader>,
 }
 
 impl Opener {
     /// `chunk` bounds how much is read at a time.
-    pub(crate) fn new(chunk: usize, encoding: Encoding) -> Self {
-        Self { chunk, encoding, digests: HashMap::new(), tar: None }
+    pub(crate) fn new(chunk: usize, encoding: Encoding, digests: Digests) -> Self {
+        Self { chunk, encoding, digests, tar: None }
     }
 
     /// Opens a source for its records. What its encoding was `settled` to be, where that took a reading of the whole,
@@ -55,14 +53,7 @@ impl Opener {
     ) -> Result<Opened> {
         let (digest, raw) = match &location.member {
             None => self.file(location)?,
-            Some(member) => {
-                let archive = match self.digests.get(&location.path) {
-                    Some(digest) => digest.clone(),
-                    None => content_digest(&location.path)?,
-                };
-                self.digests.insert(location.path.clone(), archive.clone());
-                (member.digest(&archive), self.member(location, member)?)
-            }
+            Some(member) => (member.digest(&self.digests.of(&location.path)?), self.member(location, member)?),
         };
         let head = Decompressed::of(raw, self.chunk, self.encoding).map_err(|error| failed(location, error))?;
         let encoding = match settled {
@@ -76,18 +67,15 @@ impl Opener {
     fn file(&self, location: &Location) -> Result<(String, Stream)> {
         let read = |error| failed(location, error);
         let mut file = open_file(&location.path)?;
-        let mut hasher = blake3::Hasher::new();
-        let raw: Stream = if location.bytes <= SMALL_FILE_BYTES {
+        if location.bytes <= SMALL_FILE_BYTES {
             let mut bytes = Vec::with_capacity(location.bytes as usize);
             file.read_to_end(&mut bytes).map_err(read)?;
-            hasher.update(&bytes);
-            Box::new(Cursor::new(bytes))
-        } else {
-            hasher.update_reader(&mut file).map_err(read)?;
-            file.rewind().map_err(read)?;
-            Box::new(BufReader::with_capacity(self.chunk, file))
-        };
-        Ok((hasher.finalize().to_hex().to_string(), raw))
+            let digest = blake3::hash(&bytes).to_hex().to_string();
+            return Ok((digest, Box::new(Cursor::new(bytes))));
+        }
+        let digest = self.digests.of_opened(&location.path, &mut file).map_err(read)?;
+        file.rewind().map_err(read)?;
+        Ok((digest, Box::new(BufReader::with_capacity(self.chunk, file))))
     }
 
     fn member(&mut self, location: &Location, member: &ArchiveMember) -> Result<Stream> {
@@ -111,7 +99,7 @@ impl Opener {
 pub(super) fn raw(location: &Location) -> Result<Stream> {
     match &location.member {
         None => Ok(Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&location.path)?))),
-        Some(member) => Opener::new(CHUNK_BYTES, Encoding::Auto).member(location, member),
+        Some(member) => Opener::new(CHUNK_BYTES, Encoding::Auto, Digests::default()).member(location, member),
     }
 }
 

@@ -14,14 +14,3 @@ pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 pub(crate) fn open_file(path: &Path) -> Result<fs_err::File> {
     fs_err::File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })
 }
-
-/// BLAKE3 of a file's raw bytes, 64 hexadecimal digits.
-///
-/// # Errors
-/// [`Error::Open`] and [`Error::Read`].
-pub fn content_digest(path: &Path) -> Result<String> {
-    let file = open_file(path)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(|source| Error::Read { name: path.display().to_string(), source })?;
-    Ok(hasher.finalize().to_hex().to_string())
-}

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field};
 
 use super::csv::{CsvRecords, Fields, RawRecords};
 use super::json::{ElementReader, JsonRecords, Keys, Objects};
@@ -14,7 +14,7 @@ use super::lines::{FileRecord, LineReader, LineRecords};
 use super::record::{Record, Records};
 use super::source::Source;
 use super::unit::{IngestUnit, RecordOrigin, UnitBuilder};
-use crate::ingest::open::{CHUNK_BYTES, Opened, Opener};
+use crate::ingest::open::{CHUNK_BYTES, Digests, Opened, Opener};
 use crate::ingest::{Format, Reading, Result};
 
 /// A source and the digest of its content.
@@ -45,7 +45,6 @@ pub struct UnitReader {
     opener: Opener,
     decoded: Vec<Decoded>,
     reading: Reading,
-    schema: SchemaRef,
     unit: UnitBuilder,
     next_source: usize,
     current: Option<OpenSource>,
@@ -65,20 +64,20 @@ struct OpenSource {
 
 impl UnitReader {
     /// Settles the schema of the reviews; nothing is opened yet.
-    pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading) -> Self {
-        Self::with_chunk(sources, reading, CHUNK_BYTES)
+    pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, digests: Digests) -> Self {
+        let opener = Opener::new(CHUNK_BYTES, reading.options.encoding, digests);
+        Self::with_opener(sources, reading, opener)
     }
 
-    fn with_chunk<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, chunk: usize) -> Self {
+    fn with_opener<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, opener: Opener) -> Self {
         let extra: Vec<Field> = reading.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let schema = crate::schema::reviews(&extra);
-        let unit = UnitBuilder::new(Arc::clone(&schema), crate::schema::rejects(), reading.clone());
+        let unit = UnitBuilder::new(schema, crate::schema::rejects(), reading.clone());
         Self {
             sources: sources.into_iter().filter(|source| source.format != Format::Parquet).cloned().collect(),
-            opener: Opener::new(chunk, reading.options.encoding),
+            opener,
             decoded: Vec::new(),
             reading: reading.clone(),
-            schema,
             unit,
             next_source: 0,
             current: None,
@@ -89,11 +88,6 @@ impl UnitReader {
         }
     }
 
-    /// The schema of every unit's reviews: source_file, row, text, label, and the columns to keep.
-    pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
     /// The digests of the sources opened so far.
     pub fn digests(&self) -> &[SourceDigest] {
         &self.digests
@@ -102,11 +96,6 @@ impl UnitReader {
     /// The other encodings of the sources opened so far, in the order in which they were met.
     pub fn decoded(&self) -> &[Decoded] {
         &self.decoded
-    }
-
-    /// Records read so far, rejected ones included.
-    pub fn rows_read(&self) -> u64 {
-        self.rows_read
     }
 
     /// Bytes of the files that lie behind the records read so far, for progress; a guess inside a compressed file.

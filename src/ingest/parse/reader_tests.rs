@@ -7,7 +7,7 @@ use arrow::datatypes::UInt64Type;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::{Clean, ReadOptions, discover};
+use crate::ingest::{Clean, Discovery, ReadOptions, discover};
 use crate::schema::RejectReason;
 
 fn read(path: &Path, reading: &Reading) -> Vec<IngestUnit> {
@@ -16,7 +16,12 @@ fn read(path: &Path, reading: &Reading) -> Vec<IngestUnit> {
 
 fn read_in_chunks(path: &Path, reading: &Reading, chunk: usize) -> Vec<IngestUnit> {
     let discovery = discover(&[path.to_str().unwrap().to_owned()], reading).unwrap();
-    UnitReader::with_chunk(discovery.sources(), reading, chunk).map(|unit| unit.unwrap()).collect()
+    in_chunks(&discovery, reading, chunk).map(|unit| unit.unwrap()).collect()
+}
+
+fn in_chunks(discovery: &Discovery, reading: &Reading, chunk: usize) -> UnitReader {
+    let opener = Opener::new(chunk, reading.options.encoding, Digests::default());
+    UnitReader::with_opener(discovery.sources(), reading, opener)
 }
 
 fn strings(units: &[IngestUnit], column: &str) -> Vec<Option<String>> {
@@ -234,7 +239,7 @@ proptest! {
         let discovery = discover(&[path.to_str().unwrap().to_owned()], &reading);
         // Bytes that look like a compressed file, and columns that cannot be told, are errors and not records.
         let Ok(discovery) = discovery else { return Ok(()) };
-        let read = |chunk| UnitReader::with_chunk(discovery.sources(), &reading, chunk).collect::<Result<Vec<_>>>();
+        let read = |chunk| in_chunks(&discovery, &reading, chunk).collect::<Result<Vec<_>>>();
         let (Ok(whole), Ok(chunked)) = (read(1 << 16), read(chunk)) else { return Ok(()) };
         let shape = |units: &[IngestUnit]| {
             units.iter().map(|u| (u.id.clone(), u.spans.clone(), u.reviews.clone(), u.rejects.clone())).collect::<Vec<_>>()
