@@ -67,10 +67,9 @@ impl Compression {
 
 /// The stream without its compression, if it has one.
 pub(crate) fn decompress(raw: Stream, chunk: usize) -> io::Result<Stream> {
-    let (head, raw) = peek(raw)?;
-    match Compression::of(&head) {
-        Some(compression) => compression.decompress(raw, chunk),
-        None => Ok(raw),
+    match recognise(raw)? {
+        (Some(compression), raw) => compression.decompress(raw, chunk),
+        (None, raw) => Ok(raw),
     }
 }
 
@@ -79,11 +78,11 @@ pub(crate) fn is_absurd(compressed: u64, decompressed: u64) -> bool {
     decompressed > HARMLESS_BYTES && decompressed / MAX_RATIO > compressed
 }
 
-/// The first bytes of a stream, and the stream with them still in it.
-fn peek(mut stream: Stream) -> io::Result<(Vec<u8>, Stream)> {
+/// The compression of a stream by its first bytes, and the stream with them still in it.
+pub(super) fn recognise(mut stream: Stream) -> io::Result<(Option<Compression>, Stream)> {
     let mut head = Vec::with_capacity(SIGNATURE_BYTES);
     (&mut stream).take(SIGNATURE_BYTES as u64).read_to_end(&mut head)?;
-    Ok((head.clone(), Box::new(Cursor::new(head).chain(stream))))
+    Ok((Compression::of(&head), Box::new(Cursor::new(head).chain(stream))))
 }
 
 /// Counts what is taken out of a stream.

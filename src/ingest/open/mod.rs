@@ -21,6 +21,6 @@ pub use digest::Digests;
 pub use encoding::Encoding;
 pub use location::Location;
 pub(crate) use member::{ArchiveMember, Listed, MemberPrefix, text_of};
-pub(crate) use opener::{Opened, Opener};
+pub(crate) use opener::{Opened, Opener, Text};
 pub(crate) use sample::{Sample, Sampler};
 pub(crate) use stream::{CHUNK_BYTES, Stream};

@@ -3,9 +3,9 @@
 //! Every parser thus sees one encoding. An archive is hashed once, whatever number of members is read from it, and a
 //! tar is read on from where its last member ended.
 
-use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
-use super::compression;
+use super::compression::{self, Compression};
 use super::detect::{DETECT_BYTES, Detected, confirm, detect};
 use super::digest::Digests;
 use super::encoding::{DecodingReader, Encoding};
@@ -24,44 +24,60 @@ pub(crate) struct Opened {
     pub digest: String,
     /// The bytes as UTF-8 after the byte order mark.
     pub stream: Stream,
-    /// Bytes of the byte order mark that was taken off.
+    /// Where in the source's text the stream begins; the byte order mark that was taken off counts.
     pub start: u64,
     /// What the bytes were before.
     pub encoding: &'static encoding_rs::Encoding,
 }
 
+/// What is known of the text of a source before it is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text {
+    /// The encoding that it is to be in.
+    pub asked: Encoding,
+    /// What its encoding was settled to be, where that took a reading of the whole, which needs no second one.
+    pub settled: Option<&'static encoding_rs::Encoding>,
+    /// Where to begin, in bytes of the text as UTF-8, a byte order mark counted as it stands in the file; `None` for the
+    /// beginning.
+    pub from: Option<u64>,
+}
+
 /// Opens sources one after the other.
 pub(crate) struct Opener {
     chunk: usize,
-    encoding: Encoding,
     digests: Digests,
     tar: Option<TarReader>,
 }
 
 impl Opener {
     /// `chunk` bounds how much is read at a time.
-    pub(crate) fn new(chunk: usize, encoding: Encoding, digests: Digests) -> Self {
-        Self { chunk, encoding, digests, tar: None }
+    pub(crate) fn new(chunk: usize, digests: Digests) -> Self {
+        Self { chunk, digests, tar: None }
     }
 
-    /// Opens a source for its records. What its encoding was `settled` to be, where that took a reading of the whole,
-    /// needs no second one.
-    pub(crate) fn open(
-        &mut self,
-        location: &Location,
-        settled: Option<&'static encoding_rs::Encoding>,
-    ) -> Result<Opened> {
+    /// Opens a source for its records.
+    pub(crate) fn open(&mut self, location: &Location, text: &Text) -> Result<Opened> {
         let (digest, raw) = match &location.member {
             None => self.file(location)?,
             Some(member) => (member.digest(&self.digests.of(&location.path)?), self.member(location, member)?),
         };
-        let head = Decompressed::of(raw, self.chunk, self.encoding).map_err(|error| failed(location, error))?;
-        let encoding = match settled {
+        let read = |error| failed(location, error);
+        let head = Decompressed::of(raw, self.chunk, text.asked).map_err(read)?;
+        let encoding = match text.settled {
             Some(settled) if head.detected.is_provisional => settled,
             _ => head.settled(location)?,
         };
-        let decoded = head.decoded(encoding);
-        Ok(Opened { digest, stream: decoded.stream, start: decoded.bom_bytes, encoding: decoded.encoding })
+        let is_plain = location.member.is_none() && head.compression.is_none() && encoding == encoding_rs::UTF_8;
+        let Decoded { bom_bytes, mut stream, .. } = head.decoded(encoding);
+        let start = text.from.unwrap_or(bom_bytes);
+        if start > bom_bytes && is_plain {
+            let mut file = open_file(&location.path)?;
+            file.seek(SeekFrom::Start(start)).map_err(read)?;
+            stream = Box::new(BufReader::with_capacity(self.chunk, file));
+        } else {
+            skip(&mut stream, start.saturating_sub(bom_bytes)).map_err(read)?;
+        }
+        Ok(Opened { digest, stream, start, encoding })
     }
 
     fn file(&self, location: &Location) -> Result<(String, Stream)> {
@@ -95,11 +111,18 @@ impl Opener {
     }
 }
 
+fn skip(stream: &mut Stream, bytes: u64) -> io::Result<()> {
+    match io::copy(&mut stream.take(bytes), &mut io::sink())? {
+        skipped if skipped == bytes => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
 /// A source as it lies on disk or in its archive.
 pub(super) fn raw(location: &Location) -> Result<Stream> {
     match &location.member {
         None => Ok(Box::new(BufReader::with_capacity(CHUNK_BYTES, open_file(&location.path)?))),
-        Some(member) => Opener::new(CHUNK_BYTES, Encoding::Auto, Digests::default()).member(location, member),
+        Some(member) => Opener::new(CHUNK_BYTES, Digests::default()).member(location, member),
     }
 }
 
@@ -107,6 +130,7 @@ pub(super) fn failed(location: &Location, error: io::Error) -> Error {
     Error::Read { name: location.name.clone(), source: error }
 }
 
+/// A stream as UTF-8.
 pub(super) struct Decoded {
     pub bom_bytes: u64,
     pub stream: Stream,
@@ -118,19 +142,24 @@ pub(super) struct Decompressed {
     head: Vec<u8>,
     rest: Stream,
     chunk: usize,
+    compression: Option<Compression>,
     pub detected: Detected,
 }
 
 impl Decompressed {
     pub(super) fn of(raw: Stream, chunk: usize, encoding: Encoding) -> io::Result<Self> {
-        let mut rest = compression::decompress(raw, chunk)?;
+        let (compression, raw) = compression::recognise(raw)?;
+        let mut rest = match compression {
+            Some(compression) => compression.decompress(raw, chunk)?,
+            None => raw,
+        };
         let mut head = Vec::new();
         (&mut rest).take(DETECT_BYTES as u64).read_to_end(&mut head)?;
         let complete = head.len() < DETECT_BYTES;
         let detected = detect(&head, complete, encoding)?;
         // A small file needs a small buffer, and there may be many of them.
         let chunk = if complete { chunk.min(head.len() + 1) } else { chunk };
-        Ok(Self { head, rest, chunk, detected })
+        Ok(Self { head, rest, chunk, compression, detected })
     }
 
     /// The encoding of the source that this is the start of; where that is open, the source is read once more.
@@ -193,5 +222,32 @@ mod tests {
         assert!(decode(text.clone().into(), 1000).1 == text.as_bytes());
         let latin = encoding_rs::WINDOWS_1252.encode(&text).0.into_owned();
         assert!(decode(latin, 1000).1 == text.as_bytes());
+    }
+
+    #[test]
+    fn a_source_is_opened_anywhere_in_its_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "\u{feff}größe 🎬 ".to_owned() + &"and on ".repeat(1 << 18);
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let compressed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        for (name, raw, bom_bytes) in [("a", text.as_bytes(), 3), ("b", &utf16, 2), ("c", &compressed, 3)] {
+            let path = folder.path().join(name);
+            fs_err::write(&path, raw).unwrap();
+            let location = Location { path, name: name.to_owned(), bytes: raw.len() as u64, member: None };
+            let mut opener = Opener::new(4096, Digests::default());
+            for behind in [0, 5, 1000, text.len() - 3] {
+                let from = Some((bom_bytes + behind) as u64);
+                let wanted = Text { asked: Encoding::Auto, settled: None, from };
+                let mut opened = opener.open(&location, &wanted).unwrap();
+                let mut read = Vec::new();
+                opened.stream.read_to_end(&mut read).unwrap();
+                assert!(read == text.as_bytes()[3 + behind..], "{name} {behind}");
+                assert_eq!(Some(opened.start), from);
+            }
+            let behind_the_end = Text { asked: Encoding::Auto, settled: None, from: Some(1 << 40) };
+            let opened = opener.open(&location, &behind_the_end);
+            let read = opened.map(|mut opened| opened.stream.read_to_end(&mut Vec::new()).unwrap());
+            assert!(read.is_err() || read.unwrap() == 0);
+        }
     }
 }

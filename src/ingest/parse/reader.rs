@@ -14,7 +14,7 @@ use super::lines::{FileRecord, LineReader, LineRecords};
 use super::record::{Record, Records};
 use super::source::Source;
 use super::unit::{IngestUnit, RecordOrigin, UnitBuilder};
-use crate::ingest::open::{CHUNK_BYTES, Digests, Opened, Opener};
+use crate::ingest::open::{CHUNK_BYTES, Digests, Opened, Opener, Text};
 use crate::ingest::{Format, Reading, Result};
 
 /// A source and the digest of its content.
@@ -65,7 +65,7 @@ struct OpenSource {
 impl UnitReader {
     /// Settles the schema of the reviews; nothing is opened yet.
     pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, digests: Digests) -> Self {
-        let opener = Opener::new(CHUNK_BYTES, reading.options.encoding, digests);
+        let opener = Opener::new(CHUNK_BYTES, digests);
         Self::with_opener(sources, reading, opener)
     }
 
@@ -111,8 +111,14 @@ impl UnitReader {
 
     fn open(&mut self, index: usize) -> Result<OpenSource> {
         let source = &self.sources[index];
-        let Opened { digest, stream, start, encoding } =
-            self.opener.open(&source.location, source.layout.as_ref().map(|layout| layout.encoding))?;
+        let Opened { digest, stream, start, encoding } = self.opener.open(
+            &source.location,
+            &Text {
+                asked: self.reading.options.encoding,
+                settled: source.layout.as_ref().map(|layout| layout.encoding),
+                from: None,
+            },
+        )?;
         remember(&mut self.decoded, encoding, source.name());
         let records: Box<dyn Records + Send> = match (source.format, &source.layout) {
             (Format::Text, _) => Box::new(FileRecord::new(source.name(), stream, start)),

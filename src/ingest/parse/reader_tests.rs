@@ -20,7 +20,7 @@ fn read_in_chunks(path: &Path, reading: &Reading, chunk: usize) -> Vec<IngestUni
 }
 
 fn in_chunks(discovery: &Discovery, reading: &Reading, chunk: usize) -> UnitReader {
-    let opener = Opener::new(chunk, reading.options.encoding, Digests::default());
+    let opener = Opener::new(chunk, Digests::default());
     UnitReader::with_opener(discovery.sources(), reading, opener)
 }
 
