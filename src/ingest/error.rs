@@ -190,6 +190,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A source that is no longer what it was when its units were cut.
+    #[error("`{name}` is no longer what it was when its rows were counted; start the run again")]
+    Changed {
+        /// The source.
+        name: String,
+    },
+    /// A row that a unit should have and its source has not.
+    #[error("`{name}` has no row {row}, which a unit is to have; was the unit cut by another version of bertline?")]
+    NoSuchRow {
+        /// The source.
+        name: String,
+        /// The row.
+        row: u64,
+    },
     /// A batch that Arrow refuses.
     #[error("cannot build the record batch of a unit")]
     Batch {

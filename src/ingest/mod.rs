@@ -31,6 +31,9 @@ mod parse;
 
 pub use error::{Error, Result};
 pub use find::{Discovery, FoundSource, Skipped, discover, resolve_columns};
-pub use open::{Digests, Encoding, Location};
+pub use open::{Digests, Encoding, Location, any_path};
 pub use options::{Clean, Format, ReadOptions, Reading, UNIT_BYTES};
-pub use parse::{Columns, Decoded, IngestUnit, RAW_PREFIX_BYTES, ROW_BYTES, Source, SourceDigest, Span, UnitReader};
+pub use parse::{
+    Columns, Decoded, IngestUnit, ParsedRows, Parsing, RAW_PREFIX_BYTES, ROW_BYTES, RecordRange, RowsReader, Source,
+    SourceDigest, UnitReader,
+};

@@ -205,7 +205,7 @@ impl Inputs {
             let Some(unit) = reader.next().transpose()? else { break };
             let read_seconds = reading.elapsed().as_secs_f64();
             let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
-            let sources: Vec<String> = unit.spans.into_iter().map(|span| span.source).collect();
+            let sources: Vec<String> = unit.rows.ranges.iter().map(|range| range.source.name().to_owned()).collect();
             let source = sources.first().cloned().unwrap_or_default();
             rows += unit.rows_in;
             let work = WorkUnit {

@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use super::stream::Stream;
 
 /// An output below this is never absurd.
@@ -20,7 +22,8 @@ const XZ_MEMORY_BYTES: u64 = 128 << 20;
 const SIGNATURE_BYTES: usize = 10;
 
 /// How a stream is compressed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Compression {
     Gzip,
     Zstd,

@@ -63,6 +63,27 @@ impl TryFrom<String> for Encoding {
     }
 }
 
+/// Writes the encoding of a text as its name.
+pub(crate) mod encoding_by_name {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        encoding: &&'static encoding_rs::Encoding,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(encoding.name())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<&'static encoding_rs::Encoding, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        encoding_rs::Encoding::for_label(name.as_bytes())
+            .ok_or_else(|| D::Error::custom(format!("no encoding `{name}`")))
+    }
+}
+
 /// A stream in another encoding as UTF-8.
 pub(crate) struct DecodingReader {
     source: Stream,

@@ -1,12 +1,14 @@
 //! The members of archives: where each is, and what was seen of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::compression::Compression;
 
 /// How much of a member is looked at where looking later would mean reading the archive again.
 const HEAD_BYTES: u64 = 1 << 20;
 
 /// A file inside an archive.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct ArchiveMember {
     /// Its path in the archive.
     pub name: String,
@@ -14,7 +16,8 @@ pub(crate) struct ArchiveMember {
 }
 
 /// Where a member's bytes are.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum MemberData {
     Zip(ZipEntry),
     /// In the decompressed tar.
@@ -25,7 +28,7 @@ pub(crate) enum MemberData {
 }
 
 /// A member of a zip archive.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct ZipEntry {
     /// Where its data begins in the archive, behind its local header.
     pub data_offset: u64,

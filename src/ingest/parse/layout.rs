@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::csv::Dialect;
+use crate::ingest::open::encoding_by_name;
 
 /// The columns of a source and what each is for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -26,17 +27,19 @@ impl Columns {
 }
 
 /// How a source is laid out.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Layout {
     pub columns: Columns,
     /// All columns, in the order of the source.
     pub names: Vec<String>,
     pub syntax: Syntax,
+    #[serde(with = "encoding_by_name")]
     pub encoding: &'static encoding_rs::Encoding,
 }
 
 /// How records are told apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Syntax {
     JsonLines,
     JsonArray,

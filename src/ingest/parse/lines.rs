@@ -57,6 +57,11 @@ impl LineReader {
         }
     }
 
+    /// Where the next line begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The line read last, without its line end.
     pub(crate) fn line(&self) -> &[u8] {
         self.line.strip_suffix(b"\r").unwrap_or(&self.line)
@@ -71,7 +76,7 @@ impl Records for LineRecords {
         let Some(LineStart { byte_offset, too_large }) = self.0.advance()? else { return Ok(None) };
         let line = self.0.line();
         let content = if too_large { Err(Reject::too_large(line)) } else { review(line, "line") };
-        Ok(Some(Record { byte_offset, content }))
+        Ok(Some(Record { byte_offset, end: self.0.position(), content }))
     }
 }
 
@@ -103,7 +108,7 @@ impl Records for FileRecord {
                 bytes.strip_suffix(b"\n").map_or(bytes.as_slice(), |text| text.strip_suffix(b"\r").unwrap_or(text));
             review(text, "file")
         };
-        Ok(Some(Record { byte_offset: self.start, content }))
+        Ok(Some(Record { byte_offset: self.start, end: self.start + bytes.len() as u64, content }))
     }
 }
 

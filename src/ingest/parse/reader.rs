@@ -5,16 +5,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
-
-use super::csv::{CsvRecords, Fields, RawRecords};
-use super::json::{ElementReader, JsonRecords, Keys, Objects};
-use super::layout::{Layout, Syntax};
-use super::lines::{FileRecord, LineReader, LineRecords};
-use super::record::{Record, Records};
+use super::cursor::Cursor;
+use super::rows::Parsing;
 use super::source::Source;
-use super::unit::{IngestUnit, RecordOrigin, UnitBuilder};
-use crate::ingest::open::{CHUNK_BYTES, Digests, Opened, Opener, Text};
+use super::unit::{IngestUnit, UnitBuilder};
+use crate::ingest::open::{CHUNK_BYTES, Digests, Opener};
 use crate::ingest::{Format, Reading, Result};
 
 /// A source and the digest of its content.
@@ -44,41 +39,34 @@ pub struct UnitReader {
     sources: Vec<Source>,
     opener: Opener,
     decoded: Vec<Decoded>,
-    reading: Reading,
+    parsing: Parsing,
+    limit: u64,
+    unit_bytes: u64,
     unit: UnitBuilder,
     next_source: usize,
-    current: Option<OpenSource>,
+    current: Option<(usize, Cursor)>,
     digests: Vec<SourceDigest>,
     rows_read: u64,
     bytes_finished: u64,
     done: bool,
 }
 
-struct OpenSource {
-    source: usize,
-    digest: Arc<str>,
-    records: Box<dyn Records + Send>,
-    row: u64,
-    byte_offset: u64,
-}
-
 impl UnitReader {
-    /// Settles the schema of the reviews; nothing is opened yet.
+    /// Settles how the units are cut; nothing is opened yet.
     pub fn new<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, digests: Digests) -> Self {
-        let opener = Opener::new(CHUNK_BYTES, digests);
-        Self::with_opener(sources, reading, opener)
+        Self::with_opener(sources, reading, Opener::new(CHUNK_BYTES, digests))
     }
 
     fn with_opener<'a>(sources: impl IntoIterator<Item = &'a Source>, reading: &Reading, opener: Opener) -> Self {
-        let extra: Vec<Field> = reading.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
-        let schema = crate::schema::reviews(&extra);
-        let unit = UnitBuilder::new(schema, crate::schema::rejects(), reading.clone());
+        let parsing = Parsing::from(reading);
         Self {
             sources: sources.into_iter().filter(|source| source.format != Format::Parquet).cloned().collect(),
             opener,
             decoded: Vec::new(),
-            reading: reading.clone(),
-            unit,
+            limit: reading.options.limit.unwrap_or(u64::MAX),
+            unit_bytes: reading.unit_bytes,
+            unit: UnitBuilder::new(parsing.clone()),
+            parsing,
             next_source: 0,
             current: None,
             digests: Vec::new(),
@@ -100,83 +88,33 @@ impl UnitReader {
 
     /// Bytes of the files that lie behind the records read so far, for progress; a guess inside a compressed file.
     pub fn bytes_read(&self) -> u64 {
-        let within = |current: &OpenSource| current.byte_offset.min(self.sources[current.source].location.bytes);
+        let within =
+            |(source, cursor): &(usize, Cursor)| cursor.byte_offset().min(self.sources[*source].location.bytes);
         self.bytes_finished + self.current.as_ref().map_or(0, within)
     }
 
     /// A source as large as a unit shares none, so a change in one large file leaves the units of its neighbours alone.
     fn is_large(&self, source: usize) -> bool {
-        self.sources.get(source).is_some_and(|source| source.location.bytes >= self.reading.unit_bytes)
-    }
-
-    fn open(&mut self, index: usize) -> Result<OpenSource> {
-        let source = &self.sources[index];
-        let Opened { digest, stream, start, encoding } = self.opener.open(
-            &source.location,
-            &Text {
-                asked: self.reading.options.encoding,
-                settled: source.layout.as_ref().map(|layout| layout.encoding),
-                from: None,
-            },
-        )?;
-        remember(&mut self.decoded, encoding, source.name());
-        let records: Box<dyn Records + Send> = match (source.format, &source.layout) {
-            (Format::Text, _) => Box::new(FileRecord::new(source.name(), stream, start)),
-            (Format::Lines, _) => Box::new(LineRecords(LineReader::new(source.name(), stream, start))),
-            // A file without content has no layout and no records.
-            (_, None) => Box::new(NoRecords),
-            (_, Some(layout)) => match layout.syntax {
-                Syntax::JsonLines => {
-                    let objects = Objects::Lines(LineReader::new(source.name(), stream, start));
-                    Box::new(JsonRecords::new(objects, self.keys(layout)))
-                }
-                Syntax::JsonArray => {
-                    let objects = Objects::Array(ElementReader::new(source.name(), stream, start));
-                    Box::new(JsonRecords::new(objects, self.keys(layout)))
-                }
-                Syntax::Delimited { dialect, width } => {
-                    let raw = RawRecords::new(source.name(), stream, start, dialect);
-                    let fields = self.fields(layout, width);
-                    Box::new(CsvRecords::new(raw, fields, !layout.columns.header_absent)?)
-                }
-            },
-        };
-        Ok(OpenSource { source: index, digest: digest.into(), records, row: 0, byte_offset: 0 })
-    }
-
-    fn keys(&self, layout: &Layout) -> Keys {
-        let kept = self.reading.keep.clone();
-        Keys { text: layout.columns.text.clone(), label: layout.columns.label.clone(), kept }
-    }
-
-    fn fields(&self, layout: &Layout, width: usize) -> Fields {
-        let position = |name: &String| layout.names.iter().position(|other| other == name);
-        let text = position(&layout.columns.text).expect("the text is one of the columns; otherwise this is a bug");
-        let kept = self.reading.keep.iter().map(position).collect();
-        Fields { width, text, label: layout.columns.label.as_ref().and_then(position), kept }
+        self.sources.get(source).is_some_and(|source| source.location.bytes >= self.unit_bytes)
     }
 
     /// Opens the next source; false where there is none.
     fn advance_source(&mut self) -> Result<bool> {
-        if self.next_source == self.sources.len() {
-            return Ok(false);
-        }
-        let current = self.open(self.next_source)?;
-        self.next_source += 1;
-        let source = &self.sources[current.source];
-        let digest = Arc::clone(&current.digest);
+        let Some(source) = self.sources.get(self.next_source) else { return Ok(false) };
+        let settled = source.layout.as_ref().map(|layout| layout.encoding);
+        let cursor = Cursor::open(&mut self.opener, source, &self.parsing, settled, (0, None))?;
+        remember(&mut self.decoded, cursor.encoding, source.name());
+        let digest = Arc::clone(&cursor.digest);
         self.digests.push(SourceDigest { name: source.name().to_owned(), bytes: source.location.bytes, digest });
-        self.current = Some(current);
+        self.current = Some((self.next_source, cursor));
+        self.next_source += 1;
         Ok(true)
     }
 
     /// Reads until a unit is full; `None` where nothing is left.
     fn fill(&mut self) -> Result<Option<IngestUnit>> {
-        loop {
-            if self.reading.options.limit.is_some_and(|limit| self.rows_read >= limit) {
-                break;
-            }
-            let Some(current) = &mut self.current else {
+        while self.rows_read < self.limit {
+            let Some((index, cursor)) = &mut self.current else {
                 if self.is_large(self.next_source) && !self.unit.is_empty() {
                     return self.unit.finish().map(Some);
                 }
@@ -185,23 +123,17 @@ impl UnitReader {
                 }
                 continue;
             };
-            let Some(record) = current.records.next_record()? else {
-                let finished = current.source;
-                self.bytes_finished += self.sources[finished].location.bytes;
+            let index = *index;
+            if !cursor.push_next(&self.sources[index], &mut self.unit)? {
+                self.bytes_finished += self.sources[index].location.bytes;
                 self.current = None;
-                if self.is_large(finished) && !self.unit.is_empty() {
+                if self.is_large(index) && !self.unit.is_empty() {
                     return self.unit.finish().map(Some);
                 }
                 continue;
-            };
-            let source = &self.sources[current.source];
-            let has_label_column = source.columns().is_some_and(|columns| columns.label.is_some());
-            let label = source.label.as_deref().filter(|_| !has_label_column);
-            current.byte_offset = record.byte_offset;
-            self.unit.push(&RecordOrigin { source, digest: &current.digest, row: current.row, label }, record);
-            current.row += 1;
+            }
             self.rows_read += 1;
-            if self.unit.is_full() {
+            if self.unit.is_full(self.unit_bytes) {
                 return self.unit.finish().map(Some);
             }
         }
@@ -230,14 +162,6 @@ fn remember(decoded: &mut Vec<Decoded>, encoding: &'static encoding_rs::Encoding
     match decoded.iter_mut().find(|known| known.encoding == encoding.name()) {
         Some(known) => known.files += 1,
         None => decoded.push(Decoded { encoding: encoding.name(), files: 1, first: name.to_owned() }),
-    }
-}
-
-struct NoRecords;
-
-impl Records for NoRecords {
-    fn next_record(&mut self) -> Result<Option<Record>> {
-        Ok(None)
     }
 }
 

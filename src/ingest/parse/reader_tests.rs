@@ -7,6 +7,7 @@ use arrow::datatypes::UInt64Type;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::RowsReader;
 use crate::ingest::{Clean, Discovery, ReadOptions, discover};
 use crate::schema::RejectReason;
 
@@ -20,8 +21,13 @@ fn read_in_chunks(path: &Path, reading: &Reading, chunk: usize) -> Vec<IngestUni
 }
 
 fn in_chunks(discovery: &Discovery, reading: &Reading, chunk: usize) -> UnitReader {
-    let opener = Opener::new(chunk, Digests::default());
-    UnitReader::with_opener(discovery.sources(), reading, opener)
+    UnitReader::with_opener(discovery.sources(), reading, Opener::new(chunk, Digests::default()))
+}
+
+/// The same unit from what another process would be told of it.
+fn reread(unit: &IngestUnit) -> IngestUnit {
+    let told = serde_json::to_string(&unit.rows).unwrap();
+    RowsReader::new(Digests::default()).read(&serde_json::from_str(&told).unwrap()).unwrap()
 }
 
 fn strings(units: &[IngestUnit], column: &str) -> Vec<Option<String>> {
@@ -67,7 +73,7 @@ fn a_csv_becomes_reviews_with_kept_columns() {
     assert_eq!(strings(&units, "mark"), [Some("x".to_owned()), Some("y".to_owned())]);
     assert_eq!(strings(&units, "none"), [None, None]);
     assert_eq!(rejects(&units), [(2, 49, RejectReason::WrongWidth)]);
-    assert_eq!(units[0].spans[0].rows, 3);
+    assert_eq!(units[0].rows.ranges[0].rows, 3);
 }
 
 #[test]
@@ -106,7 +112,7 @@ fn small_files_share_units_and_large_ones_do_not() {
         write(name, n);
     }
     let units = read(folder.path(), &Reading { unit_bytes: 300, ..Reading::default() });
-    assert_eq!(units.iter().map(|unit| unit.spans.len()).collect::<Vec<_>>(), [3, 1, 1, 1]);
+    assert_eq!(units.iter().map(|unit| unit.rows.ranges.len()).collect::<Vec<_>>(), [3, 1, 1, 1]);
     let ids: std::collections::HashSet<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
     assert_eq!(ids.len(), 4);
     write("6.txt", 41);
@@ -242,12 +248,15 @@ proptest! {
         let read = |chunk| in_chunks(&discovery, &reading, chunk).collect::<Result<Vec<_>>>();
         let (Ok(whole), Ok(chunked)) = (read(1 << 16), read(chunk)) else { return Ok(()) };
         let shape = |units: &[IngestUnit]| {
-            units.iter().map(|u| (u.id.clone(), u.spans.clone(), u.reviews.clone(), u.rejects.clone())).collect::<Vec<_>>()
+            units.iter().map(|u| (u.id.clone(), u.rows.clone(), u.reviews.clone(), u.rejects.clone())).collect::<Vec<_>>()
         };
         prop_assert_eq!(shape(&whole), shape(&chunked));
         for unit in &whole {
+            let again = reread(unit);
+            prop_assert_eq!((&again.id, &again.rows), (&unit.id, &unit.rows));
+            prop_assert_eq!((&again.reviews, &again.rejects), (&unit.reviews, &unit.rejects));
             prop_assert_eq!(unit.rows_in as usize, unit.reviews.num_rows() + unit.rejects.num_rows());
-            prop_assert_eq!(unit.rows_in, unit.spans.iter().map(|span| span.rows).sum::<u64>());
+            prop_assert_eq!(unit.rows_in, unit.rows.ranges.iter().map(|range| range.rows).sum::<u64>());
             let rows: Vec<u64> = unit.reviews.column(1).as_primitive::<UInt64Type>().values().to_vec();
             prop_assert!(rows.is_sorted());
         }

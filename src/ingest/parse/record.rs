@@ -38,10 +38,11 @@ impl Reject {
     }
 }
 
-/// One record and where it starts, in bytes of the stream that the parser reads.
+/// One record, where it starts and where the parser goes on behind it, in bytes of the stream that it reads.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Record {
     pub byte_offset: u64,
+    pub end: u64,
     pub content: std::result::Result<Review, Reject>,
 }
 

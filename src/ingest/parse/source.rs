@@ -1,11 +1,13 @@
 //! A file that was found and how it will be read; the message between finding and reading.
 
+use serde::{Deserialize, Serialize};
+
 use super::layout::{Columns, Layout};
 use crate::ingest::Format;
 use crate::ingest::open::Location;
 
 /// One file of an input, or one member of an archive.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Source {
     /// Where it is and what it is called.
     pub location: Location,
@@ -33,6 +35,12 @@ impl Source {
     pub fn encoding(&self) -> Option<&'static str> {
         let encoding = self.layout.as_ref().map(|layout| layout.encoding);
         encoding.filter(|encoding| *encoding != encoding_rs::UTF_8).map(encoding_rs::Encoding::name)
+    }
+
+    /// The label that its records have where they do not say one themselves.
+    pub(crate) fn label_of_records(&self) -> Option<&str> {
+        let has_column = self.columns().is_some_and(|columns| columns.label.is_some());
+        self.label.as_deref().filter(|_| !has_column)
     }
 
     /// Whether it is in an archive.

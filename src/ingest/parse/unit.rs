@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::record::{Record, Reject, Review};
+use super::rows::{ParsedRows, Parsing, RecordRange};
 use super::source::Source;
-use crate::ingest::{Error, Reading, Result};
+use crate::ingest::{Error, Result};
 
 /// What a row weighs beside its text when units are cut, so that units of very short texts stay small in rows too.
 pub const ROW_BYTES: u64 = 64;
@@ -20,24 +21,13 @@ const MAX_HELD_RATIO: u64 = 4;
 /// Arrow's string offsets are 32 bits wide.
 const MAX_HELD_BYTES: u64 = 1 << 30;
 
-/// A row range of one source.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Span {
-    /// The source's name.
-    pub source: String,
-    /// The first record, from 0.
-    pub first_row: u64,
-    /// Records, rejected ones included.
-    pub rows: u64,
-}
-
 /// A unit of work: some two MiB of text (or as `--unit-bytes` says) that is committed in one go.
 #[derive(Clone, Debug)]
 pub struct IngestUnit {
-    /// 32 hexadecimal digits: BLAKE3 over the name, content digest, row range and label of each span.
+    /// As [`ParsedRows::id`] says.
     pub id: String,
-    /// The row ranges in it, in the order of the rows.
-    pub spans: Vec<Span>,
+    /// Where its rows are, so that they can be read again.
+    pub rows: ParsedRows,
     /// Records read: the rows of the reviews and of the rejects.
     pub rows_in: u64,
     /// Bytes of text, after cleaning.
@@ -50,10 +40,9 @@ pub struct IngestUnit {
 
 /// The unit that is being filled.
 pub(super) struct UnitBuilder {
-    reviews_schema: SchemaRef,
-    rejects_schema: SchemaRef,
-    reading: Reading,
-    spans: Vec<(Span, Arc<str>, Option<String>)>,
+    schema: SchemaRef,
+    parsing: Parsing,
+    ranges: Vec<RecordRange>,
     rows_in: u64,
     text_bytes: u64,
     held_bytes: u64,
@@ -83,19 +72,20 @@ struct RejectBuilders {
 /// Where a record comes from.
 pub(super) struct RecordOrigin<'a> {
     pub source: &'a Source,
-    pub digest: &'a Arc<str>,
+    pub digest: &'a str,
+    pub encoding: &'static encoding_rs::Encoding,
     pub row: u64,
-    /// The label of the source, where its records have none of their own.
-    pub label: Option<&'a str>,
+    /// Where the record before it ended.
+    pub from: Option<u64>,
 }
 
 impl UnitBuilder {
-    pub(super) fn new(reviews_schema: SchemaRef, rejects_schema: SchemaRef, reading: Reading) -> Self {
+    pub(super) fn new(parsing: Parsing) -> Self {
+        let extra: Vec<Field> = parsing.keep.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         let mut builder = Self {
-            reviews_schema,
-            rejects_schema,
-            reading,
-            spans: Vec::new(),
+            schema: crate::schema::reviews(&extra),
+            parsing,
+            ranges: Vec::new(),
             rows_in: 0,
             text_bytes: 0,
             held_bytes: 0,
@@ -109,16 +99,16 @@ impl UnitBuilder {
         self.rows_in == 0
     }
 
-    /// Whether the unit ends here.
-    pub(super) fn is_full(&self) -> bool {
-        let wanted = self.reading.unit_bytes.clamp(1, MAX_HELD_BYTES);
+    /// Whether a unit of `unit_bytes` of text ends here.
+    pub(super) fn is_full(&self, unit_bytes: u64) -> bool {
+        let wanted = unit_bytes.clamp(1, MAX_HELD_BYTES);
         self.text_bytes + self.rows_in * ROW_BYTES >= wanted
             || self.held_bytes >= (wanted * MAX_HELD_RATIO).min(MAX_HELD_BYTES)
     }
 
     /// Adds a record.
     pub(super) fn push(&mut self, origin: &RecordOrigin<'_>, record: Record) {
-        self.extend_span(origin);
+        self.extend_ranges(origin);
         self.rows_in += 1;
         self.held_bytes += ROW_BYTES + origin.source.name().len() as u64;
         match record.content {
@@ -127,22 +117,23 @@ impl UnitBuilder {
         }
     }
 
-    fn extend_span(&mut self, origin: &RecordOrigin<'_>) {
-        match self.spans.last_mut() {
-            Some((span, ..)) if span.source == origin.source.name() && span.first_row + span.rows == origin.row => {
-                span.rows += 1
+    fn extend_ranges(&mut self, origin: &RecordOrigin<'_>) {
+        let RecordOrigin { source, digest, encoding, row, from } = *origin;
+        match self.ranges.last_mut() {
+            Some(range) if range.source.name() == source.name() && range.first_row + range.rows == row => {
+                range.rows += 1;
             }
             _ => {
-                let span = Span { source: origin.source.name().to_owned(), first_row: origin.row, rows: 1 };
-                self.spans.push((span, Arc::clone(origin.digest), origin.label.map(str::to_owned)));
+                let (source, digest) = (source.clone(), digest.to_owned());
+                self.ranges.push(RecordRange { source, digest, encoding, first_row: row, rows: 1, from });
             }
         }
     }
 
     fn push_review(&mut self, origin: &RecordOrigin<'_>, review: Review) {
-        let text = review.text.map(|text| self.reading.options.clean.apply(text));
+        let text = review.text.map(|text| self.parsing.clean.apply(text));
         let own_label = review.label.as_deref().map(str::trim).filter(|label| !label.is_empty());
-        let label = own_label.or(origin.label);
+        let label = own_label.or(origin.source.label_of_records());
         let bytes = |text: Option<&str>| text.map_or(0, str::len) as u64;
         self.text_bytes += bytes(text.as_deref());
         self.held_bytes += bytes(text.as_deref()) + bytes(label);
@@ -186,7 +177,7 @@ impl UnitBuilder {
             Arc::new(label.finish()),
         ];
         arrays.extend(kept.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef));
-        let reviews = batch(&self.reviews_schema, arrays)?;
+        let reviews = batch(&self.schema, arrays)?;
         let arrays: Vec<ArrayRef> = vec![
             Arc::new(rejects.source_file.finish()),
             Arc::new(rejects.row.finish()),
@@ -195,34 +186,17 @@ impl UnitBuilder {
             Arc::new(rejects.detail.finish()),
             Arc::new(rejects.raw_prefix.finish()),
         ];
-        let rejects = batch(&self.rejects_schema, arrays)?;
+        let rejects = batch(&crate::schema::rejects(), arrays)?;
         let rows_out = (reviews.num_rows() + rejects.num_rows()) as u64;
         assert_eq!(self.rows_in, rows_out, "records in and rows out differ; this is a bug");
-        let id = self.id();
-        let spans = std::mem::take(&mut self.spans).into_iter().map(|(span, ..)| span).collect();
-        let unit = IngestUnit { id, spans, rows_in: self.rows_in, text_bytes: self.text_bytes, reviews, rejects };
+        let rows = ParsedRows { ranges: std::mem::take(&mut self.ranges), parsing: self.parsing.clone() };
+        let (id, rows_in, text_bytes) = (rows.id(), self.rows_in, self.text_bytes);
         self.clear();
-        Ok(unit)
-    }
-
-    fn id(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for (Span { source, first_row, rows }, digest, label) in &self.spans {
-            hasher.update(&(source.len() as u64).to_le_bytes());
-            hasher.update(source.as_bytes());
-            hasher.update(digest.as_bytes());
-            hasher.update(&first_row.to_le_bytes());
-            hasher.update(&rows.to_le_bytes());
-            // A label that comes from a folder depends on the folders beside it.
-            hasher
-                .update(label.as_ref().map_or(&[0], |_| &[1]))
-                .update(label.as_deref().unwrap_or_default().as_bytes());
-        }
-        hasher.finalize().to_hex()[..32].to_owned()
+        Ok(IngestUnit { id, rows, rows_in, text_bytes, reviews, rejects })
     }
 
     fn clear(&mut self) {
-        let n_kept = self.reviews_schema.fields().len() - 4;
+        let n_kept = self.parsing.keep.len();
         self.columns =
             ColumnBuilders { kept: (0..n_kept).map(|_| StringBuilder::new()).collect(), ..ColumnBuilders::default() };
         (self.rows_in, self.text_bytes, self.held_bytes) = (0, 0, 0);

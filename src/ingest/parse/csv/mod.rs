@@ -77,7 +77,7 @@ impl Records for CsvRecords {
             }
             RawOutcome::TooLarge => Err(Reject::too_large(self.raw.prefix())),
         };
-        Ok(Some(Record { byte_offset, content }))
+        Ok(Some(Record { byte_offset, end: self.raw.position(), content }))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::io::BufRead as _;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use serde::{Deserialize, Serialize};
 
 use crate::ingest::open::Stream;
 use crate::ingest::parse::record::{MAX_RECORD_BYTES, RAW_PREFIX_BYTES};
@@ -27,7 +28,7 @@ pub(crate) enum End {
 pub(super) type StrayQuote = Box<dyn Fn(&[u8], End) -> Option<usize> + Send>;
 
 /// How a delimited file is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Dialect {
     pub delimiter: u8,
     /// What quotes a field, `"` almost always.
@@ -98,6 +99,11 @@ impl RawRecords {
             stray: None,
             max_record_bytes: MAX_RECORD_BYTES,
         }
+    }
+
+    /// Where the next record is looked for.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     /// How the stream is written.

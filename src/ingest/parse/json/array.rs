@@ -62,6 +62,16 @@ impl ElementReader {
         Self { is_sample: true, ..self }
     }
 
+    /// The same for what follows an element.
+    pub(crate) fn behind_element(self) -> Self {
+        Self { state: ArrayState::Inside, ..self }
+    }
+
+    /// Where the next element is looked for.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The element read last, as far as it is kept.
     pub(crate) fn element(&self) -> &[u8] {
         &self.element

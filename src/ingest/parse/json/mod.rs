@@ -59,6 +59,14 @@ impl Objects {
         }
     }
 
+    /// Where the next object is looked for.
+    fn position(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.position(),
+            Self::Array(elements) => elements.position(),
+        }
+    }
+
     /// The bytes of the object read last.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
@@ -109,7 +117,7 @@ impl Records for JsonRecords {
     fn next_record(&mut self) -> Result<Option<Record>> {
         let Some((byte_offset, reject)) = self.objects.advance()? else { return Ok(None) };
         let content = reject.map_or_else(|| self.review(), Err);
-        Ok(Some(Record { byte_offset, content }))
+        Ok(Some(Record { byte_offset, end: self.objects.position(), content }))
     }
 }
 
