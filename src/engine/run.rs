@@ -18,6 +18,7 @@ use super::embed::{EmbedExec, Mode};
 use super::interrupt::interrupted;
 use super::runtime::{EmbedRuntime, UNITS_IN_FLIGHT};
 use super::sink::{PartSinkExec, SinkSpec};
+use super::spec::UnitSpec;
 use super::unit::WorkUnit;
 use super::{Error, Result};
 use crate::cache::{Output, PartMetadata, StageSeconds, UnitRecord, UnitStats};
@@ -80,7 +81,7 @@ impl Planner {
             part_name: part_name(unit, self.generation),
             metadata: self.metadata.clone(),
             mode: self.mode.clone(),
-            rejects: unit.rejects.clone(),
+            rejects: unit.rejects().cloned(),
         };
         Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec))))
     }
@@ -88,7 +89,7 @@ impl Planner {
 
 fn part_name(unit: &WorkUnit, generation: u64) -> String {
     let generation = if generation == 0 { String::new() } else { format!("-{generation}") };
-    format!("part-{:06}-{}{generation}.parquet", unit.ordinal, &unit.id[..8])
+    format!("part-{:06}-{}{generation}.parquet", unit.spec.ordinal, &unit.spec.id[..8])
 }
 
 /// A stage's units on their way into an output folder.
@@ -124,7 +125,7 @@ impl Runner<'_> {
         let mut sequence = 0..;
         let started = units.then(|unit| {
             let planned = unit.and_then(|unit| {
-                let fresh = !done.contains_key(&unit.id);
+                let fresh = !done.contains_key(&unit.spec.id);
                 let plan = fresh.then(|| planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))).transpose()?;
                 Ok((unit, plan))
             });
@@ -154,10 +155,10 @@ impl Runner<'_> {
             };
             let Some(result) = result else { break };
             let (unit, record) = result?;
-            if !seen.insert(unit.id.clone()) {
-                return Err(Error::UnitTwice { source_file: unit.source });
+            if !seen.insert(unit.spec.id.clone()) {
+                return Err(Error::UnitTwice { source_file: unit.spec.source().to_owned() });
             }
-            totals.meet(&unit, record.as_ref().map(|record| &record.stats).or(done.get(&unit.id)));
+            totals.meet(&unit, record.as_ref().map(|record| &record.stats).or(done.get(&unit.spec.id)));
             if let Some(mut record) = record {
                 // Its rows have all been read by now.
                 guard(&unit)?;
@@ -178,8 +179,8 @@ impl Runner<'_> {
 
 impl RunTotals {
     fn meet(&mut self, unit: &WorkUnit, stats: Option<&UnitStats>) {
-        self.bytes += unit.bytes;
-        self.met += unit.rows_in;
+        self.bytes += unit.spec.bytes;
+        self.met += unit.spec.rows_in;
         stats.iter().for_each(|stats| self.rejected.merge(&stats.rejected));
     }
 }
@@ -220,7 +221,7 @@ async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
     let Some(Running { plan, task, room }) = running else { return Ok((unit, None)) };
     let receipts = task.join().await.map_err(|_| Error::WorkerLost)?;
-    let receipts = receipts.map_err(|error| Error::unit(&unit.source, error))?;
+    let receipts = receipts.map_err(|error| Error::unit(unit.spec.source(), error))?;
     drop(room);
     let record = record(&unit, &plan, &receipts)?;
     Ok((unit, Some(record)))
@@ -234,9 +235,9 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
     };
     let rows_out = rows(Dataset::Reviews) + rows(Dataset::Rows) + rows(Dataset::Predictions);
     let rows_rejected = rows(Dataset::Rejects);
-    if rows_out + rows_rejected != unit.rows_in {
-        let source_file = unit.source.clone();
-        return Err(Error::RowsLost { source_file, rows_in: unit.rows_in, rows_out, rows_rejected });
+    if rows_out + rows_rejected != unit.spec.rows_in {
+        let source_file = unit.spec.source().to_owned();
+        return Err(Error::RowsLost { source_file, rows_in: unit.spec.rows_in, rows_out, rows_rejected });
     }
     let counter = |name: &str| counter(plan, name);
     let seconds = |name: &str| counter(name) as f64 / 1e9;
@@ -265,7 +266,9 @@ fn record(unit: &WorkUnit, plan: &Arc<dyn ExecutionPlan>, receipts: &[RecordBatc
         },
         ..UnitStats::default()
     };
-    Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })
+    let UnitSpec { id, rows_in, .. } = &unit.spec;
+    let source = unit.spec.source().to_owned();
+    Ok(UnitRecord { unit: id.clone(), source, rows_in: *rows_in, parts, stats })
 }
 
 fn counter(plan: &Arc<dyn ExecutionPlan>, name: &str) -> u64 {

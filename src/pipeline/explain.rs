@@ -178,11 +178,11 @@ impl Survey {
                 if survey.texts.len() < SAMPLE_TEXTS {
                     survey.sample(&unit).await?;
                 }
-                let done = committed.contains(&unit.id);
+                let done = committed.contains(&unit.spec.id);
                 survey.units += 1;
-                survey.rows += unit.rows_in;
+                survey.rows += unit.spec.rows_in;
                 survey.done += u64::from(done);
-                survey.rows_done += if done { unit.rows_in } else { 0 };
+                survey.rows_done += if done { unit.spec.rows_in } else { 0 };
             }
             Ok(survey)
         })

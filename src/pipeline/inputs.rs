@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 use super::kept::Keep;
 use super::{ReadOptions, Result, columns, kept};
 use crate::cache::{FileState, Manifest};
-use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
+use crate::engine::{self, ScanColumns, UnitInput, UnitOpener, UnitRows, UnitSpec, WorkUnit, plan_units};
 pub use crate::ingest::UNIT_BYTES;
-use crate::ingest::{self, Columns, Decoded, Digests, Discovery, Format, Reading, Source, UnitReader};
+use crate::ingest::{self, Columns, Decoded, Digests, Discovery, Format, IngestUnit, Reading, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
@@ -100,8 +100,8 @@ impl Inputs {
     }
 
     /// The same for the sources of a unit: its rows may be of two minds, and must not count under what they were to be.
-    pub fn check(&self, sources: &[String]) -> engine::Result<()> {
-        sources.iter().filter_map(|name| self.places.get(name)).try_for_each(|place| self.check_one(*place))
+    pub fn check(&self, unit: &UnitSpec) -> engine::Result<()> {
+        unit.sources().filter_map(|name| self.places.get(name)).try_for_each(|place| self.check_one(*place))
     }
 
     fn check_one(&self, place: usize) -> engine::Result<()> {
@@ -168,17 +168,27 @@ impl Inputs {
         }
     }
 
-    fn plan_parquet(&self, place: usize, limit: u64, first: u64) -> engine::Result<Vec<WorkUnit>> {
+    fn plan_parquet(
+        &self,
+        place: usize,
+        opener: &mut UnitOpener,
+        limit: u64,
+        first: u64,
+    ) -> engine::Result<Vec<UnitSpec>> {
         let source = &self.discovery.found[place].source;
         let Some(columns) = self.columns[place].clone() else { return Ok(Vec::new()) };
         // Its columns were settled when it was found.
         self.check_one(place)?;
-        let digest = self.digests.of(&source.location.path)?;
-        self.remember(source.name(), &digest);
         let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
         let scan = ScanColumns { text, label, keep, clean: self.reading.options.clean };
-        let parquet = ParquetSource::open(&source.location.path, source.name(), digest, scan)?;
-        Ok(plan_units(&parquet, self.reading.unit_bytes, limit, first))
+        let parquet = opener.parquet(&source.location.path, source.name(), &scan)?;
+        self.remember(source.name(), &parquet.digest);
+        Ok(plan_units(parquet, self.reading.unit_bytes, limit, first))
+    }
+
+    /// Opens units of these inputs again.
+    pub(super) fn opener(&self) -> UnitOpener {
+        UnitOpener::new(self.digests.clone())
     }
 
     /// A stream of every unit, in order: what is parsed first, then the Parquet files.
@@ -205,21 +215,12 @@ impl Inputs {
             let Some(unit) = reader.next().transpose()? else { break };
             let read_seconds = reading.elapsed().as_secs_f64();
             let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
-            let sources: Vec<String> = unit.rows.ranges.iter().map(|range| range.source.name().to_owned()).collect();
-            let source = sources.first().cloned().unwrap_or_default();
-            rows += unit.rows_in;
-            let work = WorkUnit {
-                id: unit.id,
-                ordinal,
-                source,
-                sources,
-                rows_in: unit.rows_in,
-                bytes: bytes - bytes_before,
-                held_bytes: unit.reviews.get_array_memory_size() as u64,
-                read_seconds,
-                input: UnitInput::Reviews(kept::named(&unit.reviews, &self.kept)),
-                rejects: Some(unit.rejects),
-            };
+            let IngestUnit { id, rows: parsed, rows_in, reviews, rejects, .. } = unit;
+            rows += rows_in;
+            let held_bytes = reviews.get_array_memory_size() as u64;
+            let bytes = bytes - bytes_before;
+            let spec = UnitSpec { id, ordinal, rows_in, bytes, held_bytes, rows: UnitRows::Parsed(parsed) };
+            let work = WorkUnit { spec, read_seconds, input: UnitInput::Parsed { reviews, rejects } };
             ordinal += 1;
             if sender.blocking_send(Ok(work)).is_err() {
                 return Ok(());
@@ -229,16 +230,16 @@ impl Inputs {
         if let Ok(mut decoded) = self.decoded.lock() {
             *decoded = reader.decoded().to_vec();
         }
+        let mut opener = self.opener();
         for (place, _) in self.discovery.sources().enumerate().filter(|(_, source)| source.format == Format::Parquet) {
             let left = self.reading.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
             if left == 0 {
                 break;
             }
-            let units = self.plan_parquet(place, left, ordinal)?;
-            for unit in units {
-                rows += unit.rows_in;
+            for spec in self.plan_parquet(place, &mut opener, left, ordinal)? {
+                rows += spec.rows_in;
                 ordinal += 1;
-                if sender.blocking_send(Ok(unit)).is_err() {
+                if sender.blocking_send(Ok(opener.open(spec)?)).is_err() {
                     return Ok(());
                 }
             }
@@ -375,7 +376,7 @@ mod tests {
         let inputs = find(&path).unwrap();
         let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let first = || threads.block_on(async { std::pin::pin!(inputs.units()).next().await.unwrap() });
-        assert_eq!(first().unwrap().rows_in, 1);
+        assert_eq!(first().unwrap().spec.rows_in, 1);
         // Where the column is no text from the start, the command line is at fault; where it is one no longer, the file is.
         write(&path, lists);
         assert!(find(&path).err().unwrap().is_usage());

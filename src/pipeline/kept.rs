@@ -3,17 +3,12 @@
 //! A file that lacks a column has nulls in it; a column that has two types, or comes from text formats too, is text.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field};
 
 use super::columns::SourceColumns;
 use super::{Error, Result};
 use crate::ingest::{Discovery, Format};
-
-/// `source_file`, `row`, `text`, `label`.
-const WORKING: usize = 4;
 
 /// Which columns of the input travel into the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +56,6 @@ pub(super) fn settle(discovery: &Discovery, columns: &[Option<SourceColumns>], k
         }
     }
     Ok(kept)
-}
-
-/// Reviews just parsed, with their kept columns (behind the four of the contract) under the names of the input.
-pub(super) fn named(reviews: &RecordBatch, kept: &[Field]) -> RecordBatch {
-    let schema = reviews.schema();
-    let fields: Vec<FieldRef> =
-        schema.fields().iter().take(WORKING).cloned().chain(kept.iter().cloned().map(Arc::new)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), reviews.columns().to_vec())
-        .expect("a unit has the kept columns in the order in which they were settled, else this is a bug")
 }
 
 /// Columns in the order in which they first occur; there may be very many of them.

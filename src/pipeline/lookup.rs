@@ -79,7 +79,7 @@ fn each_batch(
             if !wants(&unit) {
                 continue;
             }
-            let failed = |error| engine::Error::unit(&unit.source, error);
+            let failed = |error| engine::Error::unit(unit.spec.source(), error);
             for batch in collect(unit.scan()?, task_context(None)).await.map_err(failed)? {
                 if !each(&batch) {
                     return Ok(());
@@ -94,7 +94,7 @@ fn each_batch(
 fn may_hold(unit: &WorkUnit, files: &HashSet<&str>) -> bool {
     match &unit.input {
         UnitInput::Parquet(scan) => scan.source_file.as_deref().is_none_or(|name| files.contains(name)),
-        UnitInput::Reviews(_) => unit.sources.iter().any(|name| files.contains(name.as_str())),
+        UnitInput::Parsed { .. } => unit.spec.sources().any(|name| files.contains(name)),
     }
 }
 

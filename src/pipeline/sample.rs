@@ -36,8 +36,9 @@ impl Inputs {
 /// The texts of a unit that are there and not empty.
 pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
     let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
-    let batches: Vec<RecordBatch> =
-        collect(plan, task_context(None)).await.map_err(|error| crate::engine::Error::unit(&unit.source, error))?;
+    let batches: Vec<RecordBatch> = collect(plan, task_context(None))
+        .await
+        .map_err(|error| crate::engine::Error::unit(unit.spec.source(), error))?;
     let columns = batches.iter().map(|batch| batch["text"].as_string::<i32>());
     Ok(columns.flat_map(|texts| texts.iter().flatten()).filter(|text| !text.is_empty()).map(str::to_owned).collect())
 }

@@ -169,7 +169,7 @@ fn reviews(path: &str, rows: usize) -> Result<Shown> {
             return Err(Error::NoRows { inputs: path.to_owned(), stage: "show" });
         };
         let unit = unit?;
-        let failed = |error| engine::Error::unit(&unit.source, error);
+        let failed = |error| engine::Error::unit(unit.spec.source(), error);
         let batches = collect(unit.scan()?, task_context(None)).await.map_err(failed)?;
         let schema = batches.first().map_or_else(|| crate::schema::reviews(&[]), |batch| batch.schema());
         let batch = arrow::compute::concat_batches(&schema, &batches).map_err(|error| failed(error.into()))?;

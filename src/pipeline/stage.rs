@@ -304,7 +304,7 @@ impl Job<'_> {
             runtime: runtime.clone(),
             output: &mut output,
             memory: self.units.memory,
-            guard: Box::new(|unit| self.inputs.check(&unit.sources)),
+            guard: Box::new(|unit| self.inputs.check(&unit.spec)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
                 if budget.is_spent(&totals.rejected) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -66,8 +66,8 @@ pub fn tokenize(options: &TokenizeOptions, terminal: Terminal, write: impl FnMut
         let mut units = std::pin::pin!(inputs.units());
         while let Some(unit) = units.next().await {
             let unit = unit?;
-            let failed = |error| engine::Error::unit(&unit.source, error);
-            work.totals.rejected += unit.rejects.as_ref().map_or(0, |rejects| rejects.num_rows() as u64);
+            let failed = |error| engine::Error::unit(unit.spec.source(), error);
+            work.totals.rejected += unit.rejects().map_or(0, |rejects| rejects.num_rows() as u64);
             work.unit(&collect(unit.scan()?, task_context(None)).await.map_err(failed)?);
         }
         Ok::<(), Error>(())
