@@ -14,18 +14,20 @@ use hashbrown::HashSet;
 use serde::Serialize;
 
 use super::inputs::{Inputs, Labels};
-use super::sample::texts_of;
+use super::sample::first_texts;
 use super::score::{encoder_of, read_options};
 use super::stage::{CalibrateFrom, Job, Planned, Target};
 use super::{EmbedOptions, Error, IngestOptions, Result, ScoreOptions, Stage};
 use super::{embed, score};
 use crate::cache::{Manifest, PartMetadata, Resolved, is_same_run};
-use crate::engine::{Mode, Opened, Planner, WorkUnit};
+use crate::engine::{Mode, Opened, Planner, UnitSpec};
 use crate::head::Bundle;
 use crate::telemetry::Terminal;
 
 /// Texts whose tokens are counted.
 const SAMPLE_TEXTS: usize = 2000;
+/// Rows that are gone through for them: some have no text.
+const SAMPLE_ROWS: u64 = 20_000;
 /// Micro-batches that are encoded to see the rate.
 const SAMPLE_BATCHES: usize = 12;
 
@@ -110,7 +112,7 @@ fn explain_embed(options: &EmbedOptions, terminal: Terminal) -> Result<Explained
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
     let resolved = embed::resolve(options, &inputs, &planned);
     let survey = Survey::of(&inputs, &planner, &resolved)?;
-    let rate = survey.rate(&planned)?;
+    let rate = survey.rate(&inputs, &planned)?;
     survey.explained("embed", &inputs, Some(rate))
 }
 
@@ -125,7 +127,7 @@ fn explain_score(options: &ScoreOptions, terminal: Terminal) -> Result<Explained
     let planner = planner(&options.out.out, Some(mode), &planned.target.model.name);
     let resolved = score::resolve(&bundle, &inputs, &planned);
     let survey = Survey::of(&inputs, &planner, &resolved)?;
-    let rate = survey.rate(&planned)?;
+    let rate = survey.rate(&inputs, &planned)?;
     survey.explained("score", &inputs, Some(rate))
 }
 
@@ -141,7 +143,8 @@ struct Survey {
     rows: u64,
     rows_done: u64,
     holds_another_run: bool,
-    texts: Vec<String>,
+    /// The first units, of whose texts some are sampled.
+    first: Vec<UnitSpec>,
 }
 
 /// Tokens of a text and tokens a second.
@@ -166,7 +169,7 @@ impl Survey {
                 rows: 0,
                 rows_done: 0,
                 holds_another_run,
-                texts: Vec::new(),
+                first: Vec::new(),
             };
             let mut units = std::pin::pin!(inputs.units());
             while let Some(unit) = units.next().await {
@@ -175,28 +178,25 @@ impl Survey {
                     let plan = planner.plan(&unit, 0)?;
                     survey.plan = DisplayableExecutionPlan::new(plan.as_ref()).indent(false).to_string();
                 }
-                if survey.texts.len() < SAMPLE_TEXTS {
-                    survey.sample(&unit).await?;
-                }
-                let done = committed.contains(&unit.spec.id);
+                let spec = unit.spec;
+                let done = committed.contains(&spec.id);
                 survey.units += 1;
-                survey.rows += unit.spec.rows_in;
                 survey.done += u64::from(done);
-                survey.rows_done += if done { unit.spec.rows_in } else { 0 };
+                survey.rows_done += if done { spec.rows_in } else { 0 };
+                let rows_before = survey.rows;
+                survey.rows += spec.rows_in;
+                if rows_before < SAMPLE_ROWS {
+                    survey.first.push(spec);
+                }
             }
             Ok(survey)
         })
     }
 
-    async fn sample(&mut self, unit: &WorkUnit) -> Result<()> {
-        let room = SAMPLE_TEXTS - self.texts.len();
-        self.texts.extend(texts_of(unit).await?.into_iter().take(room));
-        Ok(())
-    }
-
-    fn rate(&self, planned: &Planned) -> Result<Rate> {
+    fn rate(&self, inputs: &Inputs, planned: &Planned) -> Result<Rate> {
         let Opened { encoder, pool } = planned.open(Terminal { quiet: true, json: false })?;
-        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
+        let texts = first_texts(inputs, &self.first, SAMPLE_TEXTS)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &pool);
         let lengths = tokenized.lengths();
         let tokens: u64 = lengths.iter().map(|length| u64::from(*length)).sum();

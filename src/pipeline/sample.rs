@@ -8,7 +8,7 @@ use futures::StreamExt;
 
 use super::inputs::{Inputs, Labels, UNIT_BYTES};
 use super::{Error, ReadOptions, Result, SampleOptions};
-use crate::engine::{WorkUnit, task_context};
+use crate::engine::{UnitSpec, WorkUnit, task_context};
 use crate::ingest::Clean;
 
 /// Short reviews, of which texts of real length are put together.
@@ -33,8 +33,24 @@ impl Inputs {
     }
 }
 
+/// Up to `count` texts of units that were made before, as they come.
+pub(super) fn first_texts(inputs: &Inputs, units: &[UnitSpec], count: usize) -> Result<Vec<String>> {
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let mut opener = inputs.opener();
+    let mut texts = Vec::new();
+    for spec in units {
+        if texts.len() >= count {
+            break;
+        }
+        let unit = opener.open(spec.clone())?;
+        texts.extend(threads.block_on(texts_of(&unit))?);
+    }
+    texts.truncate(count);
+    Ok(texts)
+}
+
 /// The texts of a unit that are there and not empty.
-pub(super) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
+async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
     let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
     let batches: Vec<RecordBatch> = collect(plan, task_context(None))
         .await
