@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ScanColumns;
-use crate::ingest::{ParsedRows, any_path};
+use crate::ingest::{ParsedRows, RecordRange, any_path};
 
 /// A unit of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,13 +55,19 @@ pub struct ParquetRows {
 }
 
 impl UnitSpec {
+    /// The records that it covers: the names of their sources, and their ordinals there.
+    pub fn ranges(&self) -> impl Iterator<Item = (&str, Range<u64>)> {
+        let (parquet, parsed) = match &self.rows {
+            UnitRows::Parquet(rows) => (Some((rows.name.as_str(), rows.range.clone())), [].as_slice()),
+            UnitRows::Parsed(rows) => (None, rows.ranges.as_slice()),
+        };
+        let rows = |range: &RecordRange| range.first_row..range.first_row + range.rows;
+        parquet.into_iter().chain(parsed.iter().map(move |range| (range.source.name(), rows(range))))
+    }
+
     /// The names of all sources that rows of the unit come from.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
-        let (parquet, parsed) = match &self.rows {
-            UnitRows::Parquet(rows) => (Some(rows.name.as_str()), None),
-            UnitRows::Parsed(rows) => (None, Some(rows.ranges.iter().map(|range| range.source.name()))),
-        };
-        parquet.into_iter().chain(parsed.into_iter().flatten())
+        self.ranges().map(|(name, _)| name)
     }
 
     /// The first of them, for messages and the manifest.

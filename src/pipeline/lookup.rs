@@ -1,5 +1,6 @@
 //! Looks up texts where they came from, since neither features nor predictions hold any.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -56,9 +57,10 @@ pub(super) fn labelled_among(run: &Resolved, known: &HashSet<Key>) -> Result<Opt
 }
 
 fn look_up(inputs: &Arc<Inputs>, wanted: &HashSet<(String, u64)>) -> Result<HashMap<(String, u64), String>> {
-    let files: HashSet<&str> = wanted.iter().map(|(file, _)| file.as_str()).collect();
+    let mut rows: HashMap<&str, Vec<u64>> = HashMap::new();
+    wanted.iter().for_each(|(file, row)| rows.entry(file).or_default().push(*row));
     let mut found = HashMap::new();
-    each_batch(inputs, &|unit| may_hold(unit, &files), &mut |batch| {
+    each_batch(inputs, &|unit| may_hold(unit, &rows), &mut |batch| {
         collect_texts(batch, wanted, &mut found);
         found.len() < wanted.len()
     })?;
@@ -90,12 +92,13 @@ fn each_batch(
     })
 }
 
-/// Rows of a `reviews` dataset say themselves which file they are of.
-fn may_hold(unit: &WorkUnit, files: &HashSet<&str>) -> bool {
-    match &unit.input {
-        UnitInput::Parquet(scan) => scan.source_file.as_deref().is_none_or(|name| files.contains(name)),
-        UnitInput::Parsed { .. } => unit.spec.sources().any(|name| files.contains(name)),
-    }
+/// Whether a unit covers one of these rows of files. Rows of a `reviews` dataset say themselves which file they are of.
+fn may_hold(unit: &WorkUnit, rows: &HashMap<&str, Vec<u64>>) -> bool {
+    let says_itself = matches!(&unit.input, UnitInput::Parquet(scan) if scan.source_file.is_none());
+    let holds = |(name, range): (&str, Range<u64>)| {
+        rows.get(name).is_some_and(|rows| rows.iter().any(|row| range.contains(row)))
+    };
+    says_itself || unit.spec.ranges().any(holds)
 }
 
 fn collect_texts(batch: &RecordBatch, wanted: &HashSet<(String, u64)>, found: &mut HashMap<(String, u64), String>) {
