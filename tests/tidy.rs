@@ -208,6 +208,16 @@ fn every_schema_file_is_loaded() {
     assert_none(unread.map(|source| source.path).collect());
 }
 
+#[test]
+fn only_schema_spells_reject_reasons() {
+    let contract = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/rejects.toml")).unwrap();
+    let listed = contract.split("\"a code: ").nth(1).unwrap().split('"').next().unwrap();
+    let quoted: Vec<String> = listed.split(", ").map(|code| format!("\"{code}\"")).collect();
+    assert!(quoted.len() > 5, "{listed}");
+    let spelt = |line: &str| quoted.iter().any(|code| line.contains(code.as_str()));
+    assert_none(lines_where(&files("src", "rs"), &["src/schema/"], spelt));
+}
+
 /// The text of each `#[error("...")]`, lines joined.
 fn error_messages(source: &Source) -> Vec<String> {
     let code: String = source.code().map(|(_, line)| format!("{}\n", line.trim())).collect();

@@ -2,9 +2,9 @@
 //!
 //! A new figure is one line here and one place that fills it: whatever goes over all of them is made from these lines.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+
+use crate::schema::RejectCounts;
 
 /// What is summed over units.
 trait Figure: Clone {
@@ -29,11 +29,9 @@ impl Figure for f64 {
     }
 }
 
-impl<K: Clone + Ord> Figure for BTreeMap<K, u64> {
-    fn add(&mut self, other: &BTreeMap<K, u64>) {
-        for (key, count) in other {
-            *self.entry(key.clone()).or_default() += count;
-        }
+impl Figure for RejectCounts {
+    fn add(&mut self, other: &RejectCounts) {
+        self.merge(other);
     }
 }
 
@@ -124,8 +122,8 @@ figures! {
         #[serde(default)]
         pub texts_truncated: u64 => work,
         /// `rows_rejected` by reason.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        pub rejected: BTreeMap<String, u64> => rows,
+        #[serde(default, skip_serializing_if = "RejectCounts::is_empty")]
+        pub rejected: RejectCounts => rows,
         /// Texts whose vectors came from a cache.
         #[serde(default)]
         pub texts_cached: u64 => rows,
@@ -161,6 +159,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
+    use crate::schema::RejectReason;
 
     /// Every figure with a value of its own, the first being `first`.
     fn numbered(first: u64) -> UnitStats {
@@ -173,7 +172,8 @@ mod tests {
                 }
             }
         }
-        let reason = UnitStats { rejected: BTreeMap::from([("bad_json".to_owned(), 1)]), ..UnitStats::default() };
+        let rejected = RejectCounts::from_iter([(RejectReason::BadJson, 1)]);
+        let reason = UnitStats { rejected, ..UnitStats::default() };
         let mut value = json!(reason);
         fill(&mut value, &mut first.clone());
         serde_json::from_value(value).unwrap()
@@ -196,18 +196,18 @@ mod tests {
         let expected: Vec<f64> = flat(&sum).into_iter().zip(flat(&other)).map(|(a, b)| a + b).collect();
         sum.add(&other);
         assert_eq!(flat(&sum), expected);
-        assert!(expected.len() > 20 && sum.rejected["bad_json"] > 100);
+        assert!(expected.len() > 20 && sum.rejected.with_text() > 100);
     }
 
     #[test]
     fn reasons_of_either_side_are_in_the_sum() {
-        let stats = |reason: &str, rows| UnitStats {
-            rejected: BTreeMap::from([(reason.to_owned(), rows), ("both".to_owned(), 1)]),
+        let stats = |reason, rows| UnitStats {
+            rejected: RejectCounts::from_iter([(reason, rows), (RejectReason::BadJson, 1)]),
             ..UnitStats::default()
         };
-        let mut sum = stats("here", 2);
-        sum.add(&stats("there", 3));
-        assert_eq!(json!(sum.rejected), json!({ "here": 2, "there": 3, "both": 2 }));
+        let mut sum = stats(RejectReason::EmptyText, 2);
+        sum.add(&stats(RejectReason::TooLarge, 3));
+        assert_eq!(json!(sum.rejected), json!({ "empty_text": 2, "too_large": 3, "bad_json": 2 }));
     }
 
     #[test]

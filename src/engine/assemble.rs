@@ -16,7 +16,7 @@ use super::{kept, salvage};
 use crate::cache::UnitStats;
 use crate::evaluate::most_probable;
 use crate::ingest::RAW_PREFIX_BYTES;
-use crate::schema;
+use crate::schema::{self, RejectReason};
 
 /// One row an input row: its key, and its embedding where this unit encoded the text and the row is the first with it;
 /// or why it is a reject.
@@ -44,19 +44,15 @@ pub(super) fn embedding_rows(
                 match unreadable.as_ref().and_then(|unreadable| unreadable.at(row)) {
                     Some((reason, detail, raw)) => rejects.append(reason, detail, raw),
                     None => {
-                        let (reason, detail) = match texts.is_valid(row).then(|| texts.value(row)) {
-                            None => ("missing_text", "the record has no text to embed"),
-                            Some("") => ("empty_text", "the record has no text to embed"),
-                            Some(_) => ("missing_label", "the record has no label, and --require-label asks for one"),
-                        };
-                        rejects.append(reason, detail, None);
+                        let (reason, detail) = why_not_embedded(texts, row);
+                        rejects.append(reason.name(), detail, None);
                     }
                 }
             }
             (Some(_), Some(failure)) => {
                 stats.rows_failed += 1;
                 keys.append_null();
-                rejects.append("encoder_failed", failure, Some(texts.value(row).as_bytes()));
+                rejects.append(RejectReason::EncoderFailed.name(), failure, Some(texts.value(row).as_bytes()));
             }
             (Some(slot), None) => {
                 keys.append_value(distinct.keys[slot].0)?;
@@ -85,6 +81,15 @@ pub(super) fn embedding_rows(
         raw_prefix,
     ];
     Ok((RecordBatch::try_new(Arc::clone(output), columns)?, stats))
+}
+
+/// Why a row that could be read has no key.
+fn why_not_embedded(texts: &StringArray, row: usize) -> (RejectReason, &'static str) {
+    match texts.is_valid(row).then(|| texts.value(row)) {
+        None => (RejectReason::MissingText, "the record has no text to embed"),
+        Some("") => (RejectReason::EmptyText, "the record has no text to embed"),
+        Some(_) => (RejectReason::MissingLabel, "the record has no label, and --require-label asks for one"),
+    }
 }
 
 /// One row an input row: the head's answer, null where there is no text or the encoder failed on it.

@@ -12,6 +12,7 @@
 //! ```
 //! Each operator keeps the order of its input. Units run a few at a time and commit strictly in their order.
 
+mod arrow_fields;
 mod assemble;
 mod clean;
 mod context;
@@ -23,13 +24,16 @@ mod kept;
 mod ledger;
 mod mode;
 mod on_demand;
+mod opener;
 mod pages;
+mod parquet;
 mod pieces;
 mod planner;
 mod run;
 mod salvage;
 mod scan;
 mod sink;
+mod spec;
 mod texts;
 mod unit;
 
@@ -41,11 +45,14 @@ pub use interrupt::{handle_interrupts, unless_interrupted};
 pub use ledger::{Ledger, Receipt};
 pub use mode::Mode;
 pub use on_demand::{OnDemand, Open, Opened};
+pub use opener::UnitOpener;
+pub use parquet::{ParquetSource, carries_lineage, plan_units};
 pub use planner::Planner;
 pub use run::{Progress, RunTotals, Runner};
 pub use scan::{Scan, ScanColumns, open_parquet};
 pub use sink::{PartSinkExec, SinkSpec};
-pub use unit::{ParquetSource, UnitInput, WorkUnit, carries_lineage, plan_units};
+pub use spec::{ParquetRows, UnitRows, UnitSpec};
+pub use unit::{UnitInput, WorkUnit};
 
 #[cfg(test)]
 mod plan_tests;

@@ -42,7 +42,7 @@ impl Planner {
             part_name: part_name(unit, self.generation),
             metadata: self.metadata.clone(),
             mode: self.mode.clone(),
-            rejects: unit.rejects.clone(),
+            rejects: unit.rejects().cloned(),
         };
         Ok(Arc::new(PartSinkExec::new(input, Arc::new(spec), ledger)))
     }
@@ -50,7 +50,7 @@ impl Planner {
 
 fn part_name(unit: &WorkUnit, generation: u64) -> String {
     let generation = if generation == 0 { String::new() } else { format!("-{generation}") };
-    format!("part-{:06}-{}{generation}.parquet", unit.ordinal, &unit.id[..8])
+    format!("part-{:06}-{}{generation}.parquet", unit.spec.ordinal, &unit.spec.id[..8])
 }
 
 #[cfg(test)]
@@ -58,23 +58,12 @@ mod tests {
     use arrow::array::RecordBatch;
 
     use super::*;
-    use crate::engine::UnitInput;
     use crate::schema;
 
     #[test]
     fn a_part_is_named_by_its_unit_and_by_how_often_the_input_has_changed() {
-        let unit = WorkUnit {
-            id: "0123456789abcdef".to_owned(),
-            ordinal: 12,
-            source: String::new(),
-            sources: Vec::new(),
-            rows_in: 0,
-            bytes: 0,
-            held_bytes: 0,
-            read_seconds: 0.0,
-            input: UnitInput::Reviews(RecordBatch::new_empty(schema::reviews(&[]))),
-            rejects: None,
-        };
+        let none = RecordBatch::new_empty;
+        let unit = WorkUnit::of_reviews("0123456789abcdef", 12, none(schema::reviews(&[])), none(schema::rejects()));
         assert_eq!(part_name(&unit, 0), "part-000012-01234567.parquet");
         assert_eq!(part_name(&unit, 3), "part-000012-01234567-3.parquet");
     }

@@ -1,6 +1,5 @@
 //! Runs units a few at a time and commits them strictly in their order.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,10 +14,12 @@ use super::executor::Executor;
 use super::interrupt::interrupted;
 use super::ledger::Receipt;
 use super::planner::Planner;
+use super::spec::UnitSpec;
 use super::unit::WorkUnit;
 use super::{Error, Result};
 use crate::cache::{Output, UnitRecord, UnitStats};
 use crate::encode::Usage;
+use crate::schema::RejectCounts;
 
 /// What this process has done so far.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ pub struct RunTotals {
     /// Records of all units of the input that were come by, done now or before.
     pub met: u64,
     /// Their rejects, by reason.
-    pub rejected: BTreeMap<String, u64>,
+    pub rejected: RejectCounts,
     /// Units that were committed once and are no longer in the input; empty where the run was ended early.
     pub gone: Vec<String>,
 }
@@ -73,7 +74,7 @@ impl Runner<'_> {
         let mut sequence = 0..;
         let started = units.then(|unit| {
             let planned = unit.and_then(|unit| {
-                let fresh = !done.contains_key(&unit.id);
+                let fresh = !done.contains_key(&unit.spec.id);
                 let plan = fresh.then(|| planner.plan(&unit, sequence.next().unwrap_or(u64::MAX))).transpose()?;
                 Ok((unit, plan))
             });
@@ -102,10 +103,10 @@ impl Runner<'_> {
             };
             let Some(result) = result else { break };
             let (unit, record) = result?;
-            if !seen.insert(unit.id.clone()) {
-                return Err(Error::UnitTwice { source_file: unit.source });
+            if !seen.insert(unit.spec.id.clone()) {
+                return Err(Error::UnitTwice { source_file: unit.spec.source().to_owned() });
             }
-            totals.meet(&unit, record.as_ref().map(|record| &record.stats).or(done.get(&unit.id)));
+            totals.meet(&unit, record.as_ref().map(|record| &record.stats).or(done.get(&unit.spec.id)));
             if let Some(mut record) = record {
                 // Its rows have all been read by now.
                 guard(&unit)?;
@@ -126,11 +127,9 @@ impl Runner<'_> {
 
 impl RunTotals {
     fn meet(&mut self, unit: &WorkUnit, stats: Option<&UnitStats>) {
-        self.bytes += unit.bytes;
-        self.met += unit.rows_in;
-        for (reason, rows) in stats.iter().flat_map(|stats| &stats.rejected) {
-            *self.rejected.entry(reason.clone()).or_default() += rows;
-        }
+        self.bytes += unit.spec.bytes;
+        self.met += unit.spec.rows_in;
+        stats.iter().for_each(|stats| self.rejected.merge(&stats.rejected));
     }
 }
 
@@ -149,7 +148,7 @@ async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
     let Started { unit, running } = started;
     let Some(Running { task, memory }) = running else { return Ok((unit, None)) };
     let receipt = task.join().await.map_err(|_| Error::WorkerLost)?;
-    let receipt = receipt.map_err(|error| Error::unit(&unit.source, error))?;
+    let receipt = receipt.map_err(|error| Error::unit(unit.spec.source(), error))?;
     drop(memory);
     let record = record(&unit, receipt)?;
     Ok((unit, Some(record)))
@@ -159,12 +158,13 @@ async fn finish(started: Started) -> Result<(WorkUnit, Option<UnitRecord>)> {
 fn record(unit: &WorkUnit, receipt: Receipt) -> Result<UnitRecord> {
     let Receipt { parts, mut stats } = receipt;
     let UnitStats { rows_out, rows_rejected, .. } = stats;
-    if rows_out + rows_rejected != unit.rows_in {
-        let source_file = unit.source.clone();
-        return Err(Error::RowsLost { source_file, rows_in: unit.rows_in, rows_out, rows_rejected });
+    let UnitSpec { id, rows_in, .. } = &unit.spec;
+    let (rows_in, source) = (*rows_in, unit.spec.source().to_owned());
+    if rows_out + rows_rejected != rows_in {
+        return Err(Error::RowsLost { source_file: source, rows_in, rows_out, rows_rejected });
     }
     stats.stage_seconds.read += unit.read_seconds;
-    Ok(UnitRecord { unit: unit.id.clone(), source: unit.source.clone(), rows_in: unit.rows_in, parts, stats })
+    Ok(UnitRecord { unit: id.clone(), source, rows_in, parts, stats })
 }
 
 /// Splits the run's wall time and encoder time into laps, one a commit, so that totals add up across restarts.
@@ -195,26 +195,17 @@ mod tests {
     use arrow::array::RecordBatch;
 
     use super::*;
-    use crate::engine::UnitInput;
-    use crate::schema;
+    use crate::schema::{self, RejectReason};
 
     fn unit(rows_in: u64) -> WorkUnit {
-        WorkUnit {
-            id: "u".to_owned(),
-            ordinal: 0,
-            source: "a.csv".to_owned(),
-            sources: Vec::new(),
-            rows_in,
-            bytes: 10,
-            held_bytes: 0,
-            read_seconds: 0.5,
-            input: UnitInput::Reviews(RecordBatch::new_empty(schema::reviews(&[]))),
-            rejects: None,
-        }
+        let none = RecordBatch::new_empty;
+        let mut unit = WorkUnit::of_reviews("u", 0, none(schema::reviews(&[])), none(schema::rejects()));
+        unit.spec.rows_in = rows_in;
+        unit
     }
 
     fn receipt(rows_out: u64, rows_rejected: u64) -> Receipt {
-        let rejected = BTreeMap::from([("bad_json".to_owned(), rows_rejected)]);
+        let rejected = RejectCounts::from_iter([(RejectReason::BadJson, rows_rejected)]);
         Receipt { stats: UnitStats { rows_out, rows_rejected, rejected, ..UnitStats::default() }, ..Receipt::default() }
     }
 
@@ -222,7 +213,7 @@ mod tests {
     fn a_unit_that_lost_a_row_or_gained_one_is_refused() {
         let record = |rows_out| record(&unit(5), receipt(rows_out, 2));
         let whole = record(3).unwrap();
-        assert_eq!((whole.rows_in, whole.stats.rows_out, whole.stats.stage_seconds.read), (5, 3, 0.5));
+        assert_eq!((whole.rows_in, whole.stats.rows_out, whole.stats.stage_seconds.read), (5, 3, 0.25));
         for rows_out in [2, 4] {
             let told = record(rows_out).unwrap_err().to_string();
             assert!(told.contains("5 rows in") && told.contains(&format!("{rows_out} out and 2 rejected")), "{told}");
@@ -234,7 +225,7 @@ mod tests {
         let mut totals = RunTotals::default();
         totals.meet(&unit(5), Some(&receipt(3, 2).stats));
         totals.meet(&unit(4), Some(&receipt(3, 1).stats));
-        assert_eq!((totals.met, totals.bytes, totals.rejected["bad_json"]), (9, 20, 3));
+        assert_eq!((totals.met, totals.bytes, totals.rejected.with_text()), (9, 200, 3));
         assert_eq!((totals.units, totals.rows_in), (0, 0));
     }
 }

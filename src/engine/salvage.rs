@@ -29,6 +29,7 @@ use parquet::errors::ParquetError;
 use super::Scan;
 use super::pieces::{Fault, Piece, read_in_pieces};
 use super::scan::BROKEN;
+use crate::schema::RejectReason;
 use crate::telemetry::catch_panic_in;
 
 /// Why a row is to be rejected, as a code; null where it is not.
@@ -209,7 +210,8 @@ fn flagged(batch: &RecordBatch, output: &SchemaRef) -> Result<RecordBatch> {
         (0..rows).for_each(|row| column.append_option(broken.is_valid(row).then_some(text)));
         Arc::new(column.finish())
     };
-    let (reason, detail) = (where_broken("invalid_utf8"), where_broken("bytes that are no UTF-8 in the text column"));
+    let (reason, detail) =
+        (where_broken(RejectReason::InvalidUtf8.name()), where_broken("bytes that are no UTF-8 in the text column"));
     let mut columns: Vec<ArrayRef> = plain_fields(output).map(|field| Arc::clone(&batch[field.name()])).collect();
     columns.extend([reason, detail, Arc::new(broken)]);
     Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
@@ -229,7 +231,7 @@ fn damaged(scan: &Scan, range: Range<u64>, why: &str, output: &SchemaRef) -> Res
         })
         .collect();
     let detail = format!("the file is damaged here: {why}");
-    columns.extend([text("corrupt_page"), text(&detail), new_null_array(&DataType::Binary, rows)]);
+    columns.extend([text(RejectReason::CorruptPage.name()), text(&detail), new_null_array(&DataType::Binary, rows)]);
     Ok(RecordBatch::try_new(Arc::clone(output), columns)?)
 }
 

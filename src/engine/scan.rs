@@ -25,9 +25,10 @@ use datafusion_physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
+use serde::{Deserialize, Serialize};
 
 use super::pages::Pages;
-use super::{clean, kept};
+use super::{arrow_fields, clean, kept};
 use crate::ingest::Clean;
 
 /// Names that cannot collide with a user's columns.
@@ -37,13 +38,14 @@ const ROW: &str = "__bertline_row";
 pub(super) const BROKEN: &str = "__bertline_broken";
 
 /// What the scan reads of the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScanColumns {
     /// The text column, cast to Utf8.
     pub text: String,
     /// The label column, cast to Utf8.
     pub label: Option<String>,
     /// Further columns and the types that they have in the output; null where the file lacks one.
+    #[serde(with = "arrow_fields")]
     pub keep: Vec<Field>,
     /// What is done to the texts.
     pub clean: Clean,

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int32Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, Int32Type, TimeUnit, UInt64Type};
 use datafusion_physical_plan::collect;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
-use super::{ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units, task_context};
-use crate::ingest::Clean;
+use super::{Error, ScanColumns, UnitInput, UnitOpener, UnitRows, UnitSpec, WorkUnit, plan_units, task_context};
+use crate::ingest::{Clean, Digests, Encoding, ParsedRows, Parsing};
 
 fn write(path: &Path, rows: usize, row_group: usize) {
     let texts: Vec<Option<String>> = (0..rows).map(|i| (i % 7 != 3).then(|| format!("text<br />{i}"))).collect();
@@ -35,8 +35,22 @@ fn units(path: &Path, unit_bytes: u64, clean: Clean) -> Vec<WorkUnit> {
         keep: vec![Field::new("row", DataType::Int32, true), Field::new("absent", DataType::Utf8, true)],
         clean,
     };
-    let source = ParquetSource::open(path, "in/a.parquet", "digest".into(), columns).unwrap();
-    plan_units(&source, unit_bytes, u64::MAX, 0)
+    opened(path, unit_bytes, &columns)
+}
+
+/// The units of a file, as the run that cuts them opens them.
+fn opened(path: &Path, unit_bytes: u64, columns: &ScanColumns) -> Vec<WorkUnit> {
+    let mut opener = UnitOpener::new(Digests::default());
+    let specs = plan_units(opener.parquet(path, "in/a.parquet", columns).unwrap(), unit_bytes, u64::MAX, 0);
+    specs.into_iter().map(|spec| opener.open(spec).unwrap()).collect()
+}
+
+/// The same unit in a process that was told no more of it than its spec.
+fn elsewhere(unit: &WorkUnit) -> WorkUnit {
+    let told = serde_json::to_string(&unit.spec).unwrap();
+    let spec: UnitSpec = serde_json::from_str(&told).unwrap();
+    assert_eq!(spec, unit.spec);
+    UnitOpener::new(Digests::default()).open(spec).unwrap()
 }
 
 fn read(unit: &WorkUnit) -> Vec<RecordBatch> {
@@ -69,10 +83,46 @@ proptest! {
                     next += 1;
                 }
             }
-            prop_assert_eq!(next - before, unit.rows_in);
+            prop_assert_eq!(next - before, unit.spec.rows_in);
         }
         prop_assert_eq!(next, rows as u64);
     }
+}
+
+#[test]
+fn a_unit_is_the_same_in_a_process_that_was_told_its_spec() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write(&path, 200, 70);
+    let units = units(&path, 3_000, Clean::Html);
+    assert!(units.len() > 3);
+    for unit in units.iter().rev() {
+        let again = elsewhere(unit);
+        assert_eq!(read(&again), read(unit));
+    }
+    write(&path, 201, 70);
+    let error = UnitOpener::new(Digests::default()).open(units[1].spec.clone()).unwrap_err();
+    assert!(matches!(&error, Error::InputChanged { name } if name == "in/a.parquet"), "{error:?}");
+}
+
+#[test]
+fn types_of_kept_columns_travel_whole() {
+    let metadata = [("PARQUET:field_id".to_owned(), "7".to_owned())].into();
+    let item = Field::new("element", DataType::Int64, false).with_metadata(metadata);
+    let fields =
+        vec![Field::new("zone", DataType::Timestamp(TimeUnit::Microsecond, Some("Europe/Berlin".into())), true)];
+    let columns = ScanColumns {
+        text: "body".into(),
+        label: None,
+        keep: vec![
+            Field::new("list", DataType::List(Arc::new(item)), true),
+            Field::new("struct", DataType::Struct(fields.into()), true),
+            Field::new("dictionary", DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into()), true),
+        ],
+        clean: Clean::None,
+    };
+    let told = serde_json::to_string(&columns).unwrap();
+    assert_eq!(serde_json::from_str::<ScanColumns>(&told).unwrap(), columns);
 }
 
 #[test]
@@ -95,8 +145,7 @@ fn labels_of_parquet_are_trimmed_as_parsers_do() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let columns = ScanColumns { text: "body".into(), label: Some("stars".into()), keep: vec![], clean: Clean::None };
-    let source = ParquetSource::open(&path, "a.parquet", "digest".into(), columns).unwrap();
-    let batches = read(&plan_units(&source, 1 << 20, u64::MAX, 0)[0]);
+    let batches = read(&opened(&path, 1 << 20, &columns)[0]);
     let labels: Vec<_> = batches[0]["label"].as_string::<i32>().iter().collect();
     assert_eq!(labels, [Some("pos"), None, None]);
     assert_eq!(batches[0]["text"].as_string::<i32>().value(0), " pos ");
@@ -110,18 +159,11 @@ fn reviews_just_parsed_enter_the_same_plan() {
     let fields = crate::schema::reviews(&[]);
     let fields: Vec<_> = fields.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     let batch = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).unwrap();
-    let unit = WorkUnit {
-        id: "0123456789".into(),
-        ordinal: 0,
-        source: "a.csv".into(),
-        sources: Vec::new(),
-        rows_in: 2,
-        bytes: 1,
-        held_bytes: 1,
-        read_seconds: 0.0,
-        input: UnitInput::Reviews(batch),
-        rejects: None,
-    };
+    let parsing = Parsing { encoding: Encoding::Auto, clean: Clean::None, keep: Vec::new() };
+    let rows = UnitRows::Parsed(ParsedRows { ranges: Vec::new(), parsing });
+    let spec = UnitSpec { id: "0123456789".into(), ordinal: 0, rows_in: 2, bytes: 1, held_bytes: 1, rows };
+    let rejects = RecordBatch::new_empty(crate::schema::rejects());
+    let unit = WorkUnit { spec, read_seconds: 0.0, input: UnitInput::Parsed { reviews: batch, rejects } };
     let read = read(&unit);
     assert_eq!(read[0].num_rows(), 2);
     assert_eq!(read[0].schema().field(2).data_type(), &DataType::Utf8);
@@ -153,7 +195,9 @@ mod mutated {
             std::fs::write(&path, bytes).unwrap();
             let mut rows = Vec::new();
             for unit in units(&path, unit_bytes, Clean::None) {
-                for batch in read(&unit) {
+                let batches = read(&unit);
+                prop_assert_eq!(&read(&elsewhere(&unit)), &batches);
+                for batch in batches {
                     rows.extend(batch["row"].as_primitive::<UInt64Type>().values().iter().copied());
                 }
             }

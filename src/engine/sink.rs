@@ -30,7 +30,7 @@ use super::ledger::{Ledger, Receipt};
 use super::mode::Mode;
 use super::{kept, salvage};
 use crate::cache::{Part, PartMetadata, PartWriter, UnitStats};
-use crate::schema::{self, Dataset};
+use crate::schema::{self, Dataset, RejectCounts};
 
 /// Where and how a unit's parts are written.
 #[derive(Clone, Debug)]
@@ -183,12 +183,14 @@ fn write(spec: &SinkSpec, schema: &SchemaRef, batches: &[RecordBatch]) -> Result
     Ok(Receipt { parts, stats })
 }
 
-fn by_reason(rejects: &RecordBatch) -> BTreeMap<String, u64> {
+fn by_reason(rejects: &RecordBatch) -> RejectCounts {
     let mut counts = BTreeMap::<&str, u64>::new();
-    for reason in rejects["reason"].as_string::<i32>().iter().flatten() {
-        *counts.entry(reason).or_default() += 1;
+    for code in rejects["reason"].as_string::<i32>().iter().flatten() {
+        *counts.entry(code).or_default() += 1;
     }
-    counts.into_iter().map(|(reason, rows)| (reason.to_owned(), rows)).collect()
+    let mut sum = RejectCounts::default();
+    counts.into_iter().for_each(|(code, rows)| sum.add_code(code, rows));
+    sum
 }
 
 /// Writes a part, unless it would be empty; returns its rows as the writer counted them.

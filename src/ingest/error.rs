@@ -178,6 +178,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A source that is no longer what it was when its units were cut.
+    #[error("`{name}` is no longer what it was when its rows were counted; start the run again")]
+    Changed {
+        /// The source.
+        name: String,
+    },
+    /// A row that a unit should have and its source has not.
+    #[error("`{name}` has no row {row}, which a unit is to have; was the unit cut by another version of bertline?")]
+    NoSuchRow {
+        /// The source.
+        name: String,
+        /// The row.
+        row: u64,
+    },
     /// A batch that Arrow refuses.
     #[error("cannot build the record batch of a unit")]
     Batch {
@@ -208,18 +222,18 @@ impl Error {
 }
 
 impl Error {
-    /// Whether a table has no column that is the text, by its usual names or by the one that was asked for.
-    pub(super) fn is_textless(&self, options: &super::ReadOptions) -> bool {
+    /// Whether a table has no column that is the text, by its usual names or by the one that was `asked` for.
+    pub(crate) fn is_textless(&self, asked: Option<&str>) -> bool {
         match self {
             Self::NoTextColumn { .. } => true,
-            Self::NoSuchColumn { column, .. } => options.text_column.as_ref() == Some(column),
+            Self::NoSuchColumn { column, .. } => asked == Some(column.as_str()),
             _ => false,
         }
     }
 }
 
 /// Names in backticks, separated by commas, for error texts.
-pub(super) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     const NAMES: usize = 20;
     let mut shown: Vec<String> =
         names.iter().take(NAMES).map(|name| format!("`{}`", shortened(name.as_ref()))).collect();

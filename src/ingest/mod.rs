@@ -6,6 +6,14 @@
 //! record is one row of the reviews or one reject: nothing is dropped, and one broken record never stops a run.
 //! Parquet is found here and read by the engine.
 //!
+//! ```text
+//! find   which files, how laid out, which columns and labels?   -> Discovery of Sources
+//!   parse   which records are in these bytes, what is a unit?   Source -> IngestUnit
+//!     open   which bytes does a source hold?                    Location -> UTF-8 bytes
+//! ```
+//! Each asks only those below it: to see how a file is laid out, `find` opens it and parses its start. Sources go down
+//! from `find` to `parse`, which opens one after the other; bytes and records come up.
+//!
 //! What counts as what:
 //! - `row` is a record's ordinal in its file from 0: a header does not count, a rejected record does. Blank lines are no
 //!   records in CSV, TSV and JSON lines; with `lines` they are records with empty text.
@@ -15,37 +23,17 @@
 //! - Byte offsets count in the file as it is without compression and archive; in a file that is not UTF-8 they count in
 //!   the text as UTF-8, behind the byte order mark where there is one.
 
-mod archive;
-mod columns;
-mod compress;
-mod csv;
-mod discover;
-mod encoding;
 mod error;
-mod guess;
-mod json_array;
-mod jsonl;
-mod labels;
-mod lines;
+mod find;
 mod open;
 mod options;
-mod peek;
-mod reader;
-mod record;
-mod source;
-mod stray;
-mod tape;
-mod unit;
-mod walk;
-mod zip;
+mod parse;
 
-pub use columns::{Columns, resolve_columns};
-pub use discover::discover;
-pub use encoding::Encoding;
 pub use error::{Error, Result};
-pub use open::content_digest;
-pub use options::{Clean, Format, ReadOptions};
-pub use reader::{Decoded, SourceDigest, UnitReader};
-pub use record::{RAW_PREFIX_BYTES, Reason};
-pub use source::{Discovery, Skipped, Source};
-pub use unit::{IngestUnit, ROW_BYTES, Span};
+pub use find::{Discovery, FoundSource, Skipped, discover, resolve_columns};
+pub use open::{Digests, Encoding, Location, any_path};
+pub use options::{Clean, Format, ReadOptions, Reading, UNIT_BYTES};
+pub use parse::{
+    Columns, Decoded, IngestUnit, ParsedRows, Parsing, RAW_PREFIX_BYTES, ROW_BYTES, RecordRange, RowsReader, Source,
+    SourceDigest, UnitReader,
+};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
 use serde::{Deserialize, Serialize};
 
 use super::Encoding;
@@ -96,46 +96,93 @@ fn break_length(text: &str) -> Option<usize> {
     inside.strip_prefix('>').map(|after| text.len() - after.len())
 }
 
-/// How inputs are found and read.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Where reviews come from and how they are read, as people say it.
+///
+/// The doc comment of a field is its help.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[command(next_help_heading = "Input")]
 pub struct ReadOptions {
-    /// The column of the text; `None` finds it by the usual names.
+    /// Files, folders (read recursively) or quoted globs
+    ///
+    /// CSV, TSV, JSON lines and arrays, Parquet, text; .gz .zst .bz2 and .xz of these; .zip and .tar as folders.
+    #[arg(required = true, value_hint = ValueHint::AnyPath, help_heading = None)]
+    #[serde(skip)]
+    pub inputs: Vec<String>,
+    /// Column that holds the text [default: found by its usual names]
+    ///
+    /// They are text, review, sentence, content, body and the like.
+    #[arg(long, value_name = "COLUMN")]
     pub text_column: Option<String>,
-    /// The column of the label; `None` finds it by the usual names, and there may be none.
+    /// Column that holds the label [default: found by its usual names]
+    ///
+    /// They are label, sentiment, class, target and rating.
+    #[arg(long, value_name = "COLUMN")]
     pub label_column: Option<String>,
+    /// Format of the input
+    #[arg(long, default_value = "auto", value_name = "FORMAT")]
+    pub format: Format,
+    /// CSV and TSV files have no header line
+    ///
+    /// Columns are then named 0, 1, ...
+    #[arg(long = "no-header", action = ArgAction::SetFalse)]
+    pub header: bool,
+    /// Encoding of files without a byte order mark
+    ///
+    /// auto (by their bytes), utf-8, windows-1252 or any other label.
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub encoding: Encoding,
+    /// Clean the texts before they are used
+    #[arg(long, default_value = "none", value_name = "HOW")]
+    pub clean: Clean,
+    /// Read at most this many records
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub limit: Option<u64>,
+}
+
+impl Default for ReadOptions {
+    /// No inputs, everything found by itself, nothing cleaned.
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            text_column: None,
+            label_column: None,
+            format: Format::Auto,
+            header: true,
+            encoding: Encoding::Auto,
+            clean: Clean::None,
+            limit: None,
+        }
+    }
+}
+
+/// Bytes of text of a unit where nobody says: some 20 seconds of encoding on a CPU, so little is lost when a run is
+/// killed.
+pub const UNIT_BYTES: u64 = 2 << 20;
+
+/// How inputs are found and read, as a stage resolved it. All of it but the inputs themselves is in the resolved run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reading {
+    /// What was said.
+    #[serde(flatten)]
+    pub options: ReadOptions,
     /// Whether a label column is looked for by the usual names where none is named.
     pub find_label: bool,
-    /// The format of every input, or [`Format::Auto`].
-    pub format: Format,
-    /// Whether CSV and TSV may begin with a header; `false` (`--no-header`) says that none does.
-    pub header: bool,
-    /// The encoding of every input, or [`Encoding::Auto`].
-    pub encoding: Encoding,
-    /// Cleaning of the texts.
-    pub clean: Clean,
-    /// At most so many records in all, rejected ones included.
-    pub limit: Option<u64>,
     /// Further columns to carry along, as text; null where a source has no such column.
     pub keep: Vec<String>,
     /// Bytes of text after which a unit is cut.
     pub unit_bytes: u64,
 }
 
-impl Default for ReadOptions {
-    /// Everything found by itself, nothing cleaned or kept, units of 2 MiB (some 20 s of encoding on a CPU).
+impl From<ReadOptions> for Reading {
+    /// Labels are looked for, nothing else is kept.
+    fn from(options: ReadOptions) -> Self {
+        Self { options, find_label: true, keep: Vec::new(), unit_bytes: UNIT_BYTES }
+    }
+}
+
+impl Default for Reading {
     fn default() -> Self {
-        Self {
-            text_column: None,
-            label_column: None,
-            find_label: true,
-            format: Format::Auto,
-            header: true,
-            encoding: Encoding::Auto,
-            clean: Clean::None,
-            limit: None,
-            keep: Vec::new(),
-            unit_bytes: 2 << 20,
-        }
+        ReadOptions::default().into()
     }
 }
 
@@ -149,5 +196,26 @@ mod tests {
         assert_eq!(clean("a<br /><br />b<BR>c<bR/>d"), "a b c d");
         assert_eq!(clean("a < b <bro> <br <é"), "a < b <bro> <br <é");
         assert_eq!(Clean::None.apply("a<br />b".to_owned()), "a<br />b");
+    }
+
+    #[test]
+    fn what_was_said_and_what_was_resolved_are_one_object() {
+        let reading = Reading { keep: vec!["id".into()], ..Reading::default() };
+        let json = serde_json::json!(reading);
+        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = [
+            "clean",
+            "encoding",
+            "find_label",
+            "format",
+            "header",
+            "keep",
+            "label_column",
+            "limit",
+            "text_column",
+            "unit_bytes",
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!(serde_json::from_value::<Reading>(json).unwrap(), reading);
     }
 }

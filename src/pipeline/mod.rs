@@ -21,8 +21,10 @@ pub use encoder::{Purpose, say_event};
 pub use error::{Error, Result};
 pub use options::{
     CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions,
-    PredictOptions, ReadOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
+    PredictOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
     VerifyOptions, size,
 };
 pub use spec::{NamedStage, load};
 pub use stages::{Explained, Exported, Outcome, Stage, StagePlan, TrainPlan, UnitsPlan, summary_of_rejects};
+
+pub use crate::ingest::ReadOptions;

@@ -9,8 +9,8 @@ mod run_report;
 mod stage_report;
 
 pub use run::{
-    EmbedRun, EncoderRun, EvaluateRun, InputRun, OUTPUT_FORMAT, Reading, Repetitions, Run, ScoreRun, Snapshot,
-    TrainInput, TrainRun,
+    EmbedRun, EncoderRun, EvaluateRun, InputRun, OUTPUT_FORMAT, Repetitions, Run, ScoreRun, Snapshot, TrainInput,
+    TrainRun, TypedReading,
 };
 pub use run_report::{EncoderReport, Input, RunReport, Start, ThisRun};
 pub use stage_report::{

@@ -10,7 +10,7 @@ use crate::cache::{self, RecordedRun};
 use crate::encode::{Calibration, EncoderIdentity, Numerics};
 use crate::evaluate::Threshold;
 use crate::head::Recipe;
-use crate::ingest::ReadOptions;
+use crate::ingest::Reading;
 
 /// Raised whenever the layout of an output folder changes.
 pub const OUTPUT_FORMAT: u32 = 2;
@@ -41,7 +41,7 @@ pub struct InputRun {
     /// What they were when they were found: the one thing that may differ when a run goes on.
     pub snapshot: Snapshot,
     /// How they are read, as far as it determines the output.
-    pub reading: Reading,
+    pub reading: TypedReading,
 }
 
 /// What the files of an input were: where it is the same, so are their contents, and no digest is needed to know it.
@@ -55,12 +55,12 @@ pub struct Snapshot {
     pub state: String,
 }
 
-/// How inputs are read.
+/// How inputs are read, and what comes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reading {
-    /// As it was asked for.
+pub struct TypedReading {
+    /// As it was resolved.
     #[serde(flatten)]
-    pub options: ReadOptions,
+    pub reading: Reading,
     /// The types of the kept columns, which must not change from one part to the next.
     pub keep_types: Vec<String>,
 }

@@ -3,7 +3,6 @@
 //! Totals are of the whole output, summed over the units that the manifest names, so that they hold across restarts;
 //! `this_run` is of this process alone.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use super::StageReport;
 use crate::cache::{self, Manifest, StageSeconds, UnitStats};
 use crate::encode::{Chosen, EncoderIdentity, Numerics, Plan};
 use crate::head::BundleEncoder;
+use crate::schema::RejectCounts;
 use crate::telemetry::peak_rss_bytes;
 
 /// One input argument.
@@ -118,7 +118,7 @@ pub struct RunReport {
     /// Rows of `rejects`.
     pub rows_rejected: u64,
     /// `rows_rejected` by reason.
-    pub rejected: BTreeMap<String, u64>,
+    pub rejected: RejectCounts,
     /// Rows (inside `rows_out`) whose text was encoded for another row.
     pub rows_deduplicated: u64,
     /// Rows whose text the encoder failed on: rejected, or without an answer in score.

@@ -1,15 +1,17 @@
 //! The contracts between stages: one file a dataset under `schemas/`, loaded here and checked at every stage's door.
 //!
-//! Useful for: what columns a dataset has, their Arrow types, the Parquet metadata that travels with them.
+//! Useful for: what columns a dataset has, their Arrow types, which reasons a reject may have.
 //! Not for: how a dataset is written or found (`cache`), or what the columns mean to a model (`encode`, `head`).
 
 mod contract;
+mod reject;
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 pub use contract::{Contract, Error, Result};
+pub use reject::{RejectCounts, RejectReason, UnknownReason};
 
 /// Bytes of a content key (BLAKE3-128).
 pub const KEY_BYTES: i32 = 16;

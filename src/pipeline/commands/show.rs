@@ -13,7 +13,6 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
 use crate::head::Bundle;
-use crate::ingest::{Clean, Encoding, Format};
 use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
 use crate::pipeline::{Error, ReadOptions, Result};
 use crate::schema::Dataset;
@@ -161,16 +160,7 @@ fn parquet(files: &[PathBuf], title: &str, rows: usize) -> Result<Shown> {
 }
 
 fn reviews(path: &str, rows: usize) -> Result<Shown> {
-    let read = ReadOptions {
-        inputs: vec![path.to_owned()],
-        text_column: None,
-        label_column: None,
-        format: Format::Auto,
-        no_header: false,
-        encoding: Encoding::Auto,
-        clean: Clean::None,
-        limit: Some(rows as u64),
-    };
+    let read = ReadOptions { inputs: vec![path.to_owned()], limit: Some(rows as u64), ..ReadOptions::default() };
     let inputs = Arc::new(Inputs::find(&read, "none", Labels::Found, UNIT_BYTES)?);
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     threads.block_on(async {
@@ -179,7 +169,7 @@ fn reviews(path: &str, rows: usize) -> Result<Shown> {
             return Err(Error::NoRows { inputs: path.to_owned(), stage: "show" });
         };
         let unit = unit?;
-        let failed = |error| engine::Error::unit(&unit.source, error);
+        let failed = |error| engine::Error::unit(unit.spec.source(), error);
         let batches = collect(unit.scan()?, task_context(None)).await.map_err(failed)?;
         let schema = batches.first().map_or_else(|| crate::schema::reviews(&[]), |batch| batch.schema());
         let batch = arrow::compute::concat_batches(&schema, &batches).map_err(|error| failed(error.into()))?;

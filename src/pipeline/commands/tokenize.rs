@@ -58,7 +58,7 @@ pub fn tokenize(options: &TokenizeOptions, terminal: Terminal, write: impl FnMut
     let tokenizer = Tokenizer::load(&model.dir, options.window())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let pool = Pool::new(options.threads.map_or(cores, usize::from))?;
-    inputs.describe(terminal)?;
+    inputs.describe(terminal);
     let totals = TokenizeTotals { threads: pool.threads(), ..TokenizeTotals::default() };
     let mut work = Work { tokenizer, pool, totals, lines: Vec::new(), write };
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
@@ -66,8 +66,8 @@ pub fn tokenize(options: &TokenizeOptions, terminal: Terminal, write: impl FnMut
         let mut units = std::pin::pin!(inputs.units());
         while let Some(unit) = units.next().await {
             let unit = unit?;
-            let failed = |error| engine::Error::unit(&unit.source, error);
-            work.totals.rejected += unit.rejects.as_ref().map_or(0, |rejects| rejects.num_rows() as u64);
+            let failed = |error| engine::Error::unit(unit.spec.source(), error);
+            work.totals.rejected += unit.rejects().map_or(0, |rejects| rejects.num_rows() as u64);
             work.unit(&collect(unit.scan()?, task_context(None)).await.map_err(failed)?);
         }
         Ok::<(), Error>(())

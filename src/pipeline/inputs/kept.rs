@@ -3,18 +3,12 @@
 //! A file that lacks a column has nulls in it; a column that has two types, or comes from text formats too, is text.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field};
 
-use super::columns;
-use crate::engine;
-use crate::ingest::{Discovery, Format, ReadOptions};
+use super::columns::SourceColumns;
+use crate::ingest::{Discovery, Format};
 use crate::pipeline::{Error, Result};
-
-/// `source_file`, `row`, `text`, `label`.
-const WORKING: usize = 4;
 
 /// Which columns of the input travel into the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +24,13 @@ pub(crate) enum Keep {
 }
 
 /// The columns to keep with their types, in the order in which they were named or first occur.
-pub(crate) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) -> Result<Vec<Field>> {
+pub(crate) fn settle(discovery: &Discovery, columns: &[Option<SourceColumns>], keep: &Keep) -> Result<Vec<Field>> {
     let mut found = Found::default();
     let mut wanted: Vec<String> = Vec::new();
-    for source in &discovery.sources {
-        // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
-        let Some(columns) = columns::of(source, options)? else { continue };
+    for SourceColumns { columns, schema } in columns.iter().flatten() {
         let every = [std::slice::from_ref(&columns.text), columns.label.as_slice(), &columns.others].concat();
         let kept = if *keep == Keep::All { &columns.others } else { &every };
         wanted.extend(kept.iter().cloned());
-        let schema = match source.format {
-            Format::Parquet => Some(engine::open_parquet(&source.path)?.schema().clone()),
-            _ => None,
-        };
         for name in every {
             let field = schema.as_ref().and_then(|schema| schema.field_with_name(&name).ok());
             found.merge(&name, field.map_or(DataType::Utf8, |field| field.data_type().clone()));
@@ -54,7 +42,7 @@ pub(crate) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) 
         Keep::All | Keep::Every => {}
     }
     // What is parsed from text formats is text, also where such a file lacks the column.
-    if discovery.sources.iter().any(|source| source.format != Format::Parquet) {
+    if discovery.sources().any(|source| source.format != Format::Parquet) {
         found.fields.iter_mut().for_each(|field| field.set_data_type(DataType::Utf8));
     }
     let (mut kept, mut taken) = (Vec::new(), HashSet::new());
@@ -68,15 +56,6 @@ pub(crate) fn settle(discovery: &Discovery, options: &ReadOptions, keep: &Keep) 
         }
     }
     Ok(kept)
-}
-
-/// Reviews just parsed, with their kept columns (behind the four of the contract) under the names of the input.
-pub(crate) fn named(reviews: &RecordBatch, kept: &[Field]) -> RecordBatch {
-    let schema = reviews.schema();
-    let fields: Vec<FieldRef> =
-        schema.fields().iter().take(WORKING).cloned().chain(kept.iter().cloned().map(Arc::new)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), reviews.columns().to_vec())
-        .expect("a unit has the kept columns in the order in which they were settled, else this is a bug")
 }
 
 /// Columns in the order in which they first occur; there may be very many of them.

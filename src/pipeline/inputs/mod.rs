@@ -19,16 +19,14 @@ use tokio::sync::mpsc;
 
 use self::kept::Keep;
 use crate::cache::{FileState, Manifest};
-use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
-use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
-use crate::pipeline::{Error, ReadOptions, Result};
-use crate::report::{Input, InputReport, InputRun, OUTPUT_FORMAT, Reading, SkippedFiles, Snapshot};
+use crate::engine::{self, ScanColumns, UnitInput, UnitOpener, UnitRows, UnitSpec, WorkUnit, plan_units};
+pub use crate::ingest::UNIT_BYTES;
+use crate::ingest::{self, Columns, Decoded, Digests, Discovery, Format, IngestUnit, Reading, Source, UnitReader};
+use crate::pipeline::{ReadOptions, Result};
+use crate::report::{Input, InputReport, InputRun, OUTPUT_FORMAT, SkippedFiles, Snapshot, TypedReading};
 use crate::schema::Dataset;
 use crate::telemetry::Terminal;
 
-/// Bytes of text of a unit where nobody says: some 20 seconds of encoding on a CPU, so little is lost when a run is
-/// killed.
-pub const UNIT_BYTES: u64 = 2 << 20;
 /// Files that are named one by one before the rest is only counted.
 const SHOWN: usize = 5;
 /// Files that were passed over and are named in `run.json`.
@@ -47,62 +45,60 @@ pub enum Labels {
 
 /// The inputs of a stage, found and looked into.
 pub struct Inputs {
-    given: Vec<String>,
     /// For each path that is looked into, the argument that it stands for.
     origins: Vec<usize>,
-    options: ingest::ReadOptions,
+    reading: Reading,
     discovery: Discovery,
+    /// The columns of each source, where it has any.
+    columns: Vec<Option<Columns>>,
     kept: Vec<Field>,
     /// What each file was when it was found.
     states: Vec<FileState>,
     /// Where each name is among the sources.
     places: HashMap<String, usize>,
-    digests: Arc<Mutex<HashMap<String, String>>>,
+    /// What is known of the files, so that none is hashed twice.
+    digests: Digests,
+    /// The digest of each source that was read, by its name.
+    source_digests: Mutex<HashMap<String, String>>,
     decoded: Mutex<Vec<Decoded>>,
 }
 
 impl Inputs {
     /// Finds the inputs; `keep` are the columns to carry along, `unit_bytes` the text of a unit.
     pub fn find(read: &ReadOptions, keep: &str, labels: Labels, unit_bytes: u64) -> Result<Inputs> {
-        let mut options = ingest::ReadOptions {
-            text_column: read.text_column.clone(),
-            label_column: read.label_column.clone(),
-            find_label: labels == Labels::Found,
-            format: read.format,
-            header: !read.no_header,
-            encoding: read.encoding,
-            clean: read.clean,
-            limit: read.limit,
-            keep: Vec::new(),
-            unit_bytes,
-        };
+        let find_label = labels == Labels::Found;
+        let mut reading = Reading { options: read.clone(), find_label, keep: Vec::new(), unit_bytes };
         let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
-        let discovery = ingest::discover(&paths, &options)?;
-        let kept = kept::settle(&discovery, &options, &keep_columns(keep, labels))?;
-        options.keep = kept.iter().map(|field| field.name().clone()).collect();
-        let states = discovery.sources.iter().map(state_of).collect::<Result<Vec<_>>>()?;
-        let places = discovery.sources.iter().enumerate().map(|(place, source)| (source.name.clone(), place)).collect();
-        let (given, digests, decoded) = (read.inputs.clone(), Arc::default(), Mutex::default());
-        Ok(Inputs { given, origins, options, discovery, kept, states, places, digests, decoded })
+        let discovery = ingest::discover(&paths, &reading)?;
+        // Looked at even where nothing is kept: a wrong column name must show before an output folder is touched.
+        let columns = discovery.sources().map(|source| columns::of(source, &reading)).collect::<Result<Vec<_>>>()?;
+        let kept = kept::settle(&discovery, &columns, &keep_columns(keep, labels))?;
+        let columns = columns.into_iter().map(|found| found.map(|found| found.columns)).collect();
+        reading.keep = kept.iter().map(|field| field.name().clone()).collect();
+        let states = discovery.sources().map(state_of).collect::<Result<Vec<_>>>()?;
+        let places = discovery.sources().enumerate().map(|(place, source)| (source.name().to_owned(), place)).collect();
+        let (digests, source_digests, decoded) = (Digests::default(), Mutex::default(), Mutex::default());
+        Ok(Inputs { origins, reading, discovery, columns, kept, states, places, digests, source_digests, decoded })
     }
 
     /// What of them determines an output.
     pub fn run(&self) -> InputRun {
         // Names alone would let the types of kept columns change from one part to the next.
         let keep_types = self.kept.iter().map(|field| field.data_type().to_string()).collect();
-        let reading = Reading { options: self.options.clone(), keep_types };
-        InputRun { format: OUTPUT_FORMAT, inputs: self.given.clone(), snapshot: self.snapshot(), reading }
+        let reading = TypedReading { reading: self.reading.clone(), keep_types };
+        let inputs = self.reading.options.inputs.clone();
+        InputRun { format: OUTPUT_FORMAT, inputs, snapshot: self.snapshot(), reading }
     }
 
     /// What the files are now.
     pub fn snapshot(&self) -> Snapshot {
         let mut hasher = blake3::Hasher::new();
-        for (source, state) in self.discovery.sources.iter().zip(&self.states) {
-            hasher.update(source.name.as_bytes()).update(&[0]);
+        for (source, state) in self.discovery.sources().zip(&self.states) {
+            hasher.update(source.name().as_bytes()).update(&[0]);
             state.hash_into(&mut hasher);
         }
         let state = hasher.finalize().to_hex()[..16].to_owned();
-        Snapshot { files: self.discovery.sources.len(), bytes: self.bytes(), state }
+        Snapshot { files: self.discovery.found.len(), bytes: self.bytes(), state }
     }
 
     /// Refuses inputs that changed since they were found, or are gone.
@@ -111,42 +107,41 @@ impl Inputs {
     }
 
     /// The same for the sources of a unit: its rows may be of two minds, and must not count under what they were to be.
-    pub fn check(&self, sources: &[String]) -> engine::Result<()> {
-        sources.iter().filter_map(|name| self.places.get(name)).try_for_each(|place| self.check_one(*place))
+    pub fn check(&self, unit: &UnitSpec) -> engine::Result<()> {
+        unit.sources().filter_map(|name| self.places.get(name)).try_for_each(|place| self.check_one(*place))
     }
 
     fn check_one(&self, place: usize) -> engine::Result<()> {
-        let source = &self.discovery.sources[place];
+        let source = &self.discovery.found[place].source;
         match state_of(source) {
             Ok(state) if state == self.states[place] => Ok(()),
-            _ => Err(engine::Error::InputChanged { name: source.name.clone() }),
+            _ => Err(engine::Error::InputChanged { name: source.name().to_owned() }),
         }
     }
 
     /// The files, which an output folder must not hold.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.discovery.sources.iter().map(|source| source.path.clone()).collect()
+        self.discovery.sources().map(|source| source.location.path.clone()).collect()
     }
 
     /// The arguments, for messages.
     pub fn names(&self) -> String {
-        self.given.join(", ")
+        self.reading.options.inputs.join(", ")
     }
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.discovery.sources.iter().map(|source| source.bytes).sum()
+        self.discovery.sources().map(|source| source.location.bytes).sum()
     }
 
     /// Says what was found: formats, columns, what was passed over.
-    pub fn describe(&self, terminal: Terminal) -> Result<()> {
+    pub fn describe(&self, terminal: Terminal) {
         let mut groups: Vec<(String, u64)> = Vec::new();
-        for source in &self.discovery.sources {
+        for (source, columns) in self.discovery.sources().zip(&self.columns) {
             let columns = match source.format {
                 Format::Text => "one review a file".to_owned(),
                 Format::Lines => "one review a line".to_owned(),
-                _ => columns::of(source, &self.options)?
-                    .map_or_else(|| "no content".to_owned(), |columns| describe(&columns)),
+                _ => columns.as_ref().map_or_else(|| "no content".to_owned(), describe),
             };
             let encoding = source.encoding().map_or_else(String::new, |name| format!(" in {name}"));
             let line = format!("{}{encoding}, {columns}", source.format);
@@ -158,8 +153,9 @@ impl Inputs {
         for (line, count) in groups {
             terminal.say(&format!("input: {count} {} of {line}", if count == 1 { "file" } else { "files" }));
         }
-        for source in self.discovery.sources.iter().filter(|source| source.note.is_some()).take(SHOWN) {
-            terminal.say(&format!("input: `{}`: {}", source.name, source.note.as_deref().unwrap_or_default()));
+        let noted = self.discovery.found.iter().filter_map(|found| Some((found.source.name(), found.note.as_ref()?)));
+        for (name, note) in noted.take(SHOWN) {
+            terminal.say(&format!("input: `{name}`: {note}"));
         }
         for skipped in self.discovery.skipped.iter().take(SHOWN) {
             terminal.say(&format!("skipped: `{}` ({})", skipped.name, skipped.reason));
@@ -168,17 +164,29 @@ impl Inputs {
             let more = self.discovery.skipped.len() - SHOWN;
             terminal.say(&format!("skipped: {more} more files; `run.json` counts them by reason"));
         }
-        Ok(())
     }
 
-    fn plan_parquet(&self, source: &Source, limit: u64, first: u64) -> Result<Vec<WorkUnit>> {
-        let Some(columns) = columns::of(source, &self.options)? else { return Ok(Vec::new()) };
-        let digest = ingest::content_digest(&source.path)?;
-        self.remember(&source.name, &digest);
+    fn plan_parquet(
+        &self,
+        place: usize,
+        opener: &mut UnitOpener,
+        limit: u64,
+        first: u64,
+    ) -> engine::Result<Vec<UnitSpec>> {
+        let source = &self.discovery.found[place].source;
+        let Some(columns) = self.columns[place].clone() else { return Ok(Vec::new()) };
+        // Its columns were settled when it was found.
+        self.check_one(place)?;
         let (text, label, keep) = (columns.text, columns.label, self.kept.clone());
-        let scan = ScanColumns { text, label, keep, clean: self.options.clean };
-        let parquet = ParquetSource::open(&source.path, &source.name, digest, scan)?;
-        Ok(plan_units(&parquet, self.options.unit_bytes, limit, first))
+        let scan = ScanColumns { text, label, keep, clean: self.reading.options.clean };
+        let parquet = opener.parquet(&source.location.path, source.name(), &scan)?;
+        self.remember(source.name(), &parquet.digest);
+        Ok(plan_units(parquet, self.reading.unit_bytes, limit, first))
+    }
+
+    /// Opens units of these inputs again.
+    pub(crate) fn opener(&self) -> UnitOpener {
+        UnitOpener::new(self.digests.clone())
     }
 
     /// A stream of every unit, in order: what is parsed first, then the Parquet files.
@@ -199,27 +207,18 @@ impl Inputs {
 
     fn produce(&self, sender: &mpsc::Sender<engine::Result<WorkUnit>>) -> engine::Result<()> {
         let (mut ordinal, mut rows, mut bytes) = (0, 0, 0);
-        let mut reader = UnitReader::new(&self.discovery, &self.options);
+        let mut reader = UnitReader::new(self.discovery.sources(), &self.reading, self.digests.clone());
         loop {
             let reading = Instant::now();
             let Some(unit) = reader.next().transpose()? else { break };
             let read_seconds = reading.elapsed().as_secs_f64();
             let bytes_before = std::mem::replace(&mut bytes, reader.bytes_read());
-            let sources: Vec<String> = unit.spans.into_iter().map(|span| span.source).collect();
-            let source = sources.first().cloned().unwrap_or_default();
-            rows += unit.rows_in;
-            let work = WorkUnit {
-                id: unit.id,
-                ordinal,
-                source,
-                sources,
-                rows_in: unit.rows_in,
-                bytes: bytes - bytes_before,
-                held_bytes: unit.reviews.get_array_memory_size() as u64,
-                read_seconds,
-                input: UnitInput::Reviews(kept::named(&unit.reviews, &self.kept)),
-                rejects: Some(unit.rejects),
-            };
+            let IngestUnit { id, rows: parsed, rows_in, reviews, rejects, .. } = unit;
+            rows += rows_in;
+            let held_bytes = reviews.get_array_memory_size() as u64;
+            let bytes = bytes - bytes_before;
+            let spec = UnitSpec { id, ordinal, rows_in, bytes, held_bytes, rows: UnitRows::Parsed(parsed) };
+            let work = WorkUnit { spec, read_seconds, input: UnitInput::Parsed { reviews, rejects } };
             ordinal += 1;
             if sender.blocking_send(Ok(work)).is_err() {
                 return Ok(());
@@ -229,16 +228,16 @@ impl Inputs {
         if let Ok(mut decoded) = self.decoded.lock() {
             *decoded = reader.decoded().to_vec();
         }
-        for source in self.discovery.sources.iter().filter(|source| source.format == Format::Parquet) {
-            let left = self.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
+        let mut opener = self.opener();
+        for (place, _) in self.discovery.sources().enumerate().filter(|(_, source)| source.format == Format::Parquet) {
+            let left = self.reading.options.limit.unwrap_or(u64::MAX).saturating_sub(rows);
             if left == 0 {
                 break;
             }
-            let units = self.plan_parquet(source, left, ordinal).map_err(into_engine)?;
-            for unit in units {
-                rows += unit.rows_in;
+            for spec in self.plan_parquet(place, &mut opener, left, ordinal)? {
+                rows += spec.rows_in;
                 ordinal += 1;
-                if sender.blocking_send(Ok(unit)).is_err() {
+                if sender.blocking_send(Ok(opener.open(spec)?)).is_err() {
                     return Ok(());
                 }
             }
@@ -247,7 +246,7 @@ impl Inputs {
     }
 
     fn remember(&self, name: &str, digest: &str) {
-        if let Ok(mut digests) = self.digests.lock() {
+        if let Ok(mut digests) = self.source_digests.lock() {
             digests.insert(name.to_owned(), digest.to_owned());
         }
     }
@@ -274,28 +273,28 @@ impl Inputs {
 
     /// The input arguments with the digests of what was read, for `run.json`.
     pub fn report(&self) -> Vec<Input> {
-        let digests = self.digests.lock().map(|digests| digests.clone()).unwrap_or_default();
+        let digests = self.source_digests.lock().map(|digests| digests.clone()).unwrap_or_default();
         let report = |(index, path): (usize, &String)| {
-            let sources: Vec<&Source> =
-                self.discovery.sources.iter().filter(|source| self.origins[source.input] == index).collect();
+            let found = self.discovery.found.iter().filter(|found| self.origins[found.input] == index);
+            let sources: Vec<&Source> = found.map(|found| &found.source).collect();
             let mut hasher = blake3::Hasher::new();
             for source in &sources {
-                hasher.update(source.name.as_bytes()).update(&[0]);
-                hasher.update(digests.get(&source.name).map_or("", String::as_str).as_bytes());
+                hasher.update(source.name().as_bytes()).update(&[0]);
+                hasher.update(digests.get(source.name()).map_or("", String::as_str).as_bytes());
             }
             let digest = match sources.as_slice() {
-                [one] => digests.get(&one.name).cloned().unwrap_or_default(),
+                [one] => digests.get(one.name()).cloned().unwrap_or_default(),
                 _ => hasher.finalize().to_hex()[..32].to_owned(),
             };
-            let bytes = sources.iter().map(|source| source.bytes).sum();
+            let bytes = sources.iter().map(|source| source.location.bytes).sum();
             Input { path: path.clone(), files: sources.len() as u64, bytes, digest }
         };
-        self.given.iter().enumerate().map(report).collect()
+        self.reading.options.inputs.iter().enumerate().map(report).collect()
     }
 }
 
 fn state_of(source: &Source) -> Result<FileState> {
-    let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
+    let metadata = fs_err::metadata(&source.location.path).map_err(engine::Error::from)?;
     Ok(FileState::from(&metadata))
 }
 
@@ -338,11 +337,42 @@ fn keep_columns(given: &str, labels: Labels) -> Keep {
     }
 }
 
-fn into_engine(error: Error) -> engine::Error {
-    match error {
-        Error::Engine(error) => error,
-        Error::Ingest(error) => engine::Error::Ingest(error),
-        Error::Cache(error) => engine::Error::Cache(error),
-        other => engine::Error::Io(std::io::Error::other(other)),
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, ListArray, RecordBatch, StringArray};
+    use arrow::datatypes::Int32Type;
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    fn write(path: &Path, text: ArrayRef) {
+        let batch = RecordBatch::try_from_iter([("text", text)]).unwrap();
+        let mut writer = ArrowWriter::try_new(fs_err::File::create(path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    fn find(path: &Path) -> Result<Arc<Inputs>> {
+        let read = ReadOptions { inputs: vec![path.to_str().unwrap().to_owned()], ..ReadOptions::default() };
+        Inputs::find(&read, "none", Labels::Found, UNIT_BYTES).map(Arc::new)
+    }
+
+    #[test]
+    fn a_failure_keeps_its_kind_on_its_way_to_the_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]));
+        write(&path, Arc::new(StringArray::from(vec!["a"])));
+        let inputs = find(&path).unwrap();
+        let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let first = || threads.block_on(async { std::pin::pin!(inputs.units()).next().await.unwrap() });
+        assert_eq!(first().unwrap().spec.rows_in, 1);
+        // Where the column is no text from the start, the command line is at fault; where it is one no longer, the file is.
+        write(&path, lists);
+        assert!(find(&path).err().unwrap().is_usage());
+        let error = first().unwrap_err();
+        assert!(matches!(&error, engine::Error::InputChanged { name } if name.ends_with("a.parquet")), "{error:?}");
     }
 }

@@ -7,7 +7,7 @@ use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 
 use super::{Inputs, Labels, UNIT_BYTES};
-use crate::engine::{WorkUnit, task_context};
+use crate::engine::{UnitSpec, WorkUnit, task_context};
 use crate::ingest::Clean;
 use crate::pipeline::{Error, ReadOptions, Result, SampleOptions};
 
@@ -33,11 +33,28 @@ impl Inputs {
     }
 }
 
+/// Up to `count` texts of units that were made before, as they come.
+pub(crate) fn first_texts(inputs: &Inputs, units: &[UnitSpec], count: usize) -> Result<Vec<String>> {
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let mut opener = inputs.opener();
+    let mut texts = Vec::new();
+    for spec in units {
+        if texts.len() >= count {
+            break;
+        }
+        let unit = opener.open(spec.clone())?;
+        texts.extend(threads.block_on(texts_of(&unit))?);
+    }
+    texts.truncate(count);
+    Ok(texts)
+}
+
 /// The texts of a unit that are there and not empty.
-pub(crate) async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
+async fn texts_of(unit: &WorkUnit) -> Result<Vec<String>> {
     let plan: Arc<dyn ExecutionPlan> = unit.scan()?;
-    let batches: Vec<RecordBatch> =
-        collect(plan, task_context(None)).await.map_err(|error| crate::engine::Error::unit(&unit.source, error))?;
+    let batches: Vec<RecordBatch> = collect(plan, task_context(None))
+        .await
+        .map_err(|error| crate::engine::Error::unit(unit.spec.source(), error))?;
     let columns = batches.iter().map(|batch| batch["text"].as_string::<i32>());
     Ok(columns.flat_map(|texts| texts.iter().flatten()).filter(|text| !text.is_empty()).map(str::to_owned).collect())
 }
@@ -48,16 +65,8 @@ pub(crate) fn texts(asked: &SampleOptions, clean: Clean, count: usize) -> Result
     if asked.texts.is_empty() {
         return Ok(built_in(count));
     }
-    let read = ReadOptions {
-        inputs: asked.texts.clone(),
-        text_column: asked.text_column.clone(),
-        label_column: None,
-        format: crate::ingest::Format::Auto,
-        no_header: false,
-        encoding: crate::ingest::Encoding::Auto,
-        clean,
-        limit: None,
-    };
+    let (inputs, text_column) = (asked.texts.clone(), asked.text_column.clone());
+    let read = ReadOptions { inputs, text_column, clean, ..ReadOptions::default() };
     let texts = Arc::new(Inputs::find(&read, "none", Labels::OnDemand, UNIT_BYTES)?).sample(count)?;
     match texts.is_empty() {
         true => Err(Error::NoRows { inputs: asked.texts.join(", "), stage: "the sample" }),

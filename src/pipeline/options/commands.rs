@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint, value_parser};
 
 use super::{DEVICE, INPUT, LIMITS, MODEL, OUTPUT, max_length, threads};
-use super::{DeviceOptions, ReadOptions, SampleOptions};
+use super::{DeviceOptions, SampleOptions};
 use crate::encode::{DeviceChoice, Precision};
+use crate::ingest::ReadOptions;
 use crate::tokenize::{Truncation, Window};
 
 /// `bertline predict`

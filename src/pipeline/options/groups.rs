@@ -7,47 +7,6 @@ use clap::{Args, ValueHint, value_parser};
 
 use super::{DEVICE, INPUT, LIMITS, OUTPUT, threads};
 use crate::encode::{DeviceChoice, PrecisionChoice, ProviderChoice, Wanted};
-use crate::ingest::{Clean, Encoding, Format};
-
-/// Where reviews come from and how they are read.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = INPUT)]
-pub struct ReadOptions {
-    /// Files, folders (read recursively) or quoted globs
-    ///
-    /// CSV, TSV, JSON lines and arrays, Parquet, text; .gz .zst .bz2 and .xz of these; .zip and .tar as folders.
-    #[arg(required = true, value_hint = ValueHint::AnyPath, help_heading = None)]
-    pub inputs: Vec<String>,
-    /// Column that holds the text [default: found by its usual names]
-    ///
-    /// They are text, review, sentence, content, body and the like.
-    #[arg(long, value_name = "COLUMN")]
-    pub text_column: Option<String>,
-    /// Column that holds the label [default: found by its usual names]
-    ///
-    /// They are label, sentiment, class, target and rating.
-    #[arg(long, value_name = "COLUMN")]
-    pub label_column: Option<String>,
-    /// Format of the input
-    #[arg(long, default_value = "auto", value_name = "FORMAT")]
-    pub format: Format,
-    /// CSV and TSV files have no header line
-    ///
-    /// Columns are then named 0, 1, ...
-    #[arg(long)]
-    pub no_header: bool,
-    /// Encoding of files without a byte order mark
-    ///
-    /// auto (by their bytes), utf-8, windows-1252 or any other label.
-    #[arg(long, default_value = "auto", value_name = "NAME")]
-    pub encoding: Encoding,
-    /// Clean the texts before they are used
-    #[arg(long, default_value = "none", value_name = "HOW")]
-    pub clean: Clean,
-    /// Read at most this many records
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub limit: Option<u64>,
-}
 
 /// How the work is cut, and how much of it may be rejected.
 #[derive(Args, Clone, Debug)]

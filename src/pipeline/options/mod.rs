@@ -11,7 +11,7 @@ use clap::builder::RangedI64ValueParser;
 use clap::value_parser;
 
 pub use commands::{ExportOptions, PredictOptions, TokenizeOptions, TuneOptions, VerifyOptions};
-pub use groups::{CacheOptions, DeviceOptions, OutOptions, ReadOptions, SampleOptions, UnitOptions, size};
+pub use groups::{CacheOptions, DeviceOptions, OutOptions, SampleOptions, UnitOptions, size};
 pub use stages::{EmbedOptions, EvaluateOptions, IngestOptions, ScoreOptions, TrainOptions};
 
 // Headings of the help, in the order in which it prints them. A heading holds for all flags behind it, those of another

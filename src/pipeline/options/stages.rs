@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint, value_parser};
 
 use super::groups::{share, size};
-use super::{CacheOptions, DeviceOptions, OutOptions, ReadOptions, UnitOptions};
+use super::{CacheOptions, DeviceOptions, OutOptions, UnitOptions};
 use super::{DEVICE, EVALUATION, INPUT, MODEL, OUTPUT, RECIPE, max_length};
 use crate::encode::{DeviceChoice, Layers, Pooling, Readout};
 use crate::head::{self, RecipeName};
+use crate::ingest::ReadOptions;
 use crate::tokenize::{Truncation, Window};
 
 /// `bertline ingest`

@@ -1,5 +1,6 @@
 //! Looks up texts where they came from, since neither features nor predictions hold any.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -31,19 +32,10 @@ pub(crate) fn add_texts(mistakes: &mut [Mistake], run: &RecordedRun) -> Result<u
 /// The inputs of a run, if they are there and what they were.
 fn unchanged_inputs(run: &RecordedRun) -> Option<Arc<Inputs>> {
     let run: InputRun = run.parse().ok()?;
-    let options = run.reading.options;
-    let read = ReadOptions {
-        inputs: run.inputs,
-        text_column: options.text_column,
-        label_column: options.label_column,
-        format: options.format,
-        no_header: !options.header,
-        encoding: options.encoding,
-        clean: options.clean,
-        limit: options.limit,
-    };
-    let labels = if options.find_label { Labels::Found } else { Labels::OnDemand };
-    let inputs = Inputs::find(&read, "none", labels, options.unit_bytes).ok()?;
+    let reading = run.reading.reading;
+    let read = ReadOptions { inputs: run.inputs, ..reading.options };
+    let labels = if reading.find_label { Labels::Found } else { Labels::OnDemand };
+    let inputs = Inputs::find(&read, "none", labels, reading.unit_bytes).ok()?;
     (run.snapshot == inputs.snapshot()).then(|| Arc::new(inputs))
 }
 
@@ -61,9 +53,10 @@ pub(crate) fn labelled_among(run: &RecordedRun, known: &HashSet<Key>) -> Result<
 }
 
 fn look_up(inputs: &Arc<Inputs>, wanted: &HashSet<(String, u64)>) -> Result<HashMap<(String, u64), String>> {
-    let files: HashSet<&str> = wanted.iter().map(|(file, _)| file.as_str()).collect();
+    let mut rows: HashMap<&str, Vec<u64>> = HashMap::new();
+    wanted.iter().for_each(|(file, row)| rows.entry(file).or_default().push(*row));
     let mut found = HashMap::new();
-    each_batch(inputs, &|unit| may_hold(unit, &files), &mut |batch| {
+    each_batch(inputs, &|unit| may_hold(unit, &rows), &mut |batch| {
         collect_texts(batch, wanted, &mut found);
         found.len() < wanted.len()
     })?;
@@ -84,7 +77,7 @@ fn each_batch(
             if !wants(&unit) {
                 continue;
             }
-            let failed = |error| engine::Error::unit(&unit.source, error);
+            let failed = |error| engine::Error::unit(unit.spec.source(), error);
             for batch in collect(unit.scan()?, task_context(None)).await.map_err(failed)? {
                 if !each(&batch) {
                     return Ok(());
@@ -95,12 +88,13 @@ fn each_batch(
     })
 }
 
-/// Rows of a `reviews` dataset say themselves which file they are of.
-fn may_hold(unit: &WorkUnit, files: &HashSet<&str>) -> bool {
-    match &unit.input {
-        UnitInput::Parquet(scan) => scan.source_file.as_deref().is_none_or(|name| files.contains(name)),
-        UnitInput::Reviews(_) => unit.sources.iter().any(|name| files.contains(name.as_str())),
-    }
+/// Whether a unit covers one of these rows of files. Rows of a `reviews` dataset say themselves which file they are of.
+fn may_hold(unit: &WorkUnit, rows: &HashMap<&str, Vec<u64>>) -> bool {
+    let says_itself = matches!(&unit.input, UnitInput::Parquet(scan) if scan.source_file.is_none());
+    let holds = |(name, range): (&str, Range<u64>)| {
+        rows.get(name).is_some_and(|rows| rows.iter().any(|row| range.contains(row)))
+    };
+    says_itself || unit.spec.ranges().any(holds)
 }
 
 fn collect_texts(batch: &RecordBatch, wanted: &HashSet<(String, u64)>, found: &mut HashMap<(String, u64), String>) {

@@ -13,15 +13,18 @@ use serde::Serialize;
 
 use super::units::{UnitsPlan, planner};
 use crate::cache::{Manifest, PartMetadata};
-use crate::engine::{Opened, WorkUnit};
+use crate::engine::{Opened, UnitSpec};
 use crate::pipeline::encoder::Planned;
-use crate::pipeline::inputs::sample::texts_of;
+use crate::pipeline::inputs::Inputs;
+use crate::pipeline::inputs::sample::first_texts;
 use crate::pipeline::{Error, Result};
 use crate::report::Run;
 use crate::telemetry::Terminal;
 
 /// Texts whose tokens are counted.
 const SAMPLE_TEXTS: usize = 2000;
+/// Rows that are gone through for them: some have no text.
+const SAMPLE_ROWS: u64 = 20_000;
 /// Micro-batches that are encoded to see the rate.
 const SAMPLE_BATCHES: usize = 12;
 
@@ -117,7 +120,7 @@ impl Existing {
 /// Explains a stage that runs units.
 pub(super) fn explain_units(plan: &UnitsPlan) -> Result<Explained> {
     let survey = Survey::of(plan)?;
-    let rate = plan.encoding.as_ref().map(|encoding| survey.rate(&encoding.planned)).transpose()?;
+    let rate = plan.encoding.as_ref().map(|encoding| survey.rate(&plan.inputs, &encoding.planned)).transpose()?;
     Ok(survey.explained(plan, rate))
 }
 
@@ -129,7 +132,8 @@ struct Survey {
     rows: u64,
     rows_done: u64,
     holds_another_run: bool,
-    texts: Vec<String>,
+    /// The first units, of whose texts some are sampled.
+    first: Vec<UnitSpec>,
 }
 
 /// Tokens of a text and tokens a second.
@@ -151,7 +155,7 @@ impl Survey {
                 rows: 0,
                 rows_done: 0,
                 holds_another_run: existing.another,
-                texts: Vec::new(),
+                first: Vec::new(),
             };
             let mut units = std::pin::pin!(stage.inputs.units());
             while let Some(unit) = units.next().await {
@@ -160,28 +164,25 @@ impl Survey {
                     let plan = planner.plan(&unit, 0)?;
                     survey.plan = DisplayableExecutionPlan::new(plan.as_ref()).indent(false).to_string();
                 }
-                if survey.texts.len() < SAMPLE_TEXTS {
-                    survey.sample(&unit).await?;
-                }
-                let done = existing.units.contains(&unit.id);
+                let spec = unit.spec;
+                let done = existing.units.contains(&spec.id);
                 survey.units += 1;
-                survey.rows += unit.rows_in;
                 survey.done += u64::from(done);
-                survey.rows_done += if done { unit.rows_in } else { 0 };
+                survey.rows_done += if done { spec.rows_in } else { 0 };
+                let rows_before = survey.rows;
+                survey.rows += spec.rows_in;
+                if rows_before < SAMPLE_ROWS {
+                    survey.first.push(spec);
+                }
             }
             Ok(survey)
         })
     }
 
-    async fn sample(&mut self, unit: &WorkUnit) -> Result<()> {
-        let room = SAMPLE_TEXTS - self.texts.len();
-        self.texts.extend(texts_of(unit).await?.into_iter().take(room));
-        Ok(())
-    }
-
-    fn rate(&self, planned: &Planned) -> Result<Rate> {
+    fn rate(&self, inputs: &Inputs, planned: &Planned) -> Result<Rate> {
         let Opened { encoder, pool } = planned.open(Terminal { quiet: true, json: false })?;
-        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
+        let texts = first_texts(inputs, &self.first, SAMPLE_TEXTS)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let tokenized = encoder.tokenizer().encode(&texts, &pool);
         let lengths = tokenized.lengths();
         let tokens: u64 = lengths.iter().map(|length| u64::from(*length)).sum();

@@ -4,13 +4,10 @@
 //! stops. Rows without text are no fault of the reading and do not count. What is committed stays: with a larger budget
 //! the same command ends at once.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::pipeline::{Error, Result, UnitOptions};
-
-/// Reasons that say what the input is, not that it was misread.
-const NO_TEXT: [&str; 2] = ["missing_text", "empty_text"];
+use crate::schema::RejectCounts;
 
 /// How many rejects a run may have.
 pub(crate) struct Budget {
@@ -24,13 +21,13 @@ impl Budget {
     }
 
     /// Whether a run with these rejects need not go on, because it has failed already.
-    pub(crate) fn is_spent(&self, rejected: &BTreeMap<String, u64>) -> bool {
-        self.most.is_some_and(|most| counting(rejected) > most)
+    pub(crate) fn is_spent(&self, rejected: &RejectCounts) -> bool {
+        self.most.is_some_and(|most| rejected.with_text() > most)
     }
 
     /// Refuses too many rejects in so many rows.
-    pub(crate) fn check(&self, out: &Path, rows_in: u64, rejected: &BTreeMap<String, u64>) -> Result<()> {
-        let rows = counting(rejected);
+    pub(crate) fn check(&self, out: &Path, rows_in: u64, rejected: &RejectCounts) -> Result<()> {
+        let rows = rejected.with_text();
         let over = self.most.is_some_and(|most| rows > most);
         if !over && rows as f64 <= self.share * rows_in as f64 {
             return Ok(());
@@ -45,19 +42,16 @@ impl Budget {
 }
 
 /// The reasons with their rows, the most frequent first.
-pub fn summary(rejected: &BTreeMap<String, u64>) -> String {
-    let mut reasons: Vec<(&String, &u64)> = rejected.iter().collect();
-    reasons.sort_by_key(|(reason, rows)| (std::cmp::Reverse(**rows), *reason));
+pub fn summary(rejected: &RejectCounts) -> String {
+    let mut reasons: Vec<(&str, u64)> = rejected.iter().collect();
+    reasons.sort_by_key(|(reason, rows)| (std::cmp::Reverse(*rows), *reason));
     reasons.into_iter().map(|(reason, rows)| format!("{reason} {rows}")).collect::<Vec<_>>().join(", ")
-}
-
-fn counting(rejected: &BTreeMap<String, u64>) -> u64 {
-    rejected.iter().filter(|(reason, _)| !NO_TEXT.contains(&reason.as_str())).map(|(_, rows)| rows).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::RejectReason;
 
     fn budget(max_rejects: Option<u64>, max_reject_share: f64) -> Budget {
         let options = UnitOptions { unit_bytes: 1 << 20, memory: 1 << 29, max_rejects, max_reject_share };
@@ -66,7 +60,7 @@ mod tests {
 
     #[test]
     fn rows_without_text_cost_nothing_and_others_count_to_the_row() {
-        let rejected = |bad| BTreeMap::from([("bad_json".to_owned(), bad), ("empty_text".to_owned(), 500)]);
+        let rejected = |bad| RejectCounts::from_iter([(RejectReason::BadJson, bad), (RejectReason::EmptyText, 500)]);
         let check = |budget: Budget, bad| budget.check(Path::new("out"), 1000, &rejected(bad));
         check(budget(None, 0.01), 10).unwrap();
         let told = check(budget(None, 0.01), 11).unwrap_err().to_string();

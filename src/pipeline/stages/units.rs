@@ -129,7 +129,7 @@ impl UnitsPlan {
             Taken::Open(claimed) => claimed,
         };
         say_found(&claimed, terminal);
-        self.inputs.describe(terminal)?;
+        self.inputs.describe(terminal);
         let encodes = self.encoding.is_some();
         let Prepared { context, encoder, mut planner } = self.prepare(&claimed, terminal)?;
         let mut output = claimed.begin()?;
@@ -167,7 +167,7 @@ impl UnitsPlan {
             planner,
             context: Arc::clone(context),
             output,
-            guard: Box::new(|unit| self.inputs.check(&unit.sources)),
+            guard: Box::new(|unit| self.inputs.check(&unit.spec)),
             progress: Box::new(|totals| {
                 bar.update(Done { bytes: totals.bytes, rows: totals.rows_in, tokens: totals.stats.tokens });
                 if budget.is_spent(&totals.rejected) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -92,7 +92,7 @@ fn times(run: &RunReport) -> Markup {
 
 fn rejects(run: &RunReport) -> Markup {
     let rows: Vec<Vec<String>> =
-        run.rejected.iter().map(|(reason, rows)| vec![reason.to_string(), count(*rows)]).collect();
+        run.rejected.iter().map(|(reason, rows)| vec![reason.to_string(), count(rows)]).collect();
     html! {
         @if !rows.is_empty() {
             h3 { "Rejected rows" }
