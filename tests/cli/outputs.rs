@@ -56,18 +56,15 @@ fn the_output_of_another_input_or_another_stage_is_refused() {
 }
 
 #[test]
-fn a_changed_input_is_noticed() {
+fn a_changed_input_is_noticed_and_read_again() {
     let place = Place::new();
     place.write("in.csv", csv(3, 5));
     place.run(&["ingest", "in.csv", "--out", "out"]).ok();
     place.write("in.csv", csv(5, 5));
-    let again = place.run(&["ingest", "in.csv", "--out", "out"]);
-    assert!(!again.stderr.contains("nothing to do"), "{}", again.stderr);
-    if again.code == Some(0) {
-        assert_eq!(read(&place, "out/reviews").num_rows(), 5);
-    } else {
-        again.fails(1, &["`out`", "--overwrite"]);
-    }
+    place.run(&["ingest", "in.csv", "--out", "out"]).ok().says(&["the input has changed", "1 units", "no longer"]);
+    assert_eq!(read(&place, "out/reviews").num_rows(), 5);
+    let run = place.json("out/run.json");
+    assert_eq!((&run["rows_in"], &run["this_run"]["rows"]), (&5.into(), &5.into()));
 }
 
 #[test]
