@@ -25,6 +25,7 @@
 //! | [`report`] | what ran, and what did it cost? |
 //! | [`telemetry`] | what are people told while it runs? |
 //! | [`model`] | where do encoder models come from? |
+//! | [`files`] | how does a file come to lie on disk whole, and what says that it is still the same? |
 //! | [`native`] | where are ONNX Runtime and libtorch? |
 //!
 //! # A run, followed once
@@ -47,6 +48,7 @@ pub mod cli;
 pub mod encode;
 pub mod engine;
 pub mod evaluate;
+pub mod files;
 pub mod head;
 pub mod ingest;
 pub mod model;

@@ -7,7 +7,6 @@
 mod claims;
 mod embeddings;
 mod error;
-mod failpoint;
 mod features;
 mod file_state;
 mod index;

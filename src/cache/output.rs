@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::Value;
 
-use super::failpoint::{self, Point};
 use super::manifest::{Appender, SNAPSHOT};
 use super::part::sync_folder;
 use super::{Error, Manifest, Result, UnitRecord};
+use crate::files::failpoint::{self, Point};
 use crate::schema::Dataset;
 
 /// A run as resolved: everything that determines its output. Two runs are the same if these are equal.

@@ -15,8 +15,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::failpoint::{self, Point};
 use super::{Error, Part, Result};
+use crate::files::failpoint::{self, Point};
 use crate::schema::Dataset;
 
 /// Key-value metadata of every part of a run (dataset, schema version, encoder id, numerics).
