@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::embeddings::Embeddings;
 use super::output::differences;
-use super::part::digest;
 use super::{Error, Key, Manifest, Part, Resolved, Result};
+use crate::files::digest;
 use crate::schema::Dataset;
 
 /// One input row of an embed output, with the index of its vector.

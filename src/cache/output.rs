@@ -11,9 +11,9 @@ use fs_err as fs;
 use serde_json::Value;
 
 use super::manifest::{Appender, SNAPSHOT};
-use super::part::sync_folder;
 use super::{Error, Manifest, Result, UnitRecord};
-use crate::files::failpoint::{self, Point};
+use crate::files::failpoint::{self, Gaps, Point};
+use crate::files::{Staged, sync_folder_of};
 use crate::schema::Dataset;
 
 /// A run as resolved: everything that determines its output. Two runs are the same if these are equal.
@@ -112,7 +112,7 @@ impl Output {
         let mut appender = Appender::open(&self.dir)?;
         if self.state == State::Fresh {
             appender.run(&self.manifest.run)?;
-            sync_folder(&Manifest::path(&self.dir))?;
+            sync_folder_of(&Manifest::path(&self.dir))?;
         }
         if let Some(snapshot) = self.snapshot.take() {
             appender.reopened(snapshot.clone())?;
@@ -189,17 +189,11 @@ impl Drop for Output {
     }
 }
 
-/// Writes a small file so that it appears whole or not at all.
+/// Writes `run.json`, or what lies beside it, so that it appears whole or not at all.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!("_{name}"));
-    let mut file = fs::File::create(&temporary)?;
+    let mut file = Staged::create(path)?.with_gaps(Gaps::REPORT);
     file.write_all(bytes)?;
-    file.sync_all()?;
-    failpoint::reached(Point::ReportWritten);
-    fs::rename(&temporary, path)?;
-    failpoint::reached(Point::ReportRenamed);
-    sync_folder(path)
+    Ok(file.commit()?)
 }
 
 fn pretty(value: &Value) -> Vec<u8> {

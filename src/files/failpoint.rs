@@ -59,6 +59,26 @@ pub struct UnknownFault {
     known: String,
 }
 
+/// The gaps of one file's way to its name that tests can strike in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gaps {
+    /// Written, not fsynced.
+    pub(crate) written: Option<Point>,
+    /// Fsynced, not renamed.
+    pub(crate) synced: Option<Point>,
+    /// Renamed, its folder not fsynced.
+    pub(crate) renamed: Option<Point>,
+}
+
+impl Gaps {
+    /// Those of a part.
+    pub(crate) const PART: Gaps =
+        Gaps { written: Some(Point::PartWritten), synced: Some(Point::PartSynced), renamed: Some(Point::PartRenamed) };
+    /// Those of `run.json` and of what lies beside it.
+    pub(crate) const REPORT: Gaps =
+        Gaps { written: None, synced: Some(Point::ReportWritten), renamed: Some(Point::ReportRenamed) };
+}
+
 struct Armed {
     point: Point,
     left: AtomicU64,
@@ -81,6 +101,11 @@ pub(crate) fn reached(point: Point) {
     if due(point) {
         std::process::abort();
     }
+}
+
+/// Passes a gap, if it is one with a name.
+pub(crate) fn pass(gap: Option<Point>) {
+    gap.into_iter().for_each(reached);
 }
 
 /// Whether the process is to end at `point`, this being the time that counts.

@@ -1,10 +1,15 @@
 //! How every room writes files and finds them again: whole or not at all, whatever ends the process.
 //!
-//! Useful for: the instants of a write at which tests end the process.
+//! Useful for: putting a file of any size in place, whoever else is writing it; its digest; the instants of a write at
+//! which tests end the process.
 //! Not for: what is in a file (`cache`, `head`, `model`, `encode`), or whatever a user's own folder holds (`ingest`).
 //!
 //! No other room is imported here, so that each of them can rest on it.
 
+mod digest;
 pub(crate) mod failpoint;
+mod staged;
 
+pub(crate) use digest::digest;
 pub use failpoint::UnknownFault;
+pub(crate) use staged::{Staged, put_if_absent, sync_folder_of, write, write_shared};

@@ -13,10 +13,10 @@ use hashbrown::HashSet;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
-use super::super::part::sync_folder;
 use super::super::{Error, Key, Result};
 use super::damage::{damaged, unusable};
 use super::{Sealed, StoreEncoder, Writer, folders, lock_exclusive, lock_file, sealed};
+use crate::files::sync_folder_of;
 use crate::telemetry::catch_panic;
 
 /// Parts of so many bytes are left as they are, and small ones are put together up to it.
@@ -232,7 +232,7 @@ fn merge(folder: &Path, encoder: &StoreEncoder, group: &[Aged]) -> Result<u64> {
     for part in group.iter().filter(|part| part.path != path) {
         fs::remove_file(&part.path)?;
     }
-    sync_folder(&path)?;
+    sync_folder_of(&path)?;
     Ok(duplicates)
 }
 
