@@ -8,7 +8,7 @@
 //! A copied input is another file as far as times and inodes go, so that a run finds it changed and goes by its content.
 //! Where a test wants it unchanged it writes the copy's own snapshot into the manifest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -64,10 +64,10 @@ impl Stage {
 }
 
 /// A copy of what was left, and this program run beside it.
-struct Earlier(Place);
+pub struct Earlier(pub Place);
 
 impl Earlier {
-    fn new() -> Earlier {
+    pub fn new() -> Earlier {
         let place = Place::new();
         let from = project("tests/fixtures/format-2");
         for entry in walkdir::WalkDir::new(&from).into_iter().map(Result::unwrap) {
@@ -80,9 +80,19 @@ impl Earlier {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.0.command(arguments);
+        self.in_its_cache(self.0.command(arguments))
+    }
+
+    fn in_its_cache(&self, mut command: Command) -> Command {
         command.env("BERTLINE_CACHE", self.0.path("cache")).env("HF_HUB_OFFLINE", "1");
         command
+    }
+
+    /// Runs under another umask.
+    pub fn run_under(&self, umask: u32, arguments: &[&str]) -> Ran {
+        let script = format!("umask {umask:o}; exec \"$0\" \"$@\"");
+        let typed = [&["-c", &script, env!("CARGO_BIN_EXE_bertline")], arguments].concat();
+        Ran::of(&self.in_its_cache(self.0.program(Path::new("sh"), &typed)).output().unwrap())
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {

@@ -1,6 +1,9 @@
 //! Whose an output folder is: the same run's, another run's, or somebody else's.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::datasets::{embedded, read};
+use super::earlier::Earlier;
 use super::fixtures::csv;
 use super::support::{Place, model};
 
@@ -118,4 +121,29 @@ fn a_manifest_line_stands_for_every_unit_and_names_its_parts() {
     assert_eq!((&unit["source"], &unit["rows_in"], &part["rows"]), (&"in.csv".into(), &3.into(), &3.into()));
     let file = place.path("out").join(part["path"].as_str().unwrap());
     assert_eq!(part["bytes"], fs_err::metadata(file).unwrap().len());
+}
+
+#[test]
+fn every_file_may_be_read_by_whom_the_umask_lets() {
+    if model().is_none() {
+        return;
+    }
+    for umask in [0o022, 0o027] {
+        let earlier = Earlier::new();
+        let run = |arguments: &[&str]| earlier.run_under(umask, arguments).ok();
+        let how = ["--model", "tests/tiny", "--max-length", "16", "--precision", "fp32", "--provider", "mlas"];
+        run(&[&["embed", "in", "--cache", "vectors", "--max-reject-share", "1", "--out", "features"][..], &how]
+            .concat());
+        run(&["train", "features", "--out", "trained"]);
+        run(&["score", "in", "--head", "trained", "--max-reject-share", "1", "--out", "scored"]);
+        run(&["export", "--head", "trained", "--out", "served/model.onnx"]);
+        for folder in ["features", "vectors", "trained", "scored", "served", "cache/graphs"] {
+            let files = earlier.0.files(folder);
+            assert!(!files.is_empty(), "{folder}");
+            for (path, _) in files {
+                let mode = fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+                assert_eq!(format!("{mode:o}"), format!("{:o}", 0o666 & !umask), "{path:?}");
+            }
+        }
+    }
 }
