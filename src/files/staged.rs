@@ -148,7 +148,11 @@ pub(crate) fn put_if_absent(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 
 /// Flushes the folder that `path` is in, so that a name that came or went in it survives a power cut.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    match fs::File::open(folder_of(path))?.sync_all() {
+    sync_folder(folder_of(path))
+}
+
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
         // File systems that have nothing to flush for a folder say that it cannot be done.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         done => done,
