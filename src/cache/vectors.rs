@@ -22,7 +22,8 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 
 use super::index::{Entry, Tokens};
-use super::{Error, FileState, Key, Result};
+use super::{Error, Key, Result};
+use crate::files::FileState;
 use crate::schema::Dataset;
 
 /// Rows that are decoded at a time.

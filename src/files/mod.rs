@@ -10,8 +10,10 @@ mod digest;
 pub(crate) mod failpoint;
 mod moved;
 mod staged;
+mod state;
 
 pub(crate) use digest::digest;
 pub use failpoint::UnknownFault;
 pub(crate) use moved::{adopt, place_folder};
 pub(crate) use staged::{Staged, put_if_absent, sync_folder_of, write, write_shared};
+pub use state::FileState;

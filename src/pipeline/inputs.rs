@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 
 use super::kept::Keep;
 use super::{Error, ReadOptions, Result, columns, kept};
-use crate::cache::{FileState, Manifest};
+use crate::cache::Manifest;
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
+use crate::files::FileState;
 use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
