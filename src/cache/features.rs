@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{UInt32Type, UInt64Type};
-use fs_err as fs;
 use hashbrown::{HashMap, HashSet};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,7 +16,7 @@ use serde_json::Value;
 use super::embeddings::Embeddings;
 use super::output::differences;
 use super::{Error, Key, Manifest, Part, Resolved, Result};
-use crate::files::digest;
+use crate::files::{Stored, digest};
 use crate::schema::Dataset;
 
 /// One input row of an embed output, with the index of its vector.
@@ -190,7 +189,7 @@ pub(crate) fn read_part(
         return Err(Error::PartChanged { path });
     }
     let parquet = |source| Error::Parquet { path: path.clone(), source };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file()).map_err(parquet)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Stored::open(&path)?).map_err(parquet)?;
     let contract = Dataset::ALL.iter().find(|dataset| dataset.name() == part.dataset).map(|dataset| dataset.contract());
     if let Some(contract) = contract {
         contract.check(builder.schema(), &path.to_string_lossy())?;
@@ -212,7 +211,7 @@ pub(crate) fn read_part(
 
 pub(super) fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Result<()> {
     let path = dir.join(&part.path);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file())
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Stored::open(&path)?)
         .map_err(|source| Error::Parquet { path: path.clone(), source })?;
     let pairs = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let found = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());

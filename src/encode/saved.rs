@@ -13,7 +13,7 @@ use super::identity::short_digest;
 use super::model::{Architecture, Description, WeightsFile};
 use super::readout::Readout;
 use super::{Calibration, Error, Result};
-use crate::files::write_shared;
+use crate::files::{Stored, write_shared};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seal {
@@ -92,7 +92,6 @@ fn is_whole(path: &Path, seal_path: &Path) -> bool {
 }
 
 fn seal_of(path: &Path) -> std::io::Result<Seal> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs_err::File::open(path)?)?;
-    Ok(Seal { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+    let file = Stored::open(path)?;
+    Ok(Seal { bytes: file.bytes(), blake3: file.hash()?.to_hex().to_string() })
 }

@@ -262,7 +262,7 @@ mod tests {
             let error = write(&taken, b"x").unwrap_err().to_string();
             assert!(error.contains("_a.json") && error.contains("/a.json`"), "{error}");
         }
-        assert_eq!(put_if_absent(&taken, b"x").unwrap(), false);
+        assert!(!put_if_absent(&taken, b"x").unwrap());
         assert_eq!(names(folder.path()), ["a.json"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A file's place, size and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +22,52 @@ impl From<&Metadata> for FileState {
 }
 
 impl FileState {
+    /// Its size.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When its content changed last.
+    pub(crate) fn modified(&self) -> SystemTime {
+        let [seconds, nanoseconds, ..] = self.times;
+        let nanoseconds = Duration::from_nanos(nanoseconds.unsigned_abs());
+        match seconds {
+            0.. => UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs()) + nanoseconds,
+            _ => UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()) + nanoseconds,
+        }
+    }
+
     /// What of it stays the same when the machine starts again, which may number its devices anew.
     pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&self.bytes.to_le_bytes()).update(&self.inode.to_le_bytes());
         self.times.iter().for_each(|time| {
             hasher.update(&time.to_le_bytes());
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_file_system_before_the_epoch_too() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for time in [UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789), UNIX_EPOCH - Duration::new(5, 250_000_000)]
+        {
+            file.as_file().set_modified(time).unwrap();
+            let metadata = file.as_file().metadata().unwrap();
+            assert_eq!(FileState::from(&metadata).modified(), metadata.modified().unwrap());
+            assert_eq!(metadata.modified().unwrap(), time);
+        }
+    }
+
+    #[test]
+    fn a_state_is_hashed_as_manifests_have_it_hashed() {
+        let state = FileState { device: 9, inode: 2, bytes: 3, times: [4, 5, -6, 7] };
+        let mut hasher = blake3::Hasher::new();
+        state.hash_into(&mut hasher);
+        let bytes: Vec<u8> = [3, 2, 4, 5, -6, 7].into_iter().flat_map(i64::to_le_bytes).collect();
+        assert_eq!(hasher.finalize(), blake3::hash(&bytes));
     }
 }

@@ -11,6 +11,7 @@ use super::archive::{Member, Place};
 use super::encoding::{self, DETECT_BYTES, Encoding, Transcoded, Verdict};
 use super::tape::Tape;
 use super::{Error, Result, Source, compress};
+use crate::files::Stored;
 
 /// A stream of bytes that can move to another thread.
 pub(super) type Stream = Box<dyn BufRead + Send>;
@@ -156,10 +157,9 @@ fn raw(source: &Source) -> Result<Stream> {
 /// # Errors
 /// [`Error::Open`] and [`Error::Read`].
 pub fn content_digest(path: &Path) -> Result<String> {
-    let file = open_file(path)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(|source| Error::Read { name: path.display().to_string(), source })?;
-    Ok(hasher.finalize().to_hex().to_string())
+    let file = Stored::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let hash = file.hash().map_err(|source| Error::Read { name: path.display().to_string(), source })?;
+    Ok(hash.to_hex().to_string())
 }
 
 pub(super) fn open_file(path: &Path) -> Result<fs_err::File> {

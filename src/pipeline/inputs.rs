@@ -18,7 +18,7 @@ use super::kept::Keep;
 use super::{Error, ReadOptions, Result, columns, kept};
 use crate::cache::Manifest;
 use crate::engine::{self, ParquetSource, ScanColumns, UnitInput, WorkUnit, plan_units};
-use crate::files::FileState;
+use crate::files::{self, FileState};
 use crate::ingest::{self, Decoded, Discovery, Format, Source, UnitReader};
 use crate::report::Input;
 use crate::schema::Dataset;
@@ -305,8 +305,7 @@ impl Inputs {
 }
 
 fn state_of(source: &Source) -> Result<FileState> {
-    let metadata = fs_err::metadata(&source.path).map_err(engine::Error::from)?;
-    Ok(FileState::from(&metadata))
+    Ok(files::state(&source.path).map_err(engine::Error::from)?)
 }
 
 /// The output folder of `bertline ingest` stands for the reviews that it committed.

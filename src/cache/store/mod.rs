@@ -15,6 +15,7 @@
 mod damage;
 mod tend;
 
+use std::borrow::Cow;
 use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::part::{PartMetadata, properties};
 use super::{Error, Result};
-use crate::files::{Staged, put_if_absent};
+use crate::files::{self, Staged, put_if_absent};
 use crate::schema::Dataset;
 
 pub use damage::{Verified, verify};
@@ -207,13 +208,11 @@ fn folders(dir: &Path) -> Result<Vec<(PathBuf, StoreEncoder)>> {
     }
     check_format(dir)?;
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
+    for path in files::list(dir)? {
         if let Some(encoder) = read_encoder(&path)? {
             found.push((path, encoder));
         }
     }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(found)
 }
 
@@ -237,17 +236,11 @@ fn read_encoder(folder: &Path) -> Result<Option<StoreEncoder>> {
 }
 
 fn sealed(folder: &Path) -> Result<Vec<Sealed>> {
-    let mut parts = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let digest = name.strip_prefix("part-").and_then(|name| name.strip_suffix(".parquet"));
-        if let Some(digest) = digest {
-            parts.push(Sealed { digest: digest.to_owned(), path });
-        }
-    }
-    parts.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(parts)
+    let part = |path: PathBuf| {
+        let digest = name(&path).strip_prefix("part-")?.strip_suffix(".parquet")?.to_owned();
+        Some(Sealed { digest, path })
+    };
+    Ok(files::list(folder)?.into_iter().filter_map(part).collect())
 }
 
 fn lock_file(folder: &Path) -> Result<fs::File> {
@@ -274,9 +267,12 @@ fn lock_exclusive(folder: &Path) -> Result<fs::File> {
 
 /// What is in a folder, if it is not empty; another process may be making the same store.
 fn first_entry(dir: &Path) -> Result<Option<String>> {
-    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names: Vec<String> = names.collect::<std::io::Result<_>>()?;
-    Ok(names.into_iter().filter(|name| !name.starts_with('_') && name != MARKER).min())
+    let names = files::list(dir)?.into_iter().map(|path| name(&path).into_owned());
+    Ok(names.filter(|name| !name.starts_with('_') && name != MARKER).min())
+}
+
+fn name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 #[cfg(test)]
