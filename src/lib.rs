@@ -38,6 +38,7 @@
 //!
 //! # Invariants (each is a test)
 //! - Only `encode` names `ort`; only `head` and its binary name `tch`; only `engine` implements physical plans.
+//! - Only `files` puts files in place; it imports no other room.
 //! - The library is never linked to libtorch: training lives in the binary `bertline-train`.
 //! - Every input row ends as one output row or one reject; a unit that cannot say so fails before it counts.
 //! - A part is visible only once the manifest names it.
