@@ -25,6 +25,7 @@
 //! | [`report`] | what ran, and what did it cost? |
 //! | [`telemetry`] | what are people told while it runs? |
 //! | [`model`] | where do encoder models come from? |
+//! | [`files`] | how does a file come to lie on disk whole, and what says that it is still the same? |
 //! | [`native`] | where are ONNX Runtime and libtorch? |
 //!
 //! # A run, followed once
@@ -38,6 +39,7 @@
 //! # Invariants (each is a test)
 //! - Only `encode` names `ort`; only the trainer (`src/bin/bertline-train/`) names `tch`; only `engine` implements physical
 //!   plans.
+//! - Only `files` puts files in place; it imports no other room.
 //! - The library is never linked to libtorch: it knows heads as plain data.
 //! - Every input row ends as one output row or one reject; a unit that cannot say so fails before it counts.
 //! - A part is visible only once the manifest names it.
@@ -48,6 +50,7 @@ pub mod cli;
 pub mod encode;
 pub mod engine;
 pub mod evaluate;
+pub mod files;
 pub mod head;
 pub mod ingest;
 pub mod model;

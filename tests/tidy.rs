@@ -19,6 +19,11 @@ impl Source {
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
+    /// The same without the tests at its end.
+    fn code_outside_tests(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code().take_while(|(_, line)| *line != "mod tests {")
+    }
+
     fn is_in(&self, places: &[&str]) -> bool {
         places.iter().any(|place| self.path.starts_with(place))
     }
@@ -169,6 +174,27 @@ fn files_of_a_room_do_not_import_one_another_in_a_circle() {
         }
         assert!(open.is_empty(), "{room}: {open:?}");
     }
+}
+
+#[test]
+fn only_files_puts_files_in_place() {
+    let ways = ["fs::rename(", "fs::write(", "File::create", ".persist", "NamedTempFile"];
+    // The wheel's and pip's working files go with the folder that they are in.
+    let allowed = ["src/files/", "src/model/pypi.rs"];
+    let sources = files("src", "rs").into_iter().filter(|source| !source.is_in(&allowed));
+    // Files of tests alone.
+    let sources = sources.filter(|source| !source.path.ends_with("tests.rs") && source.path != "src/encode/tiny.rs");
+    let found = sources.flat_map(|source| {
+        let lines = source.code_outside_tests().filter(|(_, line)| ways.iter().any(|way| line.contains(way)));
+        lines.map(|(number, line)| format!("{}:{number}: {}", source.path, line.trim())).collect::<Vec<_>>()
+    });
+    assert_none(found.collect());
+}
+
+#[test]
+fn files_imports_no_other_room() {
+    let imports = |line: &str| line.contains("crate::") && !line.contains("crate::files::");
+    assert_none(lines_where(&files("src/files", "rs"), &[], |line| imports(line) || line.contains("super::super::")));
 }
 
 #[test]

@@ -205,15 +205,8 @@ pub enum Error {
         source: parquet::errors::ParquetError,
     },
     /// A fault that does not exist was asked for.
-    #[error("`{variable}` asks for `{given}`, which is no fault; it is kill:POINT@N with POINT one of {known}")]
-    UnknownFault {
-        /// The environment variable.
-        variable: &'static str,
-        /// Its value.
-        given: String,
-        /// The points.
-        known: String,
-    },
+    #[error(transparent)]
+    UnknownFault(#[from] crate::files::UnknownFault),
     /// A unit that owned texts failed, so units that wait for it cannot go on.
     #[error("an earlier unit failed")]
     OwnerFailed,
@@ -222,7 +215,7 @@ pub enum Error {
 impl Error {
     /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
     pub fn is_usage(&self) -> bool {
-        matches!(self, Error::HoldsInput { .. } | Error::UnknownFault { .. })
+        matches!(self, Error::HoldsInput { .. } | Error::UnknownFault(_))
     }
 }
 

@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{UInt32Type, UInt64Type};
-use fs_err as fs;
 use hashbrown::{HashMap, HashSet};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::embeddings::Embeddings;
-use super::part::digest;
 use super::{Error, Key, Manifest, Part, RecordedRun, Result};
+use crate::files::{Stored, digest};
 use crate::schema::Dataset;
 
 /// One input row of an embed output, with the index of its vector.
@@ -184,7 +183,7 @@ pub(crate) fn read_part(
         return Err(Error::PartChanged { path });
     }
     let parquet = |source| Error::Parquet { path: path.clone(), source };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file()).map_err(parquet)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Stored::open(&path)?).map_err(parquet)?;
     let contract = Dataset::ALL.iter().find(|dataset| dataset.name() == part.dataset).map(|dataset| dataset.contract());
     if let Some(contract) = contract {
         contract.check(builder.schema(), &path.to_string_lossy())?;
@@ -206,7 +205,7 @@ pub(crate) fn read_part(
 
 pub(super) fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Result<()> {
     let path = dir.join(&part.path);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(&path)?.into_file())
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Stored::open(&path)?)
         .map_err(|source| Error::Parquet { path: path.clone(), source })?;
     let pairs = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let found = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());

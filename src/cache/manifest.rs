@@ -15,8 +15,8 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::failpoint::{self, Point};
 use super::{Error, RecordedRun, Result, UnitStats};
+use crate::files::failpoint::{self, Point};
 use crate::schema::Dataset;
 
 /// A committed Parquet file; `path` is relative to the output folder.

@@ -7,9 +7,7 @@
 mod claims;
 mod embeddings;
 mod error;
-mod failpoint;
 mod features;
-mod file_state;
 mod index;
 mod key;
 mod known;
@@ -26,7 +24,6 @@ pub use embeddings::Embeddings;
 pub use error::{Error, Result};
 pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
 pub(crate) use features::{committed_keys, finished_embed, read_part};
-pub use file_state::FileState;
 pub use key::Key;
 pub use known::{Fetched, Known};
 pub use manifest::{Manifest, Part, UnitRecord};

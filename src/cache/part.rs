@@ -1,7 +1,6 @@
 //! Writes one Parquet part so that it appears whole or not at all.
 //!
-//! A part is written under a name that starts with `_` (readers of Parquet folders pass such names over), fsynced,
-//! renamed, and its folder fsynced. It still counts for nothing until the manifest names it.
+//! When it has its name it still counts for nothing until the manifest names it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,8 +14,9 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::failpoint::{self, Point};
 use super::{Error, Part, Result};
+use crate::files::Staged;
+use crate::files::failpoint::{self, Gaps, Point};
 use crate::schema::Dataset;
 
 /// Key-value metadata of every part of a run (dataset, schema version, encoder id, numerics).
@@ -27,8 +27,7 @@ pub struct PartWriter {
     dataset: Dataset,
     name: String,
     temporary: PathBuf,
-    target: PathBuf,
-    writer: ArrowWriter<fs::File>,
+    writer: ArrowWriter<Staged>,
     rows: u64,
 }
 
@@ -43,10 +42,11 @@ impl PartWriter {
     ) -> Result<PartWriter> {
         let folder = out.join(dataset.name());
         fs::create_dir_all(&folder)?;
-        let (temporary, target) = (folder.join(format!("_{name}")), folder.join(name));
-        let writer = ArrowWriter::try_new(fs::File::create(&temporary)?, schema, Some(properties(dataset, metadata)))
+        let file = Staged::create(&folder.join(name))?.with_gaps(Gaps::PART);
+        let temporary = file.path().to_owned();
+        let writer = ArrowWriter::try_new(file, schema, Some(properties(dataset, metadata)))
             .map_err(|source| Error::Parquet { path: temporary.clone(), source })?;
-        Ok(PartWriter { dataset, name: name.to_owned(), temporary, target, writer, rows: 0 })
+        Ok(PartWriter { dataset, name: name.to_owned(), temporary, writer, rows: 0 })
     }
 
     /// Appends a batch.
@@ -59,34 +59,12 @@ impl PartWriter {
 
     /// Makes the part durable under its final name and says what was written.
     pub fn finish(self) -> Result<Part> {
-        let PartWriter { dataset, name, temporary, target, writer, rows } = self;
-        let file = writer.into_inner().map_err(|source| Error::Parquet { path: temporary.clone(), source })?;
-        failpoint::reached(Point::PartWritten);
-        file.sync_all()?;
-        failpoint::reached(Point::PartSynced);
-        let bytes = file.metadata()?.len();
-        drop(file);
-        let digest = digest(&temporary)?;
-        fs::rename(&temporary, &target)?;
-        failpoint::reached(Point::PartRenamed);
-        sync_folder(&target)?;
+        let PartWriter { dataset, name, temporary, writer, rows } = self;
+        let file = writer.into_inner().map_err(|source| Error::Parquet { path: temporary, source })?.seal()?;
+        let (bytes, digest) = (file.bytes()?, file.digest()?);
+        file.commit()?;
         Ok(Part { dataset: dataset.name().to_owned(), path: format!("{}/{name}", dataset.name()), rows, bytes, digest })
     }
-}
-
-/// Flushes the folder that holds `path`, so that a rename into it survives a power cut.
-pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// BLAKE3-128 of a file.
-pub(super) fn digest(path: &Path) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs::File::open(path)?)?;
-    Ok(hasher.finalize().to_hex()[..32].to_owned())
 }
 
 pub(super) fn properties(dataset: Dataset, metadata: &PartMetadata) -> WriterProperties {

@@ -6,13 +6,11 @@
 //! decoding the column (`benches/throughput/features.rs`), and nothing is held in memory. Any other layout of the same
 //! columns is decoded as usual.
 
-use fs_err::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use arrow::array::{Array as _, AsArray};
 use arrow::datatypes::{DataType, Float32Type, UInt32Type};
-use fs_err as fs;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -22,7 +20,8 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 
 use super::index::{Entry, Tokens};
-use super::{Error, FileState, Key, Result};
+use super::{Error, Key, Result};
+use crate::files::{FileState, Stored};
 use crate::schema::Dataset;
 
 /// Rows that are decoded at a time.
@@ -61,7 +60,7 @@ impl FeaturesPart {
     /// Reads footer and keys of the part that was sealed with `digest`; each row's entry goes to `entries`, its row
     /// counted from `base`.
     pub(super) fn open(path: &Path, digest: &str, base: u32, entries: &mut Vec<Entry>) -> Result<FeaturesPart> {
-        let (file, metadata) = load(path, fs::File::open(path)?)?;
+        let (file, metadata) = load(path, Stored::open(path)?)?;
         Dataset::Features.contract().check(metadata.schema(), &path.to_string_lossy())?;
         let width = match metadata.schema().field_with_name("embedding").map(|field| field.data_type()) {
             Ok(DataType::FixedSizeList(_, width)) => width.unsigned_abs() as usize,
@@ -114,9 +113,9 @@ impl FeaturesPart {
     }
 
     /// The file, which must still be the one that was hashed: somebody may have put another in its place.
-    fn reopen(&self) -> Result<fs::File> {
-        let file = fs::File::open(&self.path)?;
-        let state = FileState::from(&file.metadata()?);
+    fn reopen(&self) -> Result<Stored> {
+        let file = Stored::open(&self.path)?;
+        let state = file.state()?;
         match self.is_whole() && self.whole.get().and_then(Option::as_ref) == Some(&state) {
             true => Ok(file),
             false => Err(Error::PartChanged { path: self.path.clone() }),
@@ -145,7 +144,7 @@ impl FeaturesPart {
             vectors.resize(start + neighbours * self.width, 0.0);
             let offset = runs[at].offset + (first - runs[at].first) * bytes_a_row;
             // Parquet is little-endian, as are the machines that this program is built for.
-            file.read_exact_at(bytemuck::cast_slice_mut(&mut vectors[start..]), offset)?;
+            file.read_range(offset, bytemuck::cast_slice_mut(&mut vectors[start..]))?;
             rest = &rest[neighbours..];
         }
         Ok(())
@@ -175,12 +174,10 @@ impl FeaturesPart {
 /// What a file is if it has this digest.
 fn sealed_state(path: &Path, digest: &str) -> Option<FileState> {
     let hash = || -> std::io::Result<Option<FileState>> {
-        let file = fs::File::open(path)?;
+        let file = Stored::open(path)?;
         // Before the hash: what changes during it shows.
-        let state = FileState::from(&file.metadata()?);
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file)?;
-        Ok((hasher.finalize().to_hex()[..32] == *digest).then_some(state))
+        let state = file.state()?;
+        Ok((file.digest()? == digest).then_some(state))
     };
     hash().ok().flatten()
 }
@@ -189,8 +186,7 @@ fn unreadable(path: &Path, source: parquet::errors::ParquetError) -> Error {
     Error::Parquet { path: path.to_owned(), source }
 }
 
-fn load(path: &Path, file: fs::File) -> Result<(std::fs::File, ArrowReaderMetadata)> {
-    let file = file.into_file();
+fn load(path: &Path, file: Stored) -> Result<(Stored, ArrowReaderMetadata)> {
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| unreadable(path, error))?;
     Ok((file, metadata))
@@ -198,7 +194,7 @@ fn load(path: &Path, file: fs::File) -> Result<(std::fs::File, ArrowReaderMetada
 
 fn reader(
     path: &Path,
-    builder: ParquetRecordBatchReaderBuilder<std::fs::File>,
+    builder: ParquetRecordBatchReaderBuilder<Stored>,
     columns: &[&str],
 ) -> Result<ParquetRecordBatchReader> {
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
@@ -217,7 +213,7 @@ pub(super) fn made_by(metadata: &ArrowReaderMetadata) -> [Option<String>; 2] {
 /// Returns the rows that were read; `None` where there are more than can be numbered.
 fn read_keys(
     path: &Path,
-    file: std::fs::File,
+    file: Stored,
     metadata: ArrowReaderMetadata,
     base: u32,
     entries: &mut Vec<Entry>,

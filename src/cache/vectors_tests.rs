@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::super::{PartMetadata, PartWriter};
 use super::*;
-use crate::cache::part::digest;
+use crate::files::digest;
 use crate::schema;
 
 /// Of 500 values a vector, 1,700 rows are four pages of a megabyte.

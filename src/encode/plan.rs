@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::short_digest;
 use super::identity::graph_digest;
 use super::{EncoderIdentity, Error, Precision, Provider, Result, library};
+use crate::files::write_shared;
 
 /// The version of [`Tuned`] that is written and read.
 const VERSION: u32 = 1;
@@ -156,7 +157,7 @@ impl Tuned {
     pub fn save(&self, folder: &Path) -> Result<PathBuf> {
         let path = path(folder, &self.host, (&self.graph, self.max_length), self.threads);
         let json = serde_json::to_vec_pretty(self).expect("numbers and strings serialise; this is a bug");
-        super::saved::replace(folder, &path, &json).map_err(|source| Error::Write { path: path.clone(), source })?;
+        write_shared(&path, &json).map_err(|source| Error::Write { path: path.clone(), source })?;
         Ok(path)
     }
 }

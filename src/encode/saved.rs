@@ -3,7 +3,6 @@
 //! A graph's name is a digest of all that it was made from, so a stale one is never opened. A seal beside it (length
 //! and BLAKE3) is written last: a graph without one, or that no longer matches it, is built again.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -14,6 +13,7 @@ use super::graph::{self, Lowering, Site};
 use super::model::{Architecture, Description, WeightsFile};
 use super::readout::Readout;
 use super::{Error, Result};
+use crate::files::{Stored, write_shared};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seal {
@@ -63,8 +63,8 @@ pub(super) fn open_or_build(
     let seal = Seal { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
     let seal = serde_json::to_vec(&seal).expect("a struct of a number and a string serialises; this is a bug");
     let written = fs_err::create_dir_all(folder)
-        .and_then(|()| replace(folder, &path, &bytes))
-        .and_then(|()| replace(folder, &seal_path, &seal));
+        .and_then(|()| write_shared(&path, &bytes))
+        .and_then(|()| write_shared(&seal_path, &seal));
     match written {
         Ok(()) => Ok(path),
         Err(source) => Err(Error::Write { path, source }),
@@ -87,16 +87,6 @@ fn is_whole(path: &Path, seal_path: &Path) -> bool {
 }
 
 fn seal_of(path: &Path) -> std::io::Result<Seal> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs_err::File::open(path)?)?;
-    Ok(Seal { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
-}
-
-/// Puts a file in place whole or not at all, whoever else writes it at the same time.
-pub(super) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let file = Stored::open(path)?;
+    Ok(Seal { bytes: file.bytes(), blake3: file.hash()?.to_hex().to_string() })
 }

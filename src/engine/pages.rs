@@ -5,7 +5,6 @@
 //! the file is read whole for its digest anyway.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,18 +14,19 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use crate::files::Stored;
 use crate::telemetry::catch_panic;
 
 /// The page headers of some columns of a file.
 pub(super) struct Pages<'a> {
-    file: Arc<File>,
+    file: Arc<Stored>,
     metadata: ArrowReaderMetadata,
     columns: BTreeSet<&'a str>,
 }
 
 impl<'a> Pages<'a> {
     /// Those of the top-level columns `columns`.
-    pub(super) fn new(file: File, metadata: ArrowReaderMetadata, columns: Vec<&'a str>) -> Pages<'a> {
+    pub(super) fn new(file: Stored, metadata: ArrowReaderMetadata, columns: Vec<&'a str>) -> Pages<'a> {
         Pages { file: Arc::new(file), metadata, columns: columns.into_iter().collect() }
     }
 

@@ -11,6 +11,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use super::pages::Pages;
 use super::spec::{ParquetRows, UnitRows, UnitSpec};
 use super::{Result, Scan, ScanColumns, open_parquet};
+use crate::files::Stored;
 use crate::ingest::ROW_BYTES;
 
 /// A Parquet file among the inputs.
@@ -65,12 +66,13 @@ impl ParquetSource {
             chunks.map(|chunk| unpacked(chunk).max(0).cast_unsigned()).sum()
         };
         let (text_bytes, held_bytes) = (bytes_of(&[&columns.text]), bytes_of(&columns.names(carries_lineage)));
-        let file = fs_err::File::open(path)?.into_file();
+        let file = Stored::open(path)?;
+        let bytes = file.bytes();
         let damaged = Pages::new(file, metadata.clone(), columns.names(carries_lineage)).damaged_groups();
         Ok(ParquetSource {
             path: path.to_owned(),
             name: name.to_owned(),
-            bytes: fs_err::metadata(path)?.len(),
+            bytes,
             digest,
             schema: Arc::clone(metadata.schema()),
             row_groups: groups.iter().map(|group| group.num_rows().max(0).cast_unsigned()).collect(),

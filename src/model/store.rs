@@ -19,6 +19,7 @@ use super::event::Event;
 use super::registry::{DEFAULT_REVISION, KNOWN, ModelId};
 use super::settings::Settings;
 use super::{OPTIONAL, REQUIRED};
+use crate::files;
 
 const RECORD: &str = "complete.json";
 const FORMAT: u32 = 1;
@@ -229,17 +230,9 @@ impl Lock {
         tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(&self.folder).map_err(store)
     }
 
-    /// Makes the files of `staging/<files>` the model's entry, in place of whatever was there.
-    pub fn publish(&self, staging: &Path, files: &Path, entry: &Path) -> Result<()> {
-        let store = |source| Error::Store { source };
-        for file in fs::read_dir(files).map_err(store)? {
-            fs::File::open(file.map_err(store)?.path()).and_then(|file| file.sync_all()).map_err(store)?;
-        }
-        if entry.symlink_metadata().is_ok() {
-            fs::rename(entry, staging.join("replaced")).map_err(store)?;
-        }
-        fs::rename(files, entry).map_err(store)?;
-        fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(store)
+    /// Makes the folder `fresh`, which is in `staging`, the model's entry, in place of whatever was there.
+    pub fn publish(&self, staging: &Path, fresh: &Path, entry: &Path) -> Result<()> {
+        files::place_folder(fresh, entry, &staging.join("replaced")).map_err(|source| Error::Store { source })
     }
 }
 
@@ -279,11 +272,9 @@ fn read_record(dir: &Path) -> Result<Option<Record>> {
     }
 }
 
-/// Replaces the record by rename, since another process may be reading it; readable by all, as the other files are.
+/// Replaces the record, which another process may be reading, or replacing too.
 fn write_record(dir: &Path, record: &Record) -> io::Result<()> {
-    let fresh = dir.join(format!(".{RECORD}.{}", std::process::id()));
-    fs::write(&fresh, serde_json::to_vec_pretty(record)?)?;
-    fs::rename(&fresh, dir.join(RECORD))
+    files::write_shared(&dir.join(RECORD), &serde_json::to_vec_pretty(record)?)
 }
 
 /// Bytes of the recorded files that are there, and whether all are there in their size.

@@ -8,8 +8,8 @@
 //!   stages, one file each;
 //! - [`native`]: which libraries are needed for what;
 //! - [`cache`]: texts that were encoded before, and the store that keeps them;
-//! - [`outputs`], [`resume`], [`kills`], [`changes`], [`budget`]: whose an output folder is, what is left of a run that
-//!   was interrupted or killed, an input that has changed since, and too many rejects;
+//! - [`outputs`], [`resume`], [`kills`], [`earlier`], [`changes`], [`budget`]: whose an output folder is, what is left of a
+//!   run that was interrupted or killed, or by an earlier program, an input that has changed since, and too many rejects;
 //! - [`errors`], [`damage`], [`pages`], [`faults`], [`regression`]: what is refused, damaged files, an encoder that fails,
 //!   what once went wrong,
 //!   with which words and exit code;
@@ -29,6 +29,7 @@ mod changes;
 mod contracts;
 mod damage;
 mod datasets;
+mod earlier;
 mod embed;
 mod errors;
 mod evaluate;

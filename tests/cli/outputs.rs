@@ -1,6 +1,9 @@
 //! Whose an output folder is: the same run's, another run's, or somebody else's.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::datasets::{embedded, read};
+use super::earlier::Earlier;
 use super::fixtures::csv;
 use super::support::{Place, model};
 
@@ -56,18 +59,15 @@ fn the_output_of_another_input_or_another_stage_is_refused() {
 }
 
 #[test]
-fn a_changed_input_is_noticed() {
+fn a_changed_input_is_noticed_and_read_again() {
     let place = Place::new();
     place.write("in.csv", csv(3, 5));
     place.run(&["ingest", "in.csv", "--out", "out"]).ok();
     place.write("in.csv", csv(5, 5));
-    let again = place.run(&["ingest", "in.csv", "--out", "out"]);
-    assert!(!again.stderr.contains("nothing to do"), "{}", again.stderr);
-    if again.code == Some(0) {
-        assert_eq!(read(&place, "out/reviews").num_rows(), 5);
-    } else {
-        again.fails(1, &["`out`", "--overwrite"]);
-    }
+    place.run(&["ingest", "in.csv", "--out", "out"]).ok().says(&["the input has changed", "1 units", "no longer"]);
+    assert_eq!(read(&place, "out/reviews").num_rows(), 5);
+    let run = place.json("out/run.json");
+    assert_eq!((&run["rows_in"], &run["this_run"]["rows"]), (&5.into(), &5.into()));
 }
 
 #[test]
@@ -121,4 +121,29 @@ fn a_manifest_line_stands_for_every_unit_and_names_its_parts() {
     assert_eq!((&unit["source"], &unit["rows_in"], &part["rows"]), (&"in.csv".into(), &3.into(), &3.into()));
     let file = place.path("out").join(part["path"].as_str().unwrap());
     assert_eq!(part["bytes"], fs_err::metadata(file).unwrap().len());
+}
+
+#[test]
+fn every_file_may_be_read_by_whom_the_umask_lets() {
+    if model().is_none() {
+        return;
+    }
+    for umask in [0o022, 0o027] {
+        let earlier = Earlier::new();
+        let run = |arguments: &[&str]| earlier.run_under(umask, arguments).ok();
+        let how = ["--model", "tests/tiny", "--max-length", "16", "--precision", "fp32", "--provider", "mlas"];
+        run(&[&["embed", "in", "--cache", "vectors", "--max-reject-share", "1", "--out", "features"][..], &how]
+            .concat());
+        run(&["train", "features", "--out", "trained"]);
+        run(&["score", "in", "--head", "trained", "--max-reject-share", "1", "--out", "scored"]);
+        run(&["export", "--head", "trained", "--out", "served/model.onnx"]);
+        for folder in ["features", "vectors", "trained", "scored", "served", "cache/graphs"] {
+            let files = earlier.0.files(folder);
+            assert!(!files.is_empty(), "{folder}");
+            for (path, _) in files {
+                let mode = fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+                assert_eq!(format!("{mode:o}"), format!("{:o}", 0o666 & !umask), "{path:?}");
+            }
+        }
+    }
 }

@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::folder::{LOCK, check_parts, clear, lock, refuse_foreign, refuse_inputs, sweep};
-use super::failpoint::{self, Point};
 use super::manifest::Appender;
-use super::part::sync_folder;
 use super::{Error, Manifest, RecordedRun, Result, UnitRecord};
+use crate::files::failpoint::{self, Gaps, Point};
+use crate::files::{Staged, sync_folder_of};
 
 /// What a run finds in the folder that it is to write to.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl ClaimedOutput {
         folder.begun = true;
         if folder.fresh {
             appender.run(&folder.manifest.run)?;
-            sync_folder(&Manifest::path(&folder.dir))?;
+            sync_folder_of(&Manifest::path(&folder.dir))?;
         }
         if let Some(snapshot) = snapshot {
             appender.reopened(snapshot.clone())?;
@@ -214,17 +214,11 @@ impl Drop for Folder {
     }
 }
 
-/// Writes a small file so that it appears whole or not at all.
+/// Writes `run.json`, or what lies beside it, so that it appears whole or not at all.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!("_{name}"));
-    let mut file = fs::File::create(&temporary)?;
+    let mut file = Staged::create(path)?.with_gaps(Gaps::REPORT);
     file.write_all(bytes)?;
-    file.sync_all()?;
-    failpoint::reached(Point::ReportWritten);
-    fs::rename(&temporary, path)?;
-    failpoint::reached(Point::ReportRenamed);
-    sync_folder(path)
+    Ok(file.commit()?)
 }
 
 fn pretty(report: &impl Serialize) -> Vec<u8> {

@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use hashbrown::HashSet;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
 
-use super::super::part::digest;
 use super::super::vectors::made_by;
 use super::super::{Error, Manifest, Result};
 use super::{Sealed, StoreEncoder, folders, is_store, lock_file, sealed};
+use crate::files::{Stored, digest, state};
 
 /// What a look at every part found.
 #[derive(Clone, Debug, Serialize)]
@@ -49,7 +48,7 @@ pub fn verify(dir: &Path) -> Result<DamageReport> {
         wrong = damaged(&parts);
         parts
     };
-    let bytes = parts.iter().filter_map(|part| Some(fs::metadata(&part.path).ok()?.len())).sum();
+    let bytes = parts.iter().filter_map(|part| Some(state(&part.path).ok()?.bytes())).sum();
     wrong.sort();
     Ok(DamageReport { parts: parts.len() as u64, bytes, damaged: wrong })
 }
@@ -65,7 +64,7 @@ pub(super) fn damaged(parts: &[Sealed]) -> Vec<PathBuf> {
 pub(super) fn unusable(parts: &[Sealed], encoder: &StoreEncoder) -> HashSet<PathBuf> {
     let expected = [Some(encoder.encoder_id.clone()), Some(encoder.numerics.clone())];
     let is_foreign = |part: &Sealed| {
-        let file = fs::File::open(&part.path).map(fs::File::into_file).ok();
+        let file = Stored::open(&part.path).ok();
         let metadata = file.and_then(|file| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).ok());
         metadata.is_some_and(|metadata| made_by(&metadata) != expected)
     };

@@ -15,6 +15,7 @@
 mod damage;
 mod tend;
 
+use std::borrow::Cow;
 use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -25,10 +26,10 @@ use fs_err as fs;
 use parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
-use super::part::{PartMetadata, digest, properties, sync_folder};
+use super::part::{PartMetadata, properties};
 use super::{Error, Result};
+use crate::files::{self, Staged, put_if_absent};
 use crate::schema::Dataset;
 
 pub use damage::{DamageReport, verify};
@@ -106,18 +107,18 @@ impl Store {
         fs::create_dir_all(&folder)?;
         let lock = lock_file(&folder)?;
         lock.file().lock_shared()?;
-        match read_encoder(&folder)? {
-            None => place(&folder, ENCODER, &json!(encoder))?,
-            Some(found) if same(&found, encoder) => {}
-            Some(found) => {
-                return Err(Error::StoreEncoder {
-                    folder,
-                    found: format!("encoder {}, {}", found.encoder_id, found.numerics),
-                    expected: format!("encoder {}, {}", encoder.encoder_id, encoder.numerics),
-                });
-            }
+        if read_encoder(&folder)?.is_none() {
+            place(&folder, ENCODER, &json!(encoder))?;
         }
-        Ok(Store { folder, metadata: encoder.metadata(), _lock: lock })
+        // Read again: another process may have been the first.
+        match read_encoder(&folder)?.filter(|found| !same(found, encoder)) {
+            None => Ok(Store { folder, metadata: encoder.metadata(), _lock: lock }),
+            Some(found) => Err(Error::StoreEncoder {
+                folder,
+                found: format!("encoder {}, {}", found.encoder_id, found.numerics),
+                expected: format!("encoder {}, {}", encoder.encoder_id, encoder.numerics),
+            }),
+        }
     }
 
     /// The encoder's folder.
@@ -144,62 +145,44 @@ impl Store {
 }
 
 /// A part that is being written.
-struct Writer {
-    temporary: NamedTempFile,
-    writer: ArrowWriter<std::fs::File>,
-}
+struct Writer(ArrowWriter<Staged>);
 
 impl Writer {
     fn create(folder: &Path, schema: SchemaRef, metadata: &PartMetadata) -> Result<Writer> {
-        let temporary = temporary(folder)?;
+        // Its name comes of its content.
+        let file = Staged::shared(&folder.join("part.parquet"))?;
+        let path = file.path().to_owned();
         let properties = properties(Dataset::Features, metadata)
             .into_builder()
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .build();
-        let writer = ArrowWriter::try_new(temporary.reopen()?, schema, Some(properties))
-            .map_err(|source| Error::Parquet { path: temporary.path().to_owned(), source })?;
-        Ok(Writer { temporary, writer })
+        let writer = ArrowWriter::try_new(file, schema, Some(properties));
+        writer.map(Writer).map_err(|source| Error::Parquet { path, source })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let path = self.temporary.path();
-        self.writer.write(batch).map_err(|source| Error::Parquet { path: path.to_owned(), source })
+        let written = self.0.write(batch);
+        written.map_err(|source| Error::Parquet { path: self.0.inner().path().to_owned(), source })
     }
 
     /// Makes the part durable under the name of its digest; `modified` is its age for `gc`, now without one.
     fn seal(self, modified: Option<std::time::SystemTime>) -> Result<Sealed> {
-        let path = self.temporary.path().to_owned();
-        let file = self.writer.into_inner().map_err(|source| Error::Parquet { path: path.clone(), source })?;
+        let path = self.0.inner().path().to_owned();
+        let file = self.0.into_inner().map_err(|source| Error::Parquet { path, source })?;
         if let Some(modified) = modified {
             file.set_modified(modified)?;
         }
-        file.sync_all()?;
-        drop(file);
-        let digest = digest(&path)?;
-        let target = path.with_file_name(format!("part-{digest}.parquet"));
-        self.temporary.persist(&target).map_err(|error| error.error)?;
-        sync_folder(&target)?;
-        Ok(Sealed { path: target, digest })
+        let file = file.seal()?;
+        let digest = file.digest()?;
+        let path = file.commit_as(&format!("part-{digest}.parquet"))?;
+        Ok(Sealed { path, digest })
     }
 }
 
-/// A file that goes away unless it is given a name; readers of Parquet folders pass its own over.
-fn temporary(folder: &Path) -> Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("_").suffix(".parquet");
-    // A store may be shared by several people: as open to them as any other file.
-    Ok(builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)).tempfile_in(folder)?)
-}
-
-/// Writes a small file whole or not at all; two processes that do it at once both succeed.
+/// Puts a small file there; of two processes that do it at once one is enough.
 fn place(folder: &Path, name: &str, content: &Value) -> Result<()> {
-    use std::io::Write as _;
-    let mut file = temporary(folder)?;
-    writeln!(file, "{content:#}")?;
-    file.as_file().sync_all()?;
-    let path = folder.join(name);
-    file.persist(&path).map_err(|error| error.error)?;
-    sync_folder(&path)
+    put_if_absent(&folder.join(name), format!("{content:#}\n").as_bytes())?;
+    Ok(())
 }
 
 /// Whether a folder is a store.
@@ -225,13 +208,11 @@ fn folders(dir: &Path) -> Result<Vec<(PathBuf, StoreEncoder)>> {
     }
     check_format(dir)?;
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
+    for path in files::list(dir)? {
         if let Some(encoder) = read_encoder(&path)? {
             found.push((path, encoder));
         }
     }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(found)
 }
 
@@ -255,17 +236,11 @@ fn read_encoder(folder: &Path) -> Result<Option<StoreEncoder>> {
 }
 
 fn sealed(folder: &Path) -> Result<Vec<Sealed>> {
-    let mut parts = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let digest = name.strip_prefix("part-").and_then(|name| name.strip_suffix(".parquet"));
-        if let Some(digest) = digest {
-            parts.push(Sealed { digest: digest.to_owned(), path });
-        }
-    }
-    parts.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(parts)
+    let part = |path: PathBuf| {
+        let digest = name(&path).strip_prefix("part-")?.strip_suffix(".parquet")?.to_owned();
+        Some(Sealed { digest, path })
+    };
+    Ok(files::list(folder)?.into_iter().filter_map(part).collect())
 }
 
 fn lock_file(folder: &Path) -> Result<fs::File> {
@@ -292,9 +267,12 @@ fn lock_exclusive(folder: &Path) -> Result<fs::File> {
 
 /// What is in a folder, if it is not empty; another process may be making the same store.
 fn first_entry(dir: &Path) -> Result<Option<String>> {
-    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names: Vec<String> = names.collect::<std::io::Result<_>>()?;
-    Ok(names.into_iter().filter(|name| !name.starts_with('_') && name != MARKER).min())
+    let names = files::list(dir)?.into_iter().map(|path| name(&path).into_owned());
+    Ok(names.filter(|name| !name.starts_with('_') && name != MARKER).min())
+}
+
+fn name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use hashbrown::HashSet;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
-use super::super::part::sync_folder;
 use super::super::{Error, Key, Result};
 use super::damage::{damaged, unusable};
-use super::{Sealed, StoreEncoder, Writer, folders, lock_exclusive, lock_file, sealed};
+use super::{Sealed, StoreEncoder, Writer, folders, lock_exclusive, lock_file, name, sealed};
+use crate::files::{self, Stored, sync_folder_of};
 use crate::telemetry::catch_panic;
 
 /// Parts of so many bytes are left as they are, and small ones are put together up to it.
@@ -95,8 +95,8 @@ fn listed(folder: PathBuf, encoder: StoreEncoder) -> Result<Listed> {
     let (mut rows, mut bytes, mut unreadable) = (0, 0, 0);
     let parts = sealed(&folder)?;
     for part in &parts {
-        let file = fs::File::open(&part.path)?.into_file();
-        bytes += file.metadata()?.len();
+        let file = Stored::open(&part.path)?;
+        bytes += file.bytes();
         let footer = catch_panic(|| ParquetRecordBatchReaderBuilder::try_new(file));
         match footer.map_err(|_| ()).and_then(|footer| footer.map_err(|_| ())) {
             Ok(reader) => rows += reader.metadata().file_metadata().num_rows().max(0).cast_unsigned(),
@@ -117,12 +117,9 @@ pub fn gc(dir: &Path, limits: Limits) -> Result<Collected> {
     let mut done = Collected::default();
     let mut parts = Vec::new();
     for (folder, _) in &folders {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with('_') {
-                done.bytes_freed += remove(&entry.path())?;
-                done.leftovers += 1;
-            }
+        for path in files::list(folder)?.into_iter().filter(|path| name(path).starts_with('_')) {
+            done.bytes_freed += remove(&path)?;
+            done.leftovers += 1;
         }
         parts.extend(sealed(folder)?);
     }
@@ -161,13 +158,13 @@ struct Aged {
 
 impl Aged {
     fn of(path: PathBuf) -> Result<Aged> {
-        let metadata = fs::metadata(&path)?;
-        Ok(Aged { path, modified: metadata.modified()?, bytes: metadata.len() })
+        let state = files::state(&path)?;
+        Ok(Aged { path, modified: state.modified(), bytes: state.bytes() })
     }
 }
 
 fn remove(path: &Path) -> Result<u64> {
-    let bytes = fs::metadata(path)?.len();
+    let bytes = files::state(path)?.bytes();
     fs::remove_file(path)?;
     Ok(bytes)
 }
@@ -232,14 +229,14 @@ fn merge(folder: &Path, encoder: &StoreEncoder, group: &[Aged]) -> Result<u64> {
     for part in group.iter().filter(|part| part.path != path) {
         fs::remove_file(&part.path)?;
     }
-    sync_folder(&path)?;
+    sync_folder_of(&path)?;
     Ok(duplicates)
 }
 
 type Batches = parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 fn read(path: &Path) -> Result<Batches> {
-    let file = fs::File::open(path)?.into_file();
+    let file = Stored::open(path)?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
     reader.map_err(|source| Error::Parquet { path: path.to_owned(), source })
 }

@@ -93,7 +93,7 @@ fn other_numerics_have_a_folder_of_their_own_and_a_folder_of_another_encoder_is_
     let folder = other.folder().to_owned();
     assert!(known(&Known::open(WIDTH, &[], Some(other)).unwrap(), &["a"]).is_empty());
     assert_eq!(list(dir.path()).unwrap().iter().map(|listed| listed.rows).collect::<Vec<_>>(), [0, 1]);
-    place(&folder, ENCODER, &json!(encoder("fp32/test"))).unwrap();
+    fs::write(folder.join(ENCODER), json!(encoder("fp32/test")).to_string()).unwrap();
     let message = Store::open(dir.path(), &encoder("bf16/test")).unwrap_err().to_string();
     assert!(message.contains("fp32/test") && message.contains("bf16/test"), "{message}");
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Calibration;
 use crate::encode::{Chosen, Error, Result};
+use crate::files::write_shared;
 
 /// The calibration kept for an encoder, if there is one.
 ///
@@ -27,7 +28,7 @@ pub(in crate::encode) fn load(folder: &Path, graph: &str, chosen: &Chosen) -> Re
 pub(in crate::encode) fn save(folder: &Path, calibration: &Calibration, chosen: &Chosen) -> Result<()> {
     let path = path(folder, &calibration.encoder, chosen);
     let json = serde_json::to_vec_pretty(calibration).expect("numbers and strings serialise; this is a bug");
-    crate::encode::saved::replace(folder, &path, &json).map_err(|source| Error::Write { path, source })
+    write_shared(&path, &json).map_err(|source| Error::Write { path, source })
 }
 
 /// What a product costs was measured on one provider, beside floats of one format.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::stream::open_file;
-use crate::cache::FileState;
+use crate::files::FileState;
 use crate::ingest::{Error, Result};
 
 type Known = HashMap<PathBuf, (FileState, String)>;

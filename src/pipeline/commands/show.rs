@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::cache::Manifest;
 use crate::engine::{self, task_context};
+use crate::files::{Stored, list};
 use crate::head::Bundle;
 use crate::pipeline::inputs::{Inputs, Labels, UNIT_BYTES};
 use crate::pipeline::{Error, ReadOptions, Result};
@@ -124,10 +125,7 @@ fn parquet_files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         return [path.to_owned()].into_iter().filter(is_parquet).collect();
     }
-    let Ok(entries) = fs_err::read_dir(path) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_parquet).collect();
-    files.sort();
-    files
+    list(path).unwrap_or_default().into_iter().filter(is_parquet).collect()
 }
 
 /// The first rows of several files of one schema.
@@ -136,8 +134,8 @@ fn parquet(files: &[PathBuf], title: &str, rows: usize) -> Result<Shown> {
     let mut left = rows;
     for path in files {
         let open = |source| engine::Error::Open { path: path.clone(), source };
-        let file = fs_err::File::open(path).map_err(engine::Error::from)?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file()).map_err(open)?;
+        let file = Stored::open(path).map_err(engine::Error::from)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(open)?;
         let schema = Arc::clone(builder.schema());
         if batches.first().is_some_and(|first| first.schema() != schema) {
             break;

@@ -18,8 +18,9 @@ use hashbrown::HashMap;
 use tokio::sync::mpsc;
 
 use self::kept::Keep;
-use crate::cache::{FileState, Manifest};
+use crate::cache::Manifest;
 use crate::engine::{self, ScanColumns, UnitInput, UnitOpener, UnitRows, UnitSpec, WorkUnit, plan_units};
+use crate::files::{self, FileState};
 pub use crate::ingest::UNIT_BYTES;
 use crate::ingest::{self, Columns, Decoded, Digests, Discovery, Format, IngestUnit, Reading, Source, UnitReader};
 use crate::pipeline::{ReadOptions, Result};
@@ -294,8 +295,7 @@ impl Inputs {
 }
 
 fn state_of(source: &Source) -> Result<FileState> {
-    let metadata = fs_err::metadata(&source.location.path).map_err(engine::Error::from)?;
-    Ok(FileState::from(&metadata))
+    Ok(files::state(&source.location.path).map_err(engine::Error::from)?)
 }
 
 /// The output folder of `bertline ingest` stands for the reviews that it committed.

@@ -3,7 +3,6 @@
 //! For programs that have ONNX Runtime and no bertline. What the file computes is what `predict` computes, its
 //! temperature included; what a text must go through first is in the tokenizer's file, truncation and padding too.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::explain::{Existing, Explained};
 use crate::encode::{self, Precision};
+use crate::files::write_shared;
 use crate::head::{self, Bundle, Head};
 use crate::ingest::Clean;
 use crate::onnx::ModelProto;
@@ -149,12 +149,6 @@ fn warn(bundle: &Bundle, terminal: Terminal) -> Result<()> {
 /// Puts a file in place whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = fs_err::create_dir_all(folder).and_then(|()| {
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(bytes)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    });
+    let written = fs_err::create_dir_all(folder).and_then(|()| write_shared(path, bytes));
     written.map_err(|source| Error::WriteExport { path: path.to_owned(), source })
 }

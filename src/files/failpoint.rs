@@ -7,13 +7,13 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Error, Result};
+use thiserror::Error;
 
 const VARIABLE: &str = "BERTLINE_FAULT";
 
 /// A gap between two steps of a commit, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Point {
+pub(crate) enum Point {
     /// Something of a part is in its temporary file.
     PartBegun,
     /// The part is written and not yet fsynced.
@@ -51,32 +51,65 @@ impl Point {
     ];
 }
 
+/// A fault that does not exist was asked for.
+#[derive(Debug, Error)]
+#[error("`{VARIABLE}` asks for `{given}`, which is no fault; it is kill:POINT@N with POINT one of {known}")]
+pub struct UnknownFault {
+    given: String,
+    known: String,
+}
+
+/// The gaps of one file's way to its name that tests can strike in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gaps {
+    /// Written, not fsynced.
+    pub(crate) written: Option<Point>,
+    /// Fsynced, not renamed.
+    pub(crate) synced: Option<Point>,
+    /// Renamed, its folder not fsynced.
+    pub(crate) renamed: Option<Point>,
+}
+
+impl Gaps {
+    /// Those of a part.
+    pub(crate) const PART: Gaps =
+        Gaps { written: Some(Point::PartWritten), synced: Some(Point::PartSynced), renamed: Some(Point::PartRenamed) };
+    /// Those of `run.json` and of what lies beside it.
+    pub(crate) const REPORT: Gaps =
+        Gaps { written: None, synced: Some(Point::ReportWritten), renamed: Some(Point::ReportRenamed) };
+}
+
 struct Armed {
     point: Point,
     left: AtomicU64,
 }
 
 /// Whether a kill is asked for; refuses one that could never come, because a test that forces nothing proves nothing.
-pub(super) fn check() -> Result<()> {
+pub(crate) fn check() -> Result<(), UnknownFault> {
     let given = std::env::var_os(VARIABLE).map(|given| given.to_string_lossy().into_owned());
     match given.filter(|given| given.starts_with("kill:")) {
         Some(given) if parse(&given).is_none() => {
             let known = Point::ALL.map(|(name, _)| name).join(", ");
-            Err(Error::UnknownFault { variable: VARIABLE, given, known })
+            Err(UnknownFault { given, known })
         }
         _ => Ok(()),
     }
 }
 
 /// Ends the process here and now, where that is asked for.
-pub(super) fn reached(point: Point) {
+pub(crate) fn reached(point: Point) {
     if due(point) {
         std::process::abort();
     }
 }
 
+/// Passes a gap, if it is one with a name.
+pub(crate) fn pass(gap: Option<Point>) {
+    gap.into_iter().for_each(reached);
+}
+
 /// Whether the process is to end at `point`, this being the time that counts.
-pub(super) fn due(point: Point) -> bool {
+pub(crate) fn due(point: Point) -> bool {
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
     let armed = ARMED.get_or_init(|| {
         let given = std::env::var_os(VARIABLE)?;
