@@ -11,6 +11,9 @@
 //!         -> PartSinkExec (parquet parts: temp, fsync, rename; the count of rows comes out)
 //! ```
 //! Each operator keeps the order of its input. Units run a few at a time and commit strictly in their order.
+//!
+//! What a unit made, did and cost comes out beside the rows, as its [`Receipt`]. What a process has one of is an
+//! [`Executor`]; what the units of a run share is its [`RunContext`].
 
 mod arrow_fields;
 mod assemble;
