@@ -76,6 +76,11 @@ fn a_label_column_adds_the_true_label_and_the_metrics() {
     let metrics = &place.json("out/run.json")["metrics"];
     assert!(metrics["accuracy"].is_f64() && metrics["log_loss"].is_f64(), "{metrics}");
     assert_eq!(metrics["rows"], 2, "only rows whose label the head knows can be measured");
+    // Labels are in the order of bundle.json: `neg`, `pos`.
+    let probabilities = vectors(&scored, "probabilities");
+    let losses = [probabilities[0][1], probabilities[1][0]].map(|truth| -f64::from(truth).ln());
+    let log_loss = metrics["log_loss"].as_f64().unwrap();
+    assert!((log_loss - losses.iter().sum::<f64>() / 2.0).abs() < 1e-12, "{log_loss} {losses:?}");
 }
 
 #[test]
