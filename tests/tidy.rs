@@ -91,15 +91,10 @@ fn no_file_is_longer_than_five_hundred_lines() {
     assert_none(long.map(|source| format!("{}: {} lines", source.path, lines(&source))).collect());
 }
 
-/// Rooms whose files are being moved into rooms of their own, which opens these circles (issue 17).
-const CIRCLES: [&str; 2] = ["src/ingest: ", "src/pipeline: "];
-
 #[test]
 fn no_files_of_a_folder_import_one_another_in_a_circle() {
     let sources = files("src", "rs");
-    let below = sources.iter().map(|source| (source.path.trim_start_matches("src/"), source.text.as_str()));
-    let circles = circles::circles(below).into_iter();
-    assert_none(circles.filter(|circle| !CIRCLES.iter().any(|allowed| circle.starts_with(allowed))).collect());
+    assert_none(circles::circles(sources.iter().map(|source| (&source.path["src/".len()..], source.text.as_str()))));
 }
 
 #[test]
@@ -129,51 +124,6 @@ fn only_engine_implements_physical_plans() {
 fn no_figure_is_read_back_from_a_plan_by_name() {
     let reads = ["sum_by_name", "aggregate_by_name", ".metrics()"];
     assert_none(lines_where(&files("src", "rs"), &[], |line| reads.iter().any(|read| line.contains(read))));
-}
-
-/// Rooms whose files import one another in one direction only.
-const WITHOUT_CIRCLES: [&str; 1] = ["src/engine/"];
-
-/// The names in what stands behind `use super::` in the code of a file, tests left out.
-fn imports(source: &Source) -> Vec<&str> {
-    let code = source.text.split("#[cfg(test)]\nmod ").next().unwrap();
-    code.split("use super::").skip(1).flat_map(|rest| identifiers(rest.split(';').next().unwrap())).collect()
-}
-
-fn identifiers(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty())
-}
-
-#[test]
-fn files_of_a_room_do_not_import_one_another_in_a_circle() {
-    for room in WITHOUT_CIRCLES {
-        let sources = files(room, "rs");
-        let stem = |source: &Source| source.path.trim_start_matches(room).trim_end_matches(".rs").to_owned();
-        let index = sources.iter().find(|source| stem(source) == "mod").unwrap();
-        // What `mod.rs` hands on is the file's that it comes from.
-        let owners = || index.text.split(';').filter_map(|line| line.split_once("use ")?.1.split_once("::"));
-        let home = |name: &str| owners().find(|(_, names)| identifiers(names).any(|one| one == name)).map(|(it, _)| it);
-        let flat = sources.iter().filter(|source| !stem(source).contains('/') && stem(source) != "mod");
-        let mut open: Vec<(String, Vec<String>)> = flat
-            .map(|source| {
-                let names = imports(source).into_iter().map(|name| home(name).unwrap_or(name).to_owned());
-                (stem(source), names.collect())
-            })
-            .collect();
-        assert!(open.iter().filter(|(_, imports)| !imports.is_empty()).count() > 5, "{room}: no imports were found");
-        // Whoever imports no file that is still open, or is imported by none, is in no circle.
-        loop {
-            let names: Vec<String> = open.iter().map(|(name, _)| name.clone()).collect();
-            let imported: Vec<String> = open.iter().flat_map(|(_, imports)| imports.clone()).collect();
-            open.retain(|(name, imports)| {
-                imports.iter().any(|import| names.contains(import)) && imported.contains(name)
-            });
-            if open.len() == names.len() {
-                break;
-            }
-        }
-        assert!(open.is_empty(), "{room}: {open:?}");
-    }
 }
 
 #[test]

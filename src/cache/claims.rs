@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{Error, Key, Result};
 
 /// Why a text could not be encoded, for people; `None` where it could.
-pub type Failure = Option<Arc<str>>;
+pub(crate) type Failure = Option<Arc<str>>;
 
 /// The set of claimed keys, those that failed, and whose turn it is.
 pub struct Claims {

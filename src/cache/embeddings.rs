@@ -12,7 +12,7 @@ use crate::schema::Dataset;
 
 /// Vectors by their index over all parts, in the order of the outputs and their parts.
 #[derive(Debug)]
-pub struct Embeddings {
+pub(crate) struct Embeddings {
     width: usize,
     parts: Vec<PartVectors>,
     /// All of them, row-major, where they are in memory.
@@ -53,22 +53,22 @@ impl Embeddings {
     }
 
     /// The values of a vector.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
     /// Whether all are in memory.
-    pub fn in_memory(&self) -> bool {
+    pub(crate) fn in_memory(&self) -> bool {
         self.kept.is_some()
     }
 
     /// How many parts are read one by one; one where all are in memory.
-    pub fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         if self.in_memory() { 1 } else { self.parts.len() }
     }
 
     /// The part that a vector is in, and its place there.
-    pub fn place(&self, vector: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, vector: usize) -> (usize, usize) {
         if self.in_memory() {
             return (0, vector);
         }
@@ -80,7 +80,7 @@ impl Embeddings {
     ///
     /// # Errors
     /// Where the part cannot be read, or is not what was committed.
-    pub fn read(&self, part: usize) -> Result<Cow<'_, [f32]>> {
+    pub(crate) fn read(&self, part: usize) -> Result<Cow<'_, [f32]>> {
         if let Some(all) = &self.kept {
             return Ok(Cow::Borrowed(all));
         }

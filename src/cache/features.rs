@@ -19,7 +19,7 @@ use crate::schema::Dataset;
 
 /// One input row of an embed output, with the index of its vector.
 #[derive(Clone, Debug)]
-pub struct Labelled {
+pub(crate) struct Labelled {
     /// The file that it came from.
     pub source_file: Arc<str>,
     /// Its ordinal there.
@@ -32,7 +32,7 @@ pub struct Labelled {
 
 /// The embeddings and rows of one or several embed outputs.
 #[derive(Debug)]
-pub struct FeatureSet {
+pub(crate) struct FeatureSet {
     /// A vector for each text.
     pub vectors: Embeddings,
     /// The key of each vector's text; outputs that hold the same text have one each.
@@ -47,14 +47,14 @@ pub struct FeatureSet {
 
 impl FeatureSet {
     /// The key of a row's text.
-    pub fn key(&self, row: &Labelled) -> Key {
+    pub(crate) fn key(&self, row: &Labelled) -> Key {
         self.keys[row.vector as usize]
     }
 }
 
 /// Loads the finished embed outputs `dirs`; all must be of one encoder id and numerics. Vectors that take more than
 /// `most_bytes` stay on disk.
-pub fn load_features(dirs: &[PathBuf], most_bytes: u64) -> Result<FeatureSet> {
+pub(crate) fn load_features(dirs: &[PathBuf], most_bytes: u64) -> Result<FeatureSet> {
     let mut outputs: Vec<(PathBuf, Manifest)> = Vec::new();
     for dir in dirs {
         let manifest = finished_embed(dir)?;
@@ -107,7 +107,7 @@ pub(crate) fn finished_embed(dir: &Path) -> Result<Manifest> {
 }
 
 /// Refuses two embed outputs (folder, run as resolved) whose vectors must not be used together.
-pub fn check_same_encoder(a: (&Path, &RecordedRun), b: (&Path, &RecordedRun)) -> Result<()> {
+pub(crate) fn check_same_encoder(a: (&Path, &RecordedRun), b: (&Path, &RecordedRun)) -> Result<()> {
     let differences = a.1.differences_of_vectors(b.1);
     if differences.is_empty() {
         return Ok(());

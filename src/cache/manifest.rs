@@ -12,6 +12,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -186,6 +187,16 @@ impl Manifest {
         let mut stats = self.spent.clone();
         self.units.iter().for_each(|unit| stats.add(&unit.stats));
         (self.units.iter().map(|unit| unit.rows_in).sum(), stats)
+    }
+}
+
+impl RecordedRun {
+    /// What a stage wrote down, or the part of it that `T` is; `out` is the folder, for the error.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where it is none.
+    pub fn read<T: DeserializeOwned>(&self, out: &Path) -> Result<T> {
+        self.parse().map_err(|source| Error::Damaged { path: Manifest::path(out), line: 1, source })
     }
 }
 

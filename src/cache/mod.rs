@@ -19,10 +19,9 @@ mod stats;
 mod store;
 mod vectors;
 
-pub use claims::{Claims, Failure, Ticket};
-pub use embeddings::Embeddings;
+pub(crate) use claims::{Claims, Failure};
 pub use error::{Error, Result};
-pub use features::{FeatureSet, Labelled, check_same_encoder, load_features};
+pub(crate) use features::{FeatureSet, check_same_encoder, load_features};
 pub(crate) use features::{committed_keys, finished_embed, read_part};
 pub use key::Key;
 pub use known::{Fetched, Known};
@@ -31,9 +30,8 @@ pub use output::{Claim, ClaimedOutput, Found, Output, write_atomically};
 pub use part::{PartMetadata, PartWriter};
 pub use recorded::RecordedRun;
 pub use stats::{StageSeconds, UnitStats};
-pub use store::{
-    Collected, Compacted, DamageReport, Limits, Listed, Store, StoreEncoder, compact, gc, is_store, list, verify,
-};
+pub(crate) use store::{Limits, Listed, compact, gc, list, verify};
+pub use store::{Store, StoreEncoder};
 
 #[cfg(test)]
 mod round_trip_tests;

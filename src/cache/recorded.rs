@@ -4,13 +4,10 @@
 //! handed out, so that this room knows no encoder and no head, and a run of a newer program is told apart all the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use super::{Error, Manifest, Result};
 
 /// The setting that says what the input was when it was found; all others must stay the same when a run goes on.
 const SNAPSHOT: &str = "snapshot";
@@ -39,15 +36,7 @@ impl RecordedRun {
         value.expect("a run is plain data with names, else this is a bug")
     }
 
-    /// What a stage wrote down, or the part of it that `T` is; `out` is the folder, for the error.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] where it is none.
-    pub fn read<T: DeserializeOwned>(&self, out: &Path) -> Result<T> {
-        self.parse().map_err(|source| Error::Damaged { path: Manifest::path(out), line: 1, source })
-    }
-
-    /// The same where nobody needs to know what is wrong.
+    /// What a stage wrote down, or the part of it that `T` is; [`RecordedRun::read`] names the file where it is none.
     pub fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_value(Value::Object(self.0.clone().into_iter().collect()))
     }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The cosine to fp32 that every text must keep for a precision to be taken without being asked for.
-pub const AUTO_COSINE: f64 = 0.9999;
+pub(super) const AUTO_COSINE: f64 = 0.9999;
 
 /// Tokens of a GPU's micro-batches: hundreds of texts, which fill its multiprocessors.
 const GPU_TOKENS: usize = 65_536;

@@ -194,7 +194,7 @@ impl Encoder {
 ///
 /// # Errors
 /// Where the library is not there or another was loaded before, a GPU is not to be had, or the precision is another.
-pub fn prove(chosen: &Chosen) -> Result<()> {
+pub(crate) fn prove(chosen: &Chosen) -> Result<()> {
     let (library, settings) = (library_for(chosen.provider)?, Settings::of(chosen));
     gpus_of(chosen).into_iter().try_for_each(|gpu| proof::check(library, Settings { gpu, ..settings }))
 }
@@ -240,7 +240,7 @@ fn graph_file(
 ///
 /// # Errors
 /// Where the model's description cannot be read or is not supported.
-pub fn width_of(model_dir: &Path, readout: Readout) -> Result<usize> {
+pub(crate) fn width_of(model_dir: &Path, readout: Readout) -> Result<usize> {
     Ok(Model::load(model_dir)?.width(readout))
 }
 
@@ -248,7 +248,7 @@ pub fn width_of(model_dir: &Path, readout: Readout) -> Result<usize> {
 ///
 /// # Errors
 /// Where the model's description cannot be read or is not supported.
-pub fn is_built(model_dir: &Path) -> Result<bool> {
+pub(crate) fn is_built(model_dir: &Path) -> Result<bool> {
     Ok(matches!(Model::load(model_dir)?, Model::Built(_)))
 }
 
@@ -256,7 +256,7 @@ pub fn is_built(model_dir: &Path) -> Result<bool> {
 ///
 /// # Errors
 /// Where the file is there and cannot be read.
-pub fn kept_calibration(
+pub(crate) fn kept_calibration(
     graph_cache: &Path,
     identity: &EncoderIdentity,
     chosen: &Chosen,
@@ -268,7 +268,11 @@ pub fn kept_calibration(
 ///
 /// # Errors
 /// A usage error where the model's graph is not built here; else where there are too few texts or a session fails.
-pub fn calibrate(options: &EncoderOptions, texts: &[String], progress: &mut dyn FnMut(f64)) -> Result<Calibration> {
+pub(crate) fn calibrate(
+    options: &EncoderOptions,
+    texts: &[String],
+    progress: &mut dyn FnMut(f64),
+) -> Result<Calibration> {
     let model = Model::load(&options.model_dir)?;
     model.check_int8(&options.model_dir, options.readout)?;
     let Model::Built(architecture) = &model else { return Err(Error::NotCalibrated) };

@@ -85,7 +85,7 @@ impl EncoderIdentity {
 /// # Errors
 /// Where a file is missing, corrupt or of an unsupported architecture, or `max_length` or the readout does not fit the
 /// model.
-pub fn identity_of(model_dir: &Path, window: Window, clean: Clean, readout: Readout) -> Result<EncoderIdentity> {
+pub(crate) fn identity_of(model_dir: &Path, window: Window, clean: Clean, readout: Readout) -> Result<EncoderIdentity> {
     let tokenizer = load_tokenizer(model_dir, window)?;
     assemble(model_dir, &Model::load(model_dir)?, &tokenizer, clean, readout)
 }

@@ -37,7 +37,7 @@ pub(super) struct Library {
 
 /// What `bertline doctor` tells about ONNX Runtime.
 #[derive(Debug, Clone, Serialize)]
-pub struct LibraryReport {
+pub(crate) struct LibraryReport {
     /// The library's file.
     pub path: PathBuf,
     /// Its version, such as `1.24.1`.
@@ -52,7 +52,7 @@ pub struct LibraryReport {
 ///
 /// # Errors
 /// Where no library is found, or the one found cannot be loaded.
-pub fn probe() -> Result<LibraryReport> {
+pub(crate) fn probe() -> Result<LibraryReport> {
     let library = load(Provider::Mlas)?;
     let built_in = [
         ("CPUExecutionProvider", ort::ep::CPU::is_available()),
@@ -115,7 +115,7 @@ fn version_in_name(path: &Path) -> Option<String> {
 }
 
 /// Whether the CUDA build of the library is there.
-pub fn has_cuda() -> bool {
+pub(crate) fn has_cuda() -> bool {
     find(true).is_ok()
 }
 

@@ -31,8 +31,9 @@ pub use forward::{Dense, Head};
 pub use metrics::{EpochMetrics, Metrics, TrainingReport, evaluate};
 pub(crate) use onnx::put_behind;
 pub use recipe::{Overrides, Recipe, RecipeName, SplitBy};
-pub use split::{Split, folds, split, stratified_split};
-pub use swept::{Sweeper, Swept, sweep_grid};
+pub use split::{Split, folds, split};
+pub(crate) use swept::sweep_grid;
+pub use swept::{Sweeper, Swept};
 
 /// A trained head and how it came about.
 #[derive(Debug, Clone, PartialEq)]

@@ -25,7 +25,7 @@ pub struct Split {
 /// # Errors
 /// Where `val_fraction` is not strictly between 0 and 1, `seed` does not fit NumPy's 32 bits, fewer than two classes
 /// have two examples, or a side is too small to hold every class.
-pub fn stratified_split(labels: &[u32], classes: usize, val_fraction: f64, seed: u64) -> Result<Split> {
+pub(super) fn stratified_split(labels: &[u32], classes: usize, val_fraction: f64, seed: u64) -> Result<Split> {
     if !(val_fraction > 0.0 && val_fraction < 1.0) {
         let expected = "above 0 and below 1";
         return Err(Error::RecipeValue { name: "--val-fraction", value: val_fraction.to_string(), expected });

@@ -30,7 +30,7 @@ impl Swept {
 
 /// What is tried around a recipe, in groups of one shape: linear heads, and heads with a hidden layer of 64; or the
 /// recipe's own shape alone where `hidden` was chosen.
-pub fn sweep_grid(recipe: &Recipe, hidden_is_chosen: bool) -> Vec<Vec<Recipe>> {
+pub(crate) fn sweep_grid(recipe: &Recipe, hidden_is_chosen: bool) -> Vec<Vec<Recipe>> {
     let base = Recipe { whiten: true, zero_output: true, ..recipe.clone() };
     let shapes = if hidden_is_chosen { vec![recipe.hidden.clone()] } else { vec![Vec::new(), vec![64]] };
     let group = |hidden: Vec<usize>| {

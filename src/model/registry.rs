@@ -68,7 +68,7 @@ pub(super) struct ModelId {
 
 impl ModelId {
     /// Reads a known name or `org/name`, each with an optional `@REV`; `None` where the text is neither.
-    pub fn parse(text: &str) -> Result<Option<Self>> {
+    pub(super) fn parse(text: &str) -> Result<Option<Self>> {
         let (name, revision) = text.split_once('@').unwrap_or((text, DEFAULT_REVISION));
         let known = KNOWN.iter().find(|known| known.name == name || known.hub == name);
         if known.is_none() && !is_hub_id(name) {
@@ -82,18 +82,18 @@ impl ModelId {
     }
 
     /// The short name of a known model, else the hub id.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.known.map_or(&self.hub, |known| known.name)
     }
 
     /// Folder names in the cache for the name and for the revision. The hub allows no `--` in names, and a revision has
     /// no `%`, so nothing clashes.
-    pub fn folders(&self) -> (String, String) {
+    pub(super) fn folders(&self) -> (String, String) {
         (self.name().replace('/', "--"), self.revision.replace('/', "%2F"))
     }
 
     /// The model that [`Self::folders`] gives these names to.
-    pub fn from_folders(name: &str, revision: &str) -> Option<Self> {
+    pub(super) fn from_folders(name: &str, revision: &str) -> Option<Self> {
         let text = format!("{}@{}", name.replace("--", "/"), revision.replace("%2F", "/"));
         Self::parse(&text).ok().flatten().filter(|id| id.folders() == (name.to_owned(), revision.to_owned()))
     }

@@ -11,7 +11,7 @@ use super::{Error, Result, Truncation, Window};
 ///
 /// # Errors
 /// A usage error where Hugging Face's tokenizers cannot cut so; else where the file is missing or corrupt.
-pub fn exported(model_dir: &Path, window: Window) -> Result<String> {
+pub(crate) fn exported(model_dir: &Path, window: Window) -> Result<String> {
     let direction = match window.truncation {
         Truncation::Head => "Right",
         Truncation::Tail => "Left",

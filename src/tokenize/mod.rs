@@ -15,7 +15,7 @@ mod tokenizer;
 mod window;
 
 pub use error::{Error, Result};
-pub use export::exported;
+pub(crate) use export::exported;
 pub use pool::Pool;
 pub use tokenized::Tokenized;
 pub use tokenizer::Tokenizer;

@@ -1,8 +1,8 @@
 //! Circles of imports: files of a folder that need one another cannot be read, tested or moved one by one.
 //!
-//! In a folder each file is one unit and each folder below it another, whatever its files are. A folder's `mod.rs` is its
-//! index and no unit in it: it names the files, and they name it. What an index hands on counts for the file that it
-//! comes from. Tests do not count.
+//! In a folder each file is one unit and each folder below it another, whatever its files are. A folder's `mod.rs` (or
+//! `main.rs`) is its index and no unit in it: it names the files, and they name it. What an index hands on counts for
+//! the file that it comes from. Tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +21,11 @@ struct File {
 }
 
 /// Each circle of the files, given by path below `src/` and text, as `folder: a -> b -> a`.
-pub fn circles<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
-    let files: Vec<File> =
-        sources.filter(|(path, _)| !is_test(path)).map(|(path, text)| File::of(path, text)).collect();
-    let files: BTreeMap<Vec<String>, File> = files.into_iter().map(|file| (file.module.clone(), file)).collect();
+pub(crate) fn circles<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    // `src/main.rs` is a crate of its own, of one file.
+    let sources = sources.filter(|(path, _)| !is_test(path) && *path != "main.rs");
+    let files = sources.map(|(path, text)| File::of(path, text));
+    let files: BTreeMap<Vec<String>, File> = files.map(|file| (file.module.clone(), file)).collect();
     let mut folders: BTreeMap<Vec<String>, Graph> = BTreeMap::new();
     for file in files.values() {
         let needed = file.paths.iter().filter_map(|path| resolve(&files, file, path, MOST_INDEXES));
@@ -47,7 +48,7 @@ fn is_test(path: &str) -> bool {
 impl File {
     fn of(path: &str, text: &str) -> File {
         let mut module: Vec<String> = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-        let is_index = module.pop_if(|name| *name == "mod" || *name == "lib").is_some();
+        let is_index = module.pop_if(|name| ["mod", "lib", "main"].contains(&name.as_str())).is_some();
         let lines = without_tests(text).lines().map(|line| line.split("//").next().unwrap_or_default());
         let code = lines.collect::<Vec<_>>().join("\n");
         let mut file = File { module, is_index, paths: Vec::new(), names: BTreeMap::new() };

@@ -14,7 +14,7 @@ use crate::files::{Stored, digest, state};
 
 /// What a look at every part found.
 #[derive(Clone, Debug, Serialize)]
-pub struct DamageReport {
+pub(crate) struct DamageReport {
     /// Parts that were looked at.
     pub parts: u64,
     /// Bytes of those that are there.
@@ -27,7 +27,7 @@ pub struct DamageReport {
 ///
 /// # Errors
 /// Where `dir` is neither; a damaged part is a finding and no error.
-pub fn verify(dir: &Path) -> Result<DamageReport> {
+pub(crate) fn verify(dir: &Path) -> Result<DamageReport> {
     let (mut locks, mut wrong) = (Vec::new(), Vec::new());
     let parts: Vec<Sealed> = if is_store(dir) {
         let mut parts = Vec::new();

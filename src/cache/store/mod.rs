@@ -32,8 +32,8 @@ use super::{Error, Result};
 use crate::files::{self, Staged, put_if_absent};
 use crate::schema::Dataset;
 
-pub use damage::{DamageReport, verify};
-pub use tend::{Collected, Compacted, Limits, Listed, compact, gc, list};
+pub(crate) use damage::verify;
+pub(crate) use tend::{Limits, Listed, compact, gc, list};
 
 const MARKER: &str = "store.json";
 const ENCODER: &str = "encoder.json";
@@ -186,7 +186,7 @@ fn place(folder: &Path, name: &str, content: &Value) -> Result<()> {
 }
 
 /// Whether a folder is a store.
-pub fn is_store(dir: &Path) -> bool {
+pub(super) fn is_store(dir: &Path) -> bool {
     dir.join(MARKER).is_file()
 }
 

@@ -24,7 +24,7 @@ const FULL_BYTES: u64 = 256 << 20;
 
 /// One folder of a store.
 #[derive(Clone, Debug, Serialize)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its path.
     pub folder: PathBuf,
     /// Name or folder of the model.
@@ -45,7 +45,7 @@ pub struct Listed {
 
 /// What `gc` may take away beside leftovers and damaged parts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Parts that are older.
     pub older_than: Option<Duration>,
     /// The oldest parts, until the store is no larger.
@@ -54,7 +54,7 @@ pub struct Limits {
 
 /// What `gc` took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Collected {
+pub(crate) struct Collected {
     /// Files that were never sealed.
     pub leftovers: u64,
     /// Parts that were no longer what was sealed.
@@ -73,7 +73,7 @@ pub struct Collected {
 
 /// What `compact` did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Compacted {
+pub(crate) struct Compacted {
     /// Parts before.
     pub parts_before: u64,
     /// Parts after.
@@ -85,7 +85,7 @@ pub struct Compacted {
 }
 
 /// What is in each folder of a store.
-pub fn list(dir: &Path) -> Result<Vec<Listed>> {
+pub(crate) fn list(dir: &Path) -> Result<Vec<Listed>> {
     folders(dir)?.into_iter().map(|(folder, encoder)| listed(folder, encoder)).collect()
 }
 
@@ -111,7 +111,7 @@ fn listed(folder: PathBuf, encoder: StoreEncoder) -> Result<Listed> {
 ///
 /// # Errors
 /// Where `dir` is no store, or a run is using it.
-pub fn gc(dir: &Path, limits: Limits) -> Result<Collected> {
+pub(crate) fn gc(dir: &Path, limits: Limits) -> Result<Collected> {
     let folders = folders(dir)?;
     let _locks = folders.iter().map(|(folder, _)| lock_exclusive(folder)).collect::<Result<Vec<_>>>()?;
     let mut done = Collected::default();
@@ -176,7 +176,7 @@ fn remove(path: &Path) -> Result<u64> {
 ///
 /// # Errors
 /// Where `dir` is no store, or a run is using it.
-pub fn compact(dir: &Path) -> Result<Compacted> {
+pub(crate) fn compact(dir: &Path) -> Result<Compacted> {
     let folders = folders(dir)?;
     let _locks = folders.iter().map(|(folder, _)| lock_exclusive(folder)).collect::<Result<Vec<_>>>()?;
     let mut done = Compacted::default();

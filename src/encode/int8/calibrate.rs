@@ -18,7 +18,7 @@ use crate::encode::session::{Graph, Session, Settings};
 use crate::encode::{BatchPlan, Error, Fidelity, MicroBatch, Precision, Readout, Result, plan_micro_batches};
 
 /// Texts that a calibration is made from, and judged by, in equal parts.
-pub const SAMPLE_TEXTS: usize = 96;
+pub(crate) const SAMPLE_TEXTS: usize = 96;
 /// Texts on which the products are quantised one by one.
 const PROBED: usize = 24;
 /// What the cosines of single products promise is kept below the bound by this share: errors of many add up unevenly.

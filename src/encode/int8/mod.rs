@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::short_digest;
 use super::graph::Site;
 
-pub use calibrate::SAMPLE_TEXTS;
+pub(crate) use calibrate::SAMPLE_TEXTS;
 pub(super) use calibrate::{Calibrator, calibrate};
 pub(super) use store::{load, save};
 
