@@ -97,22 +97,22 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self { root: settings.cache.join("models") }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Where the model is, or would be.
-    pub fn entry(&self, id: &ModelId) -> PathBuf {
+    pub(super) fn entry(&self, id: &ModelId) -> PathBuf {
         let (name, revision) = id.folders();
         self.root.join(name).join(revision)
     }
 
     /// The model whose entry this (canonical) folder is.
-    pub fn entry_at(&self, dir: &Path) -> Option<ModelId> {
+    pub(super) fn entry_at(&self, dir: &Path) -> Option<ModelId> {
         let root = fs::canonicalize(&self.root).ok()?;
         let mut parts = dir.strip_prefix(root).ok()?.iter().map(|part| part.to_str());
         let (name, revision) = (parts.next()??, parts.next()??);
@@ -123,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Damaged`] where a file is not the one that was pulled.
-    pub fn check(&self, id: &ModelId, check: Check) -> Result<bool> {
+    pub(super) fn check(&self, id: &ModelId, check: Check) -> Result<bool> {
         let dir = self.entry(id);
         let Some(mut record) = read_record(&dir)? else { return Ok(false) };
         if REQUIRED.iter().any(|file| !record.files.contains_key(*file)) {
@@ -163,12 +163,12 @@ impl Store {
     }
 
     /// Where the cached model came from.
-    pub fn source(&self, id: &ModelId) -> Result<Option<String>> {
+    pub(super) fn source(&self, id: &ModelId) -> Result<Option<String>> {
         Ok(read_record(&self.entry(id))?.map(|record| record.source))
     }
 
     /// Takes the model for this process until the lock is dropped.
-    pub fn lock(&self, id: &ModelId, progress: &mut dyn FnMut(Event)) -> Result<Lock> {
+    pub(super) fn lock(&self, id: &ModelId, progress: &mut dyn FnMut(Event)) -> Result<Lock> {
         let folder = self.root.join(id.folders().0);
         fs::create_dir_all(&folder).map_err(|source| Error::Store { source })?;
         let path = folder.join(".lock");
@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Every known model and every folder of the cache.
-    pub fn list(&self) -> Result<Vec<Listed>> {
+    pub(super) fn list(&self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for model in subfolders(&self.root)? {
             for dir in subfolders(&model)? {
@@ -219,7 +219,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// An empty folder that is on the cache's file system, after sweeping those of pulls that were killed.
-    pub fn stage(&self) -> Result<tempfile::TempDir> {
+    pub(super) fn stage(&self) -> Result<tempfile::TempDir> {
         let store = |source| Error::Store { source };
         for stale in fs::read_dir(&self.folder).map_err(store)? {
             let stale = stale.map_err(store)?;
@@ -231,7 +231,7 @@ impl Lock {
     }
 
     /// Makes the folder `fresh`, which is in `staging`, the model's entry, in place of whatever was there.
-    pub fn publish(&self, staging: &Path, fresh: &Path, entry: &Path) -> Result<()> {
+    pub(super) fn publish(&self, staging: &Path, fresh: &Path, entry: &Path) -> Result<()> {
         files::place_folder(fresh, entry, &staging.join("replaced")).map_err(|source| Error::Store { source })
     }
 }
