@@ -1,14 +1,4 @@
-//! Digests of files: BLAKE3, of which 128 bits are written down.
-
-use std::io;
-use std::path::Path;
-
-use super::Stored;
-
-/// BLAKE3-128 of a file, in hexadecimal.
-pub(crate) fn digest(path: &Path) -> io::Result<String> {
-    Stored::open(path)?.digest()
-}
+//! How the digest of a file is written down: BLAKE3, of which 128 bits stand for all.
 
 /// The first 128 bits of a hash, in hexadecimal.
 pub(super) fn short(hash: &blake3::Hash) -> String {

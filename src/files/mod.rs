@@ -13,9 +13,8 @@ mod staged;
 mod state;
 mod stored;
 
-pub(crate) use digest::digest;
 pub use failpoint::UnknownFault;
 pub(crate) use moved::{adopt, place_folder};
 pub(crate) use staged::{Staged, put_if_absent, sync_folder_of, write, write_shared};
 pub use state::FileState;
-pub(crate) use stored::{Stored, list, state};
+pub(crate) use stored::{Stored, digest, list, state};

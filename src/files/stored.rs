@@ -13,7 +13,8 @@ use fs_err::os::unix::fs::FileExt as _;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::{FileState, digest};
+use super::FileState;
+use super::digest::short;
 
 /// What is in a folder, in order of name; nothing where there is no folder.
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -29,6 +30,11 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// What says that a file is still the same without reading it.
 pub(crate) fn state(path: &Path) -> io::Result<FileState> {
     Ok(FileState::from(&fs::metadata(path)?))
+}
+
+/// BLAKE3-128 of a file, in hexadecimal.
+pub(crate) fn digest(path: &Path) -> io::Result<String> {
+    Stored::open(path)?.digest()
 }
 
 /// A file that is read: as Parquet's readers want it, by ranges, or all of it for its digest. Each read says where it
@@ -71,7 +77,7 @@ impl Stored {
 
     /// BLAKE3-128 of all of it, in hexadecimal.
     pub(crate) fn digest(&self) -> io::Result<String> {
-        Ok(digest::short(&self.hash()?))
+        Ok(short(&self.hash()?))
     }
 }
 
@@ -163,10 +169,7 @@ mod tests {
         assert_eq!(stored.state().unwrap(), state(&path).unwrap());
         crate::files::write(&path, b"new").unwrap();
         assert_ne!(stored.state().unwrap(), state(&path).unwrap());
-        assert_eq!((stored.digest().unwrap(), digest::digest(&path).unwrap()), (short(b"old"), short(b"new")));
-    }
-
-    fn short(bytes: &[u8]) -> String {
-        blake3::hash(bytes).to_hex()[..32].to_owned()
+        let due = [&b"old"[..], b"new"].map(|bytes| blake3::hash(bytes).to_hex()[..32].to_owned());
+        assert_eq!([stored.digest().unwrap(), digest(&path).unwrap()], due);
     }
 }
