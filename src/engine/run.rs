@@ -44,7 +44,7 @@ pub struct RunTotals {
 pub type Progress<'a> = Box<dyn Fn(&RunTotals) -> ControlFlow<()> + 'a>;
 
 /// Called before every commit: whether what the unit was read from is still what it was.
-pub type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
+pub(crate) type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
 
 /// A stage's units on their way into an output folder.
 pub struct Runner<'a> {

@@ -11,10 +11,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::support::Place;
 
 /// A content key.
-pub type Key = Vec<u8>;
+pub(crate) type Key = Vec<u8>;
 
 /// A dataset as one batch; the folder must hold at least one part.
-pub fn read(place: &Place, relative: &str) -> RecordBatch {
+pub(crate) fn read(place: &Place, relative: &str) -> RecordBatch {
     let mut parts: Vec<_> =
         fs_err::read_dir(place.path(relative)).unwrap().map(|entry| entry.unwrap().path()).collect();
     parts.sort();
@@ -23,7 +23,7 @@ pub fn read(place: &Place, relative: &str) -> RecordBatch {
 }
 
 /// One Parquet file.
-pub fn read_file(path: &Path) -> Vec<RecordBatch> {
+pub(crate) fn read_file(path: &Path) -> Vec<RecordBatch> {
     let file = fs_err::File::open(path).unwrap().into_file();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let empty = RecordBatch::new_empty(std::sync::Arc::clone(reader.schema()));
@@ -31,50 +31,50 @@ pub fn read_file(path: &Path) -> Vec<RecordBatch> {
 }
 
 /// A text column.
-pub fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
+pub(crate) fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
     batch[column].as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect()
 }
 
 /// A text column without nulls.
-pub fn strings(batch: &RecordBatch, column: &str) -> Vec<String> {
+pub(crate) fn strings(batch: &RecordBatch, column: &str) -> Vec<String> {
     texts(batch, column).into_iter().map(Option::unwrap).collect()
 }
 
 /// A `row` column.
-pub fn ordinals(batch: &RecordBatch) -> Vec<u64> {
+pub(crate) fn ordinals(batch: &RecordBatch) -> Vec<u64> {
     batch["row"].as_primitive::<UInt64Type>().values().to_vec()
 }
 
 /// An `n_tokens` column.
-pub fn token_counts(batch: &RecordBatch) -> Vec<u32> {
+pub(crate) fn token_counts(batch: &RecordBatch) -> Vec<u32> {
     batch["n_tokens"].as_primitive::<UInt32Type>().values().to_vec()
 }
 
 /// A boolean column.
-pub fn flags(batch: &RecordBatch, column: &str) -> Vec<bool> {
+pub(crate) fn flags(batch: &RecordBatch, column: &str) -> Vec<bool> {
     batch[column].as_boolean().iter().map(Option::unwrap).collect()
 }
 
 /// A vector column; empty where null.
-pub fn vectors(batch: &RecordBatch, column: &str) -> Vec<Vec<f32>> {
+pub(crate) fn vectors(batch: &RecordBatch, column: &str) -> Vec<Vec<f32>> {
     let lists = batch[column].as_fixed_size_list();
     let value = |row: usize| lists.value(row).as_primitive::<Float32Type>().values().to_vec();
     (0..lists.len()).map(|row| if lists.is_null(row) { Vec::new() } else { value(row) }).collect()
 }
 
 /// A `key` column.
-pub fn keys(batch: &RecordBatch) -> Vec<Key> {
+pub(crate) fn keys(batch: &RecordBatch) -> Vec<Key> {
     batch["key"].as_fixed_size_binary().iter().map(|key| key.unwrap().to_vec()).collect()
 }
 
 /// The documented key of a text.
-pub fn key_of(text: &str) -> Key {
+pub(crate) fn key_of(text: &str) -> Key {
     blake3::hash(text.as_bytes()).as_bytes()[..16].to_vec()
 }
 
 /// One row of `embed`'s output joined with its features.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Embedded {
+pub(crate) struct Embedded {
     pub source_file: String,
     pub row: u64,
     pub key: Key,
@@ -85,7 +85,7 @@ pub struct Embedded {
 }
 
 /// The rows of `embed`'s output in order; every row must find its features, and no features may be there twice.
-pub fn embedded(place: &Place, out: &str) -> Vec<Embedded> {
+pub(crate) fn embedded(place: &Place, out: &str) -> Vec<Embedded> {
     let rows = read(place, &format!("{out}/rows"));
     let features = read(place, &format!("{out}/features"));
     let (embeddings, n_tokens) = (vectors(&features, "embedding"), token_counts(&features));
@@ -104,13 +104,13 @@ pub fn embedded(place: &Place, out: &str) -> Vec<Embedded> {
 }
 
 /// The largest difference of two vectors' values.
-pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// The cosine of two vectors, in double precision.
-pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

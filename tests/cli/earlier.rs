@@ -64,10 +64,10 @@ impl Stage {
 }
 
 /// A copy of what was left, and this program run beside it.
-pub struct Earlier(pub Place);
+pub(crate) struct Earlier(pub Place);
 
 impl Earlier {
-    pub fn new() -> Earlier {
+    pub(crate) fn new() -> Earlier {
         let place = Place::new();
         let from = project("tests/fixtures/format-2");
         for entry in walkdir::WalkDir::new(&from).into_iter().map(Result::unwrap) {
@@ -89,7 +89,7 @@ impl Earlier {
     }
 
     /// Runs under another umask.
-    pub fn run_under(&self, umask: u32, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_under(&self, umask: u32, arguments: &[&str]) -> Ran {
         let script = format!("umask {umask:o}; exec \"$0\" \"$@\"");
         let typed = [&["-c", &script, env!("CARGO_BIN_EXE_bertline")], arguments].concat();
         Ran::of(&self.in_its_cache(self.0.program(Path::new("sh"), &typed)).output().unwrap())

@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 use super::support::{Place, model, project, session};
 
 /// A head of two classes, `neg` and `pos`, trained once a process on the demo's reviews; `None` where no model is.
-pub fn head() -> Option<&'static str> {
+pub(crate) fn head() -> Option<&'static str> {
     static HEAD: OnceLock<String> = OnceLock::new();
     let model = model()?;
     let trained = HEAD.get_or_init(|| {
@@ -33,7 +33,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// A text of `words` words that no other `number` gives.
-pub fn distinct_text(number: usize, words: usize) -> String {
+pub(crate) fn distinct_text(number: usize, words: usize) -> String {
     let mut text = format!("number {number}");
     let mut state = number.wrapping_mul(2_654_435_761) + 1;
     for _ in 2..words {
@@ -44,7 +44,7 @@ pub fn distinct_text(number: usize, words: usize) -> String {
 }
 
 /// A CSV of `rows` distinct texts of `words` words with a label each.
-pub fn csv(rows: usize, words: usize) -> String {
+pub(crate) fn csv(rows: usize, words: usize) -> String {
     let mut csv = "text,label\n".to_owned();
     for row in 0..rows {
         writeln!(csv, "{},{}", distinct_text(row, words), if row % 2 == 0 { "pos" } else { "neg" }).unwrap();
@@ -53,10 +53,10 @@ pub fn csv(rows: usize, words: usize) -> String {
 }
 
 /// Rows of [`parquet`].
-pub const PARQUET_ROWS: usize = 40;
+pub(crate) const PARQUET_ROWS: usize = 40;
 
 /// The texts of [`parquet`]: row 5 is null, row 11 is empty.
-pub fn parquet_texts() -> Vec<Option<String>> {
+pub(crate) fn parquet_texts() -> Vec<Option<String>> {
     let text = |row| match row {
         5 => None,
         11 => Some(String::new()),
@@ -68,7 +68,7 @@ pub fn parquet_texts() -> Vec<Option<String>> {
 
 /// A Parquet file of six row groups with a dictionary, large strings, integers with nulls and two names that collide
 /// with columns of the predictions.
-pub fn parquet(path: &Path) {
+pub(crate) fn parquet(path: &Path) {
     let rows = 0..PARQUET_ROWS;
     let product: DictionaryArray<Int32Type> = rows.clone().map(|row| (row % 4 != 3).then(|| WORDS[row % 4])).collect();
     let columns: [(&str, ArrayRef); 7] = [

@@ -6,7 +6,7 @@
 
 /// Training settings.
 #[derive(Clone, Copy)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub hidden: usize,
     pub dropout: f32,
     pub learning_rate: f32,
@@ -16,10 +16,15 @@ pub struct Settings {
 }
 
 /// Vectors with their class.
-pub type Examples<'a> = [(&'a [f32], usize)];
+pub(crate) type Examples<'a> = [(&'a [f32], usize)];
 
 /// Mean train loss (dropout on, as PyTorch loops report it) and validation loss of each epoch.
-pub fn losses(train: &Examples<'_>, validation: &Examples<'_>, classes: usize, settings: Settings) -> Vec<(f64, f64)> {
+pub(crate) fn losses(
+    train: &Examples<'_>,
+    validation: &Examples<'_>,
+    classes: usize,
+    settings: Settings,
+) -> Vec<(f64, f64)> {
     let mut random = Random(settings.seed);
     let mut net = Perceptron::new(train[0].0.len(), settings.hidden, classes, &mut random);
     let mut order: Vec<usize> = (0..train.len()).collect();

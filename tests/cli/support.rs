@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The default model's folder, or `None` after saying that the test skips.
-pub fn model() -> Option<String> {
+pub(crate) fn model() -> Option<String> {
     let found = std::env::var("BERTLINE_TEST_MODEL").ok().filter(|path| Path::new(path).is_dir());
     if found.is_none() {
         eprintln!("skipped: BERTLINE_TEST_MODEL names no model folder (`make test` sets it)");
@@ -19,7 +19,7 @@ pub fn model() -> Option<String> {
 }
 
 /// `../shared/<relative>` (or under `BERTLINE_SHARED`), or `None` after saying that the test skips.
-pub fn shared(relative: &str) -> Option<String> {
+pub(crate) fn shared(relative: &str) -> Option<String> {
     let root = std::env::var_os("BERTLINE_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let path = root.join(relative);
@@ -31,13 +31,13 @@ pub fn shared(relative: &str) -> Option<String> {
 }
 
 /// A path inside the project.
-pub fn project(relative: &str) -> String {
+pub(crate) fn project(relative: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative).to_str().unwrap().to_owned()
 }
 
 /// What all tests of this process share: their folders and the cache with the encoder's graph, built once. What
 /// processes that are gone left behind is removed.
-pub fn session() -> &'static Path {
+pub(crate) fn session() -> &'static Path {
     static SESSION: OnceLock<PathBuf> = OnceLock::new();
     SESSION.get_or_init(|| {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -56,14 +56,14 @@ pub fn session() -> &'static Path {
 
 /// How a run of the binary ended.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Ran {
-    pub fn of(output: &Output) -> Ran {
+    pub(crate) fn of(output: &Output) -> Ran {
         Ran {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout.clone()).unwrap(),
@@ -73,21 +73,21 @@ impl Ran {
 
     /// It must have succeeded.
     #[track_caller]
-    pub fn ok(self) -> Ran {
+    pub(crate) fn ok(self) -> Ran {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
         self
     }
 
     /// It must have failed with `code`, and said every one of `words`.
     #[track_caller]
-    pub fn fails(self, code: i32, words: &[&str]) -> Ran {
+    pub(crate) fn fails(self, code: i32, words: &[&str]) -> Ran {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self.says(words)
     }
 
     /// Every one of `words` must be on stderr.
     #[track_caller]
-    pub fn says(self, words: &[&str]) -> Ran {
+    pub(crate) fn says(self, words: &[&str]) -> Ran {
         for word in words {
             assert!(self.stderr.contains(word), "`{word}` is not in: {}", self.stderr);
         }
@@ -95,37 +95,37 @@ impl Ran {
     }
 
     /// Each line of stdout as JSON.
-    pub fn json_lines(&self) -> Vec<Value> {
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 /// A folder of a test's own, removed at its end.
-pub struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    pub fn new() -> Place {
+    pub(crate) fn new() -> Place {
         Place(tempfile::tempdir_in(session()).unwrap())
     }
 
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.path().join(relative)
     }
 
     /// Writes a file, its folders made as needed.
-    pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
         let path = self.path(relative);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, content).unwrap();
     }
 
     /// A JSON file.
-    pub fn json(&self, relative: &str) -> Value {
+    pub(crate) fn json(&self, relative: &str) -> Value {
         serde_json::from_slice(&fs_err::read(self.path(relative)).unwrap()).unwrap()
     }
 
     /// The files below a folder with their content, sorted by path.
-    pub fn files(&self, relative: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn files(&self, relative: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files: Vec<(PathBuf, Vec<u8>)> = walkdir::WalkDir::new(self.path(relative))
             .into_iter()
             .map(Result::unwrap)
@@ -137,12 +137,12 @@ impl Place {
     }
 
     /// The binary, to be run in this folder with the session's cache and no libraries from the environment.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.program(Path::new(env!("CARGO_BIN_EXE_bertline")), arguments)
     }
 
     /// Another program, to be run as [`Place::command`] runs the binary.
-    pub fn program(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn program(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
         command.env("BERTLINE_CACHE", session().join("cache")).env_remove("LD_LIBRARY_PATH");
@@ -151,12 +151,12 @@ impl Place {
     }
 
     /// Runs the binary to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(&self.command(arguments).output().unwrap())
     }
 
     /// Runs the binary to its end with something to read.
-    pub fn run_with_stdin(&self, arguments: &[&str], input: &str) -> Ran {
+    pub(crate) fn run_with_stdin(&self, arguments: &[&str], input: &str) -> Ran {
         use std::io::Write;
         let mut child = self.command(arguments);
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -167,7 +167,7 @@ impl Place {
     /// `embed` with the test model; it must succeed. In fp32 unless told otherwise: what tests expect of numbers must not
     /// depend on what `auto` finds the CPU to be capable of.
     #[track_caller]
-    pub fn embed(&self, model: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn embed(&self, model: &str, arguments: &[&str]) -> Ran {
         let precision: &[&str] = if arguments.contains(&"--precision") { &[] } else { &["--precision", "fp32"] };
         self.run(&[&["embed", "--model", model], precision, arguments].concat()).ok()
     }

@@ -13,7 +13,7 @@ const POSITIONS: usize = 512;
 const VOCABULARY: usize = 30_522;
 
 /// Writes it to `folder`, with the tokenizer of the model in `model`.
-pub fn tiny_bert(folder: &Path, model: &str) {
+pub(crate) fn tiny_bert(folder: &Path, model: &str) {
     fs_err::create_dir_all(folder).unwrap();
     fs_err::copy(Path::new(model).join("tokenizer.json"), folder.join("tokenizer.json")).unwrap();
     let config = serde_json::json!({

@@ -21,7 +21,7 @@ use self::kept::Keep;
 use crate::cache::Manifest;
 use crate::engine::{self, ScanColumns, UnitInput, UnitOpener, UnitRows, UnitSpec, WorkUnit, plan_units};
 use crate::files::{self, FileState};
-pub use crate::ingest::UNIT_BYTES;
+pub(crate) use crate::ingest::UNIT_BYTES;
 use crate::ingest::{self, Columns, Decoded, Digests, Discovery, Format, IngestUnit, Reading, Source, UnitReader};
 use crate::pipeline::{ReadOptions, Result};
 use crate::report::{Input, InputReport, InputRun, OUTPUT_FORMAT, SkippedFiles, Snapshot, TypedReading};
@@ -37,7 +37,7 @@ const UNITS_AHEAD: usize = 1;
 
 /// What a stage does with the labels of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Labels {
+pub(crate) enum Labels {
     /// Taken from the named column, else found by the usual names.
     Found,
     /// Taken only where a column is named.
@@ -45,7 +45,7 @@ pub enum Labels {
 }
 
 /// The inputs of a stage, found and looked into.
-pub struct Inputs {
+pub(crate) struct Inputs {
     /// For each path that is looked into, the argument that it stands for.
     origins: Vec<usize>,
     reading: Reading,
@@ -66,7 +66,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Finds the inputs; `keep` are the columns to carry along, `unit_bytes` the text of a unit.
-    pub fn find(read: &ReadOptions, keep: &str, labels: Labels, unit_bytes: u64) -> Result<Inputs> {
+    pub(crate) fn find(read: &ReadOptions, keep: &str, labels: Labels, unit_bytes: u64) -> Result<Inputs> {
         let find_label = labels == Labels::Found;
         let mut reading = Reading { options: read.clone(), find_label, keep: Vec::new(), unit_bytes };
         let (origins, paths): (Vec<usize>, Vec<String>) = expand(&read.inputs)?.into_iter().unzip();
@@ -83,7 +83,7 @@ impl Inputs {
     }
 
     /// What of them determines an output.
-    pub fn run(&self) -> InputRun {
+    pub(crate) fn run(&self) -> InputRun {
         // Names alone would let the types of kept columns change from one part to the next.
         let keep_types = self.kept.iter().map(|field| field.data_type().to_string()).collect();
         let reading = TypedReading { reading: self.reading.clone(), keep_types };
@@ -92,7 +92,7 @@ impl Inputs {
     }
 
     /// What the files are now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let mut hasher = blake3::Hasher::new();
         for (source, state) in self.discovery.sources().zip(&self.states) {
             hasher.update(source.name().as_bytes()).update(&[0]);
@@ -103,12 +103,12 @@ impl Inputs {
     }
 
     /// Refuses inputs that changed since they were found, or are gone.
-    pub fn check_unchanged(&self) -> Result<()> {
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
         (0..self.states.len()).try_for_each(|place| Ok(self.check_one(place)?))
     }
 
     /// The same for the sources of a unit: its rows may be of two minds, and must not count under what they were to be.
-    pub fn check(&self, unit: &UnitSpec) -> engine::Result<()> {
+    pub(crate) fn check(&self, unit: &UnitSpec) -> engine::Result<()> {
         unit.sources().filter_map(|name| self.places.get(name)).try_for_each(|place| self.check_one(*place))
     }
 
@@ -121,22 +121,22 @@ impl Inputs {
     }
 
     /// The files, which an output folder must not hold.
-    pub fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.discovery.sources().map(|source| source.location.path.clone()).collect()
     }
 
     /// The arguments, for messages.
-    pub fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         self.reading.options.inputs.join(", ")
     }
 
     /// Bytes of all files.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.discovery.sources().map(|source| source.location.bytes).sum()
     }
 
     /// Says what was found: formats, columns, what was passed over.
-    pub fn describe(&self, terminal: Terminal) {
+    pub(crate) fn describe(&self, terminal: Terminal) {
         let mut groups: Vec<(String, u64)> = Vec::new();
         for (source, columns) in self.discovery.sources().zip(&self.columns) {
             let columns = match source.format {
@@ -191,7 +191,7 @@ impl Inputs {
     }
 
     /// A stream of every unit, in order: what is parsed first, then the Parquet files.
-    pub fn units(self: &Arc<Self>) -> impl Stream<Item = engine::Result<WorkUnit>> + use<> {
+    pub(crate) fn units(self: &Arc<Self>) -> impl Stream<Item = engine::Result<WorkUnit>> + use<> {
         let (sender, mut receiver) = mpsc::channel(UNITS_AHEAD);
         let inputs = Arc::clone(self);
         let producer = tokio::task::spawn_blocking(move || {
@@ -253,7 +253,7 @@ impl Inputs {
     }
 
     /// Says which encodings the files that were read turned out to be in, other than UTF-8.
-    pub fn describe_encodings(&self, terminal: Terminal) {
+    pub(crate) fn describe_encodings(&self, terminal: Terminal) {
         let decoded = self.decoded.lock().map(|decoded| decoded.clone()).unwrap_or_default();
         for Decoded { encoding, files, first } in decoded {
             let files = if files == 1 { "1 file was".to_owned() } else { format!("{files} files were") };
@@ -262,7 +262,7 @@ impl Inputs {
     }
 
     /// What was read in other encodings and what was not read at all, for `run.json`.
-    pub fn oddities(&self) -> InputReport {
+    pub(crate) fn oddities(&self) -> InputReport {
         let encodings = self.decoded.lock().map(|decoded| decoded.clone()).unwrap_or_default();
         let skipped = &self.discovery.skipped;
         let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
@@ -273,7 +273,7 @@ impl Inputs {
     }
 
     /// The input arguments with the digests of what was read, for `run.json`.
-    pub fn report(&self) -> Vec<Input> {
+    pub(crate) fn report(&self) -> Vec<Input> {
         let digests = self.source_digests.lock().map(|digests| digests.clone()).unwrap_or_default();
         let report = |(index, path): (usize, &String)| {
             let found = self.discovery.found.iter().filter(|found| self.origins[found.input] == index);
