@@ -48,18 +48,18 @@
 pub mod cache;
 pub mod cli;
 pub mod encode;
-pub mod engine;
-pub mod evaluate;
+mod engine;
+mod evaluate;
 pub mod files;
 pub mod head;
 pub mod ingest;
-pub mod model;
-pub mod native;
+mod model;
+mod native;
 mod onnx;
-pub mod pipeline;
-pub mod report;
+mod pipeline;
+mod report;
 pub mod schema;
-pub mod telemetry;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod tokenize;

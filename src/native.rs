@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// 2. `<folder of the binary>/../lib/bertline`: an installed prefix (`bin/` beside `lib/`);
 /// 3. `<folder of the binary>/../../.native`: a clone, `target/<profile>/bertline`;
 /// 4. `.native` of the clone that this binary was built from: custom target folders, and tests in `target/*/deps`.
-pub fn searched() -> Vec<PathBuf> {
+pub(crate) fn searched() -> Vec<PathBuf> {
     if let Some(folder) = std::env::var_os("BERTLINE_LIB_DIR").filter(|folder| !folder.is_empty()) {
         return vec![PathBuf::from(folder)];
     }
@@ -28,7 +28,7 @@ pub fn searched() -> Vec<PathBuf> {
 }
 
 /// The first existing `<folder>/<relative>` in the order of [`searched`], such as `onnxruntime/libonnxruntime.so`.
-pub fn find(relative: &str) -> Option<PathBuf> {
+pub(crate) fn find(relative: &str) -> Option<PathBuf> {
     searched().into_iter().map(|folder| folder.join(relative)).find(|path| path.exists())
 }
 

@@ -19,7 +19,7 @@ use super::{Error, Key, Result};
 pub(crate) type Failure = Option<Arc<str>>;
 
 /// The set of claimed keys, those that failed, and whose turn it is.
-pub struct Claims {
+pub(crate) struct Claims {
     keys: Mutex<HashSet<Key>>,
     failures: Mutex<HashMap<Key, Arc<str>>>,
     turn: watch::Sender<Turn>,
@@ -40,7 +40,7 @@ impl Turn {
 }
 
 /// One unit's place in the order; dropping it before it has settled means that the unit failed.
-pub struct Ticket<'a> {
+pub(crate) struct Ticket<'a> {
     claims: &'a Claims,
     sequence: u64,
     settled: bool,
@@ -48,20 +48,20 @@ pub struct Ticket<'a> {
 
 impl Claims {
     /// Starts from the keys that committed units hold already.
-    pub fn new(committed: HashSet<Key>) -> Claims {
+    pub(crate) fn new(committed: HashSet<Key>) -> Claims {
         let turn = Turn { claims: 0, settles: 0, failed: None };
         Claims { keys: Mutex::new(committed), failures: Mutex::default(), turn: watch::Sender::new(turn) }
     }
 
     /// Takes the place of the unit that is `sequence`-th in this run.
-    pub fn ticket(&self, sequence: u64) -> Ticket<'_> {
+    pub(crate) fn ticket(&self, sequence: u64) -> Ticket<'_> {
         Ticket { claims: self, sequence, settled: false }
     }
 }
 
 impl Ticket<'_> {
     /// Waits for its turn, then claims `keys`; returns for each whether it was free, hence is this unit's to encode.
-    pub async fn claim(&self, keys: &[Key]) -> Result<Vec<bool>> {
+    pub(crate) async fn claim(&self, keys: &[Key]) -> Result<Vec<bool>> {
         self.wait_for(|turn| turn.claims).await?;
         let mine = {
             let mut set = self.claims.keys.lock().map_err(|_| Error::OwnerFailed)?;
@@ -73,7 +73,7 @@ impl Ticket<'_> {
 
     /// Says what became of `keys` here, waits until every earlier unit has said so, and returns what became of them
     /// anywhere. No row may name one that failed.
-    pub async fn settle(mut self, keys: &[Key], here: &[Failure]) -> Result<Vec<Failure>> {
+    pub(crate) async fn settle(mut self, keys: &[Key], here: &[Failure]) -> Result<Vec<Failure>> {
         self.wait_for(|turn| turn.settles).await?;
         let anywhere = {
             let mut failures = self.claims.failures.lock().map_err(|_| Error::OwnerFailed)?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// Over the rows of two matrices of the same shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Fidelity {
+pub(crate) struct Fidelity {
     /// The least cosine of a row to its counterpart.
     pub worst_cosine: f64,
     /// Their mean.
@@ -15,7 +15,7 @@ pub struct Fidelity {
 
 impl Fidelity {
     /// Compares `found` with `due`, both row-major with rows of `hidden` values.
-    pub fn of(found: &[f32], due: &[f32], hidden: usize) -> Fidelity {
+    pub(crate) fn of(found: &[f32], due: &[f32], hidden: usize) -> Fidelity {
         let rows = || found.chunks_exact(hidden).zip(due.chunks_exact(hidden));
         let cosines: Vec<f64> = rows().map(|(found, due)| cosine(found, due)).collect();
         let differences = found.iter().zip(due).map(|(found, due)| (found - due).abs());

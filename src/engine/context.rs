@@ -12,7 +12,7 @@ use super::executor::Executor;
 use crate::cache::{Claims, Known};
 
 /// A trained head, with the labels of its classes in order.
-pub struct Head {
+pub(crate) struct Head {
     /// The layers.
     pub head: crate::head::Head,
     /// The label of each class.
@@ -22,7 +22,7 @@ pub struct Head {
 }
 
 /// Shared by all units of a run in this process.
-pub struct RunContext {
+pub(crate) struct RunContext {
     /// Where they are executed.
     pub executor: Arc<Executor>,
     /// Texts whose vectors are on disk already; `None` where none are looked for.
@@ -34,7 +34,7 @@ pub struct RunContext {
 }
 
 /// The context in which every unit's plan runs.
-pub fn task_context(run: Option<Arc<RunContext>>) -> Arc<TaskContext> {
+pub(crate) fn task_context(run: Option<Arc<RunContext>>) -> Arc<TaskContext> {
     let config = SessionConfig::new();
     let config = match run {
         Some(run) => config.with_extension(run),

@@ -38,7 +38,7 @@ use crate::tokenize::Tokenized;
 
 /// The embedding operator.
 #[derive(Clone, Debug)]
-pub struct EmbedExec {
+pub(crate) struct EmbedExec {
     input: Arc<dyn ExecutionPlan>,
     mode: Mode,
     /// Place of the unit in the order in which units claim texts.
@@ -52,7 +52,13 @@ pub struct EmbedExec {
 impl EmbedExec {
     /// Puts the operator on top of a scan with the columns `source_file`, `row`, `text`, `label`, then kept ones; what it
     /// does goes into `ledger`.
-    pub fn new(input: Arc<dyn ExecutionPlan>, mode: Mode, sequence: u64, model: &str, ledger: Ledger) -> EmbedExec {
+    pub(crate) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        mode: Mode,
+        sequence: u64,
+        model: &str,
+        ledger: Ledger,
+    ) -> EmbedExec {
         let schema = output_schema(&input.schema(), &mode);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),

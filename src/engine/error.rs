@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Errors of the engine room.
 #[derive(Debug, Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A Parquet file cannot be opened or its footer is not one.
     #[error("cannot read the parquet file `{path}`")]
     Open {
@@ -85,7 +85,7 @@ pub enum Error {
 
 impl Error {
     /// A unit's failure, with what DataFusion wrapped around the cause taken off.
-    pub fn unit(source_file: &str, error: DataFusionError) -> Error {
+    pub(crate) fn unit(source_file: &str, error: DataFusionError) -> Error {
         let source = match error {
             DataFusionError::External(inner) => inner,
             other => Box::new(other),
@@ -94,7 +94,7 @@ impl Error {
     }
 
     /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
-    pub fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         match self {
             Error::Ingest(error) => error.is_usage(),
             Error::Cache(error) => error.is_usage(),
@@ -104,4 +104,4 @@ impl Error {
 }
 
 /// Result of this room.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;

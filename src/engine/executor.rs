@@ -13,7 +13,7 @@ use super::on_demand::{OnDemand, Opened};
 use crate::encode::Usage;
 
 /// Where units are executed.
-pub struct Executor {
+pub(crate) struct Executor {
     /// `None` where reviews are only normalised.
     encoder: Option<OnDemand>,
     turns: Turns,
@@ -22,17 +22,17 @@ pub struct Executor {
 
 impl Executor {
     /// One that reads and writes alone; units in flight may take `memory` bytes, and one alone may take more.
-    pub fn without_encoder(memory: u64) -> Executor {
+    pub(crate) fn without_encoder(memory: u64) -> Executor {
         Executor { encoder: None, turns: Turns::of(0), memory: Memory::of(memory) }
     }
 
     /// One that encodes as well, on the CPU or on so many GPUs.
-    pub fn with_encoder(encoder: OnDemand, gpus: usize, memory: u64) -> Executor {
+    pub(crate) fn with_encoder(encoder: OnDemand, gpus: usize, memory: u64) -> Executor {
         Executor { encoder: Some(encoder), turns: Turns::of(gpus), memory: Memory::of(memory) }
     }
 
     /// What the encoder has done so far.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         self.encoder.as_ref().map(OnDemand::usage).unwrap_or_default()
     }
 

@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_millis(20);
 static SIGNALS: LazyLock<watch::Sender<u32>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// Starts to handle the signals. Where that cannot be done they keep their default, which the manifest survives.
-pub fn handle_interrupts() {
+pub(crate) fn handle_interrupts() {
     let handler = || -> std::io::Result<()> {
         let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         threads.block_on(async {
@@ -48,7 +48,7 @@ pub(super) async fn interrupted() {
 }
 
 /// Waits for a process; ends it and returns `None` where this one is told to end.
-pub fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
+pub(crate) fn unless_interrupted(child: &mut Child) -> Result<Option<ExitStatus>> {
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     threads.block_on(async {
         let mut interrupt = std::pin::pin!(interrupted());

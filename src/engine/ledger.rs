@@ -13,7 +13,7 @@ use crate::cache::{Part, UnitStats};
 
 /// What a finished unit made, did and cost.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Receipt {
+pub(crate) struct Receipt {
     /// The files that it wrote.
     pub parts: Vec<Part>,
     /// The sums over its operators.
@@ -22,7 +22,7 @@ pub struct Receipt {
 
 /// The receipt of a unit whose plan still runs.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     receipt: Arc<Mutex<Receipt>>,
 }
 

@@ -40,22 +40,19 @@ mod spec;
 mod texts;
 mod unit;
 
-pub use context::{Head, RunContext, task_context};
-pub use embed::EmbedExec;
-pub use error::{Error, Result};
-pub use executor::Executor;
-pub use interrupt::{handle_interrupts, unless_interrupted};
-pub use ledger::{Ledger, Receipt};
-pub use mode::Mode;
-pub use on_demand::{OnDemand, Open, Opened};
-pub use opener::UnitOpener;
-pub use parquet::{ParquetSource, carries_lineage, plan_units};
-pub use planner::Planner;
-pub use run::{Progress, RunTotals, Runner};
-pub use scan::{Scan, ScanColumns, open_parquet};
-pub use sink::{PartSinkExec, SinkSpec};
-pub use spec::{ParquetRows, UnitRows, UnitSpec};
-pub use unit::{UnitInput, WorkUnit};
+pub(crate) use context::{Head, RunContext, task_context};
+pub(crate) use error::{Error, Result};
+pub(crate) use executor::Executor;
+pub(crate) use interrupt::{handle_interrupts, unless_interrupted};
+pub(crate) use mode::Mode;
+pub(crate) use on_demand::{OnDemand, Opened};
+pub(crate) use opener::UnitOpener;
+pub(crate) use parquet::{ParquetSource, carries_lineage, plan_units};
+pub(crate) use planner::Planner;
+pub(crate) use run::{RunTotals, Runner};
+pub(crate) use scan::{Scan, ScanColumns, open_parquet};
+pub(crate) use spec::{UnitRows, UnitSpec};
+pub(crate) use unit::{UnitInput, WorkUnit};
 
 #[cfg(test)]
 mod plan_tests;

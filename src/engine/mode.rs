@@ -2,7 +2,7 @@
 
 /// What `EmbedExec` makes of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Embeddings of `width` values, for the datasets `rows`, `features` and `rejects`.
     Embed {
         /// The length of a vector.

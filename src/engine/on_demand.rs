@@ -9,7 +9,7 @@ use crate::encode::{Encoder, Usage};
 use crate::tokenize::Pool;
 
 /// An encoder with the threads of its tokenizer.
-pub struct Opened {
+pub(crate) struct Opened {
     /// The frozen encoder.
     pub encoder: Encoder,
     /// Tokenizer threads.
@@ -17,28 +17,29 @@ pub struct Opened {
 }
 
 /// Opens an encoder, which takes a good part of a second.
-pub type Open = Box<dyn Fn() -> std::result::Result<Opened, Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
+pub(crate) type Open =
+    Box<dyn Fn() -> std::result::Result<Opened, Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
 
 /// The one encoder of a process; where every text may be known already, it is opened by the first that is not.
-pub struct OnDemand {
+pub(crate) struct OnDemand {
     cell: OnceCell<Arc<Opened>>,
     open: Arc<Open>,
 }
 
 impl OnDemand {
     /// An encoder that `open` will open, if it is ever needed.
-    pub fn new(open: Open) -> OnDemand {
+    pub(crate) fn new(open: Open) -> OnDemand {
         OnDemand { cell: OnceCell::new(), open: Arc::new(open) }
     }
 
     /// Takes one that is open already.
-    pub fn set(&self, opened: Opened) {
+    pub(crate) fn set(&self, opened: Opened) {
         // One that is there already serves as well: both were opened in the same way.
         self.cell.set(Arc::new(opened)).ok();
     }
 
     /// What the encoder has done so far; nothing where it was not needed.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         self.cell.get().map(|opened| opened.encoder.usage()).unwrap_or_default()
     }
 

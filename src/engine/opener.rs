@@ -9,7 +9,7 @@ use super::{Error, ParquetSource, Result, ScanColumns};
 use crate::ingest::{self, Digests, RowsReader};
 
 /// Opens units; keeps what the next one of the same file needs too.
-pub struct UnitOpener {
+pub(crate) struct UnitOpener {
     digests: Digests,
     records: RowsReader,
     parquet: Option<ParquetSource>,
@@ -17,12 +17,12 @@ pub struct UnitOpener {
 
 impl UnitOpener {
     /// `digests` are shared with whoever else reads the same files.
-    pub fn new(digests: Digests) -> UnitOpener {
+    pub(crate) fn new(digests: Digests) -> UnitOpener {
         UnitOpener { records: RowsReader::new(digests.clone()), digests, parquet: None }
     }
 
     /// A Parquet file as it is now, which is looked into once as long as it stays so.
-    pub fn parquet(&mut self, path: &Path, name: &str, columns: &ScanColumns) -> Result<&ParquetSource> {
+    pub(crate) fn parquet(&mut self, path: &Path, name: &str, columns: &ScanColumns) -> Result<&ParquetSource> {
         let digest = self.digests.of(path)?;
         let known = self.parquet.take().filter(|known| known.is(path, name, &digest, columns));
         let source = match known {
@@ -36,7 +36,7 @@ impl UnitOpener {
     ///
     /// # Errors
     /// [`Error::InputChanged`] where a source is no longer what it was when the unit was cut.
-    pub fn open(&mut self, spec: UnitSpec) -> Result<WorkUnit> {
+    pub(crate) fn open(&mut self, spec: UnitSpec) -> Result<WorkUnit> {
         let reading = Instant::now();
         let input = match &spec.rows {
             UnitRows::Parquet(ParquetRows { path, name, digest, range, columns }) => {

@@ -16,7 +16,7 @@ use crate::ingest::ROW_BYTES;
 
 /// A Parquet file among the inputs.
 #[derive(Clone, Debug)]
-pub struct ParquetSource {
+pub(crate) struct ParquetSource {
     /// The file.
     pub path: PathBuf,
     /// Its name as given.
@@ -42,7 +42,7 @@ pub struct ParquetSource {
 }
 
 /// Whether a Parquet file is a `reviews` dataset of bertline, whose rows say themselves where they came from.
-pub fn carries_lineage(metadata: &ArrowReaderMetadata) -> bool {
+pub(crate) fn carries_lineage(metadata: &ArrowReaderMetadata) -> bool {
     let pairs = metadata.metadata().file_metadata().key_value_metadata();
     pairs.is_some_and(|pairs| {
         pairs.iter().any(|pair| pair.key == "bertline.dataset" && pair.value.as_deref() == Some("reviews"))
@@ -51,7 +51,7 @@ pub fn carries_lineage(metadata: &ArrowReaderMetadata) -> bool {
 
 impl ParquetSource {
     /// Reads what planning needs from the footer and the page headers of `path`.
-    pub fn open(path: &Path, name: &str, digest: String, columns: ScanColumns) -> Result<ParquetSource> {
+    pub(crate) fn open(path: &Path, name: &str, digest: String, columns: ScanColumns) -> Result<ParquetSource> {
         let metadata = open_parquet(path)?;
         let groups = metadata.metadata().row_groups();
         let carries_lineage = carries_lineage(&metadata);
@@ -90,12 +90,12 @@ impl ParquetSource {
     }
 
     /// Rows of the file.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.row_groups.iter().sum()
     }
 
     /// The scan of some of them.
-    pub fn scan(&self, range: Range<u64>) -> Scan {
+    pub(crate) fn scan(&self, range: Range<u64>) -> Scan {
         Scan {
             path: self.path.clone(),
             bytes: self.bytes,
@@ -110,7 +110,7 @@ impl ParquetSource {
 }
 
 /// Cuts a file into units of about `unit_bytes` of text, at most `limit` rows in all; ordinals go on from `first`.
-pub fn plan_units(source: &ParquetSource, unit_bytes: u64, limit: u64, first: u64) -> Vec<UnitSpec> {
+pub(crate) fn plan_units(source: &ParquetSource, unit_bytes: u64, limit: u64, first: u64) -> Vec<UnitSpec> {
     let rows = source.rows().min(limit);
     let bytes_a_row = source.text_bytes / source.rows().max(1) + ROW_BYTES;
     let step = (unit_bytes / bytes_a_row).max(1);

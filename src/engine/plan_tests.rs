@@ -9,7 +9,9 @@ use datafusion_physical_plan::display::DisplayableExecutionPlan;
 use futures::FutureExt as _;
 use hashbrown::HashSet;
 
-use super::{Executor, Mode, OnDemand, PartSinkExec, Planner, Receipt, RunContext, WorkUnit, task_context};
+use super::ledger::Receipt;
+use super::sink::PartSinkExec;
+use super::{Executor, Mode, OnDemand, Planner, RunContext, WorkUnit, task_context};
 use crate::cache::{Claims, PartMetadata};
 use crate::schema;
 

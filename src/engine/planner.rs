@@ -15,7 +15,7 @@ use crate::cache::PartMetadata;
 
 /// Makes the plan of each unit of a run.
 #[derive(Clone, Debug)]
-pub struct Planner {
+pub(crate) struct Planner {
     /// The output folder.
     pub out: PathBuf,
     /// What `EmbedExec` makes; `None` where reviews are only normalised.
@@ -30,7 +30,7 @@ pub struct Planner {
 
 impl Planner {
     /// The physical plan of a unit; `sequence` is its place among the units that this process runs.
-    pub fn plan(&self, unit: &WorkUnit, sequence: u64) -> Result<Arc<PartSinkExec>> {
+    pub(crate) fn plan(&self, unit: &WorkUnit, sequence: u64) -> Result<Arc<PartSinkExec>> {
         let ledger = Ledger::default();
         let scan = unit.scan()?;
         let input: Arc<dyn ExecutionPlan> = match &self.mode {

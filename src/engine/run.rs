@@ -23,7 +23,7 @@ use crate::schema::RejectCounts;
 
 /// What this process has done so far.
 #[derive(Clone, Debug, Default)]
-pub struct RunTotals {
+pub(crate) struct RunTotals {
     /// Units committed.
     pub units: u64,
     /// Records of these units.
@@ -41,13 +41,13 @@ pub struct RunTotals {
 }
 
 /// Called after every commit; says whether to go on.
-pub type Progress<'a> = Box<dyn Fn(&RunTotals) -> ControlFlow<()> + 'a>;
+pub(crate) type Progress<'a> = Box<dyn Fn(&RunTotals) -> ControlFlow<()> + 'a>;
 
 /// Called before every commit: whether what the unit was read from is still what it was.
 pub(crate) type Guard<'a> = Box<dyn Fn(&WorkUnit) -> Result<()> + 'a>;
 
 /// A stage's units on their way into an output folder.
-pub struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     /// Makes the plans.
     pub planner: Planner,
     /// What the units share.
@@ -66,7 +66,7 @@ impl Runner<'_> {
     /// in the input.
     ///
     /// The first failure stops the run: units in flight are dropped, what is committed stays.
-    pub async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
+    pub(crate) async fn run(self, units: impl Stream<Item = Result<WorkUnit>>) -> Result<RunTotals> {
         let Runner { planner, context, output, guard, progress } = self;
         let (executor, context) = (Arc::clone(&context.executor), task_context(Some(context)));
         let done: HashMap<String, UnitStats> =

@@ -40,7 +40,7 @@ pub(super) const BROKEN: &str = "__bertline_broken";
 
 /// What the scan reads of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScanColumns {
+pub(crate) struct ScanColumns {
     /// The text column, cast to Utf8.
     pub text: String,
     /// The label column, cast to Utf8.
@@ -63,7 +63,7 @@ impl ScanColumns {
 
 /// A row range of one Parquet file.
 #[derive(Clone, Debug)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// The file.
     pub path: PathBuf,
     /// Its size in bytes.
@@ -83,7 +83,7 @@ pub struct Scan {
 }
 
 /// Reads the footer of a Parquet file.
-pub fn open_parquet(path: &Path) -> super::Result<ArrowReaderMetadata> {
+pub(crate) fn open_parquet(path: &Path) -> super::Result<ArrowReaderMetadata> {
     ArrowReaderMetadata::load(&Stored::open(path)?, ArrowReaderOptions::new())
         .map_err(|source| super::Error::Open { path: path.to_owned(), source })
 }
@@ -91,7 +91,7 @@ pub fn open_parquet(path: &Path) -> super::Result<ArrowReaderMetadata> {
 impl Scan {
     /// The scan and projection as a physical plan with the columns `source_file`, `row`, `text`, `label` (null where
     /// there is no label column), for a binary text column [`BROKEN`], then the kept ones.
-    pub fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(crate) fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = self.source()?;
         let input = scan.schema();
         let column =

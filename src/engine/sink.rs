@@ -34,7 +34,7 @@ use crate::schema::{self, Dataset, RejectCounts};
 
 /// Where and how a unit's parts are written.
 #[derive(Clone, Debug)]
-pub struct SinkSpec {
+pub(crate) struct SinkSpec {
     /// The output folder.
     pub out: PathBuf,
     /// The parts' file name, the same in every dataset.
@@ -49,7 +49,7 @@ pub struct SinkSpec {
 
 /// The writing operator.
 #[derive(Clone, Debug)]
-pub struct PartSinkExec {
+pub(crate) struct PartSinkExec {
     input: Arc<dyn ExecutionPlan>,
     spec: Arc<SinkSpec>,
     ledger: Ledger,
@@ -62,7 +62,7 @@ static COUNT: LazyLock<SchemaRef> =
 
 impl PartSinkExec {
     /// Puts the sink on top of a plan whose operators share `ledger`.
-    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>, ledger: Ledger) -> PartSinkExec {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>, ledger: Ledger) -> PartSinkExec {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&COUNT)),
             Partitioning::UnknownPartitioning(1),
@@ -73,7 +73,7 @@ impl PartSinkExec {
     }
 
     /// Executes the plan that this is the top of, and returns what all of it made, did and cost.
-    pub async fn run(self: Arc<Self>, context: Arc<TaskContext>) -> Result<Receipt> {
+    pub(crate) async fn run(self: Arc<Self>, context: Arc<TaskContext>) -> Result<Receipt> {
         collect(Arc::clone(&self) as Arc<dyn ExecutionPlan>, context).await?;
         Ok(self.receipt())
     }

@@ -13,7 +13,7 @@ use crate::ingest::{ParsedRows, RecordRange, any_path};
 
 /// A unit of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct UnitSpec {
+pub(crate) struct UnitSpec {
     /// Hash of source names, content digests and row ranges.
     pub id: String,
     /// Ordinal in the whole run; names the unit's parts.
@@ -31,7 +31,7 @@ pub struct UnitSpec {
 /// The rows of a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UnitRows {
+pub(crate) enum UnitRows {
     /// Of a Parquet file, which the plan scans.
     Parquet(ParquetRows),
     /// Of anything else, which is parsed.
@@ -40,7 +40,7 @@ pub enum UnitRows {
 
 /// A row range of one Parquet file. What else a scan needs is in the file's footer and page headers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ParquetRows {
+pub(crate) struct ParquetRows {
     /// The file.
     #[serde(with = "any_path")]
     pub path: PathBuf,
@@ -56,7 +56,7 @@ pub struct ParquetRows {
 
 impl UnitSpec {
     /// The records that it covers: the names of their sources, and their ordinals there.
-    pub fn ranges(&self) -> impl Iterator<Item = (&str, Range<u64>)> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, Range<u64>)> {
         let (parquet, parsed) = match &self.rows {
             UnitRows::Parquet(rows) => (Some((rows.name.as_str(), rows.range.clone())), [].as_slice()),
             UnitRows::Parsed(rows) => (None, rows.ranges.as_slice()),
@@ -66,12 +66,12 @@ impl UnitSpec {
     }
 
     /// The names of all sources that rows of the unit come from.
-    pub fn sources(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &str> {
         self.ranges().map(|(name, _)| name)
     }
 
     /// The first of them, for messages and the manifest.
-    pub fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         self.sources().next().unwrap_or_default()
     }
 }

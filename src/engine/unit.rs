@@ -12,7 +12,7 @@ use super::{Error, Mode, Result, Scan, kept};
 
 /// One unit, ready to be planned.
 #[derive(Clone, Debug)]
-pub struct WorkUnit {
+pub(crate) struct WorkUnit {
     /// What it consists of.
     pub spec: UnitSpec,
     /// Seconds that reading it took before it came here.
@@ -23,7 +23,7 @@ pub struct WorkUnit {
 
 /// The bottom of a unit's plan.
 #[derive(Clone, Debug)]
-pub enum UnitInput {
+pub(crate) enum UnitInput {
     /// A row range of a Parquet file.
     Parquet(Scan),
     /// What a parser has made.
@@ -38,7 +38,7 @@ pub enum UnitInput {
 impl WorkUnit {
     /// The bottom of the plan: `source_file`, `row`, `text`, `label`, then kept columns (see [`kept`]), then for Parquet
     /// what is to be rejected and why.
-    pub fn scan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(crate) fn scan(&self) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = match &self.input {
             UnitInput::Parquet(scan) => scan.plan().map(|plan| {
                 let exec = SalvageExec::new(plan, Arc::new(scan.clone()));
@@ -54,7 +54,7 @@ impl WorkUnit {
     }
 
     /// Records that the parser rejected.
-    pub fn rejects(&self) -> Option<&RecordBatch> {
+    pub(crate) fn rejects(&self) -> Option<&RecordBatch> {
         match &self.input {
             UnitInput::Parquet(_) => None,
             UnitInput::Parsed { rejects, .. } => Some(rejects),

@@ -16,7 +16,7 @@ const TAIL: f64 = 0.025;
 
 /// A figure with its interval; all null where it cannot be told (one class alone has no ROC curve).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// On the rows as they are.
     pub value: Option<f64>,
     /// 2.5 % of the resamples are below.

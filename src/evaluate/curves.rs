@@ -11,7 +11,7 @@ const BARS: usize = 20;
 
 /// The curves of one class against all others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassCurves {
+pub(crate) struct ClassCurves {
     /// The class.
     pub label: String,
     /// False positive rate and true positive rate at falling thresholds.
@@ -22,7 +22,7 @@ pub struct ClassCurves {
 
 /// Rows whose confidence falls into one bin.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Reliability {
+pub(crate) struct Reliability {
     /// Where the bin begins.
     pub from: f64,
     /// Where it ends.
@@ -37,7 +37,7 @@ pub struct Reliability {
 
 /// Rows by confidence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     /// Rows that are right, in bars of equal width from 0 to 1.
     pub right: Vec<u64>,
     /// Rows that are wrong.

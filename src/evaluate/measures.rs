@@ -11,7 +11,7 @@ use super::Judged;
 pub(super) const BINS: usize = 15;
 
 /// The names of the figures, in the order of [`Prepared::figures`].
-pub const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 9] = [
     "accuracy",
     "balanced_accuracy",
     "macro_f1",
@@ -25,7 +25,7 @@ pub const NAMES: [&str; 9] = [
 
 /// One class's figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassMeasures {
+pub(crate) struct ClassMeasures {
     /// The class.
     pub label: String,
     /// Share of the rows predicted to be of it that are; 0 where there are none.
@@ -201,7 +201,7 @@ pub(super) fn bin_of(confidence: f32) -> usize {
 }
 
 /// The class of the largest probability, of equals the first.
-pub fn most_probable(probabilities: &[f32]) -> usize {
+pub(crate) fn most_probable(probabilities: &[f32]) -> usize {
     let better = |best: usize, class: usize| if probabilities[class] > probabilities[best] { class } else { best };
     (0..probabilities.len()).fold(0, better)
 }

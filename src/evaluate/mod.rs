@@ -22,23 +22,23 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use bootstrap::Interval;
-pub use curves::{ClassCurves, Histogram, Reliability};
-pub use measures::{ClassMeasures, NAMES, most_probable};
-pub use slices::{Slice, Slices};
-pub use temperature::{cool, fit_temperature};
-pub use threshold::Threshold;
+pub(crate) use bootstrap::Interval;
+pub(crate) use curves::{ClassCurves, Histogram, Reliability};
+pub(crate) use measures::{ClassMeasures, NAMES, most_probable};
+pub(crate) use slices::{Slice, Slices};
+pub(crate) use temperature::{cool, fit_temperature};
+pub(crate) use threshold::Threshold;
 
 use measures::{Prepared, class_measures};
 
 /// The version of `evaluation.json`.
-pub const EVALUATION_VERSION: u32 = 1;
+pub(crate) const EVALUATION_VERSION: u32 = 1;
 /// Mistakes that are told.
 const MISTAKES: usize = 20;
 
 /// Predictions whose truth is known.
 #[derive(Clone, Copy, Debug)]
-pub struct Judged<'a> {
+pub(crate) struct Judged<'a> {
     /// Class probabilities, row-major `[rows, classes]`.
     pub probabilities: &'a [f32],
     /// The true class of each row.
@@ -55,7 +55,7 @@ impl Judged<'_> {
 
 /// Where a row came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowOrigin {
+pub(crate) struct RowOrigin {
     /// The file.
     pub source_file: Arc<str>,
     /// Its ordinal there.
@@ -66,7 +66,7 @@ pub struct RowOrigin {
 
 /// A confident wrong answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// The file of the row.
     pub source_file: String,
     /// Its ordinal there.
@@ -83,7 +83,7 @@ pub struct Mistake {
 
 /// All that is said of a head on labelled rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evaluation {
+pub(crate) struct Evaluation {
     /// [`EVALUATION_VERSION`].
     pub version: u32,
     /// How many rows were judged.
@@ -116,7 +116,7 @@ pub struct Evaluation {
 
 /// The bare figures of predictions.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Those of [`NAMES`], in their order; `None` where one cannot be told.
     pub values: [Option<f64>; NAMES.len()],
     /// Row counts `[true class][predicted class]`.
@@ -127,7 +127,7 @@ pub struct Figures {
 ///
 /// # Panics
 /// Where probabilities and labels differ in rows.
-pub fn figures(judged: Judged<'_>) -> Figures {
+pub(crate) fn figures(judged: Judged<'_>) -> Figures {
     let rows = judged.labels.len();
     assert_eq!(
         judged.probabilities.len(),
@@ -143,7 +143,7 @@ pub fn figures(judged: Judged<'_>) -> Figures {
 ///
 /// # Panics
 /// Where the parts differ in rows or classes, or there are no rows.
-pub fn evaluate(
+pub(crate) fn evaluate(
     judged: Judged<'_>,
     origins: &[RowOrigin],
     labels: &[String],

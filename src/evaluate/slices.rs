@@ -13,7 +13,7 @@ const SOURCES: usize = 20;
 
 /// A part of the rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// Which part.
     pub name: String,
     /// Its rows.
@@ -26,7 +26,7 @@ pub struct Slice {
 
 /// Rows by what is known of their texts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Slices {
+pub(crate) struct Slices {
     /// By tokens before truncation, in powers of two.
     pub length: Vec<Slice>,
     /// Cut at max_length or not.

@@ -9,7 +9,7 @@ const RANGE: f64 = 2.08;
 const STEPS: usize = 44;
 
 /// The temperature at which the log loss of the rows is least; 1 where there are none.
-pub fn fit_temperature(judged: &Judged<'_>) -> f64 {
+pub(crate) fn fit_temperature(judged: &Judged<'_>) -> f64 {
     if judged.labels.is_empty() {
         return 1.0;
     }
@@ -34,7 +34,7 @@ pub fn fit_temperature(judged: &Judged<'_>) -> f64 {
 }
 
 /// Probabilities, row-major `[rows, classes]`, as they are with the logits divided by `temperature`.
-pub fn cool(probabilities: &mut [f32], classes: usize, temperature: f64) {
+pub(crate) fn cool(probabilities: &mut [f32], classes: usize, temperature: f64) {
     for row in probabilities.chunks_exact_mut(classes) {
         let powers: Vec<f64> =
             row.iter().map(|value| (f64::from(value.max(f32::MIN_POSITIVE)).ln() / temperature).exp()).collect();

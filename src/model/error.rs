@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// A result of this room.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Why a model could not be found, pulled or trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub(crate) enum Error {
     /// No variable says where the cache could be.
     #[error(
         "no folder for the model cache: none of BERTLINE_CACHE, XDG_CACHE_HOME and HOME is set; set BERTLINE_CACHE"
@@ -198,7 +198,7 @@ pub enum Error {
 
 impl Error {
     /// Whether the command was wrong (exit code 2), rather than the data or the surroundings (exit code 1).
-    pub fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::UnknownName { .. } | Self::FolderWithoutConfig { .. } | Self::Revision { .. })
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// One step of getting a model. Its `Display` is a sentence for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
+pub(crate) enum Event {
     /// Another process pulls the same model; this one waits for it.
     Waiting {
         /// The model.

@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-pub use error::{Error, Result};
-pub use event::Event;
-pub use registry::DEFAULT_MODEL;
-pub use store::Listed;
+pub(crate) use error::{Error, Result};
+pub(crate) use event::Event;
+pub(crate) use registry::DEFAULT_MODEL;
+pub(crate) use store::Listed;
 
 use registry::ModelId;
 use settings::Settings;
@@ -39,7 +39,7 @@ const OPTIONAL: [&str; 3] = ["tokenizer_config.json", "vocab.txt", "special_toke
 
 /// A model folder that is ready for use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelFiles {
+pub(crate) struct ModelFiles {
     /// The known short name, the hub id `org/name`, or the absolute path of a folder of the user's own.
     pub name: String,
     /// The folder with `tokenizer.json`, and `config.json` with `model.safetensors` or a ready-made `model.onnx`.
@@ -54,7 +54,7 @@ pub struct ModelFiles {
 /// # Errors
 /// A usage error where the name means nothing; otherwise what kept the model from being had, or a cached file whose
 /// SHA-256 is not the one that was pulled.
-pub fn resolve(name_or_dir: &str, progress: &mut dyn FnMut(Event)) -> Result<ModelFiles> {
+pub(crate) fn resolve(name_or_dir: &str, progress: &mut dyn FnMut(Event)) -> Result<ModelFiles> {
     resolve_with(&Settings::from_env()?, name_or_dir, progress)
 }
 
@@ -63,7 +63,7 @@ pub fn resolve(name_or_dir: &str, progress: &mut dyn FnMut(Event)) -> Result<Mod
 ///
 /// # Errors
 /// A usage error where the name means nothing; otherwise why no source could give the model.
-pub fn pull(name: &str, progress: &mut dyn FnMut(Event)) -> Result<ModelFiles> {
+pub(crate) fn pull(name: &str, progress: &mut dyn FnMut(Event)) -> Result<ModelFiles> {
     let settings = Settings::from_env()?;
     let id = identify(&settings, name)?;
     pull::pull(&settings, &id, Check::Full, progress)
@@ -73,7 +73,7 @@ pub fn pull(name: &str, progress: &mut dyn FnMut(Event)) -> Result<ModelFiles> {
 ///
 /// # Errors
 /// A usage error where the name means nothing; otherwise that the model is not in the cache, or damaged.
-pub fn path(name_or_dir: &str) -> Result<PathBuf> {
+pub(crate) fn path(name_or_dir: &str) -> Result<PathBuf> {
     path_with(&Settings::from_env()?, name_or_dir)
 }
 
@@ -81,7 +81,7 @@ pub fn path(name_or_dir: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// The cache folder cannot be found or read.
-pub fn list() -> Result<Vec<Listed>> {
+pub(crate) fn list() -> Result<Vec<Listed>> {
     Store::new(&Settings::from_env()?).list()
 }
 
@@ -90,7 +90,7 @@ pub fn list() -> Result<Vec<Listed>> {
 ///
 /// # Errors
 /// None of the three variables is set.
-pub fn cache_root() -> Result<PathBuf> {
+pub(crate) fn cache_root() -> Result<PathBuf> {
     Ok(Settings::from_env()?.cache)
 }
 
@@ -98,7 +98,7 @@ pub fn cache_root() -> Result<PathBuf> {
 ///
 /// # Errors
 /// The cache folder cannot be found or made.
-pub fn graph_cache() -> Result<PathBuf> {
+pub(crate) fn graph_cache() -> Result<PathBuf> {
     let folder = cache_root()?.join("graphs");
     fs::create_dir_all(&folder).map_err(|source| Error::Store { source })?;
     Ok(folder)

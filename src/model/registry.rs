@@ -7,7 +7,7 @@ use std::fmt;
 use super::error::{Error, Result};
 
 /// The model that is used where none is named.
-pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+pub(crate) const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 
 /// The revision that is meant where none is given.
 pub(super) const DEFAULT_REVISION: &str = "main";

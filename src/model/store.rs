@@ -68,7 +68,7 @@ pub(super) struct Fetched {
 
 /// A model that is known, or in the cache, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Known short name or hub id.
     pub name: String,
     /// Revision in the cache; `None` for a known model that is not there.
@@ -83,7 +83,7 @@ pub struct Listed {
 
 impl Listed {
     /// The name as `resolve` takes it, with the revision unless that is the default one.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         match self.revision.as_deref() {
             None | Some(DEFAULT_REVISION) => self.name.clone(),
             Some(revision) => format!("{}@{revision}", self.name),

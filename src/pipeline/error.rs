@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// Errors of the pipeline room.
 #[derive(Debug, Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// More rows were rejected than the budget allows.
     #[error(
         "{rows} of {rows_in} rows were rejected ({percent} %), more than {limit} allows: {reasons}; look at them with \
@@ -231,7 +231,7 @@ pub enum Error {
 
 impl Error {
     /// Whether the command line is at fault (exit code 2) rather than data or environment (1).
-    pub fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         match self {
             Error::Ingest(error) => error.is_usage(),
             Error::Model(error) => error.is_usage(),
@@ -252,4 +252,4 @@ impl Error {
 }
 
 /// Result of this room.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -12,19 +12,18 @@ mod rows;
 mod spec;
 mod stages;
 
-pub use commands::predict::{Prediction, Predictor};
-pub use commands::show::{Shown, show};
-pub use commands::tokenize::{TokenizeTotals, tokenize};
-pub use commands::tune::{Tuning, tune};
-pub use commands::verify::{Verification, Verified, verify};
-pub use encoder::{Purpose, say_event};
-pub use error::{Error, Result};
-pub use options::{
-    CacheOptions, DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions,
-    PredictOptions, SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions,
-    VerifyOptions, size,
+pub(crate) use commands::predict::{Prediction, Predictor};
+pub(crate) use commands::show::show;
+pub(crate) use commands::tokenize::{TokenizeTotals, tokenize};
+pub(crate) use commands::tune::tune;
+pub(crate) use commands::verify::{Verified, verify};
+pub(crate) use encoder::{Purpose, say_event};
+pub(crate) use error::{Error, Result};
+pub(crate) use options::{
+    DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions, PredictOptions,
+    SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions, size,
 };
-pub use spec::{NamedStage, load};
-pub use stages::{Explained, Exported, Outcome, Stage, StagePlan, TrainPlan, UnitsPlan, summary_of_rejects};
+pub(crate) use spec::{NamedStage, load};
+pub(crate) use stages::{Explained, Exported, Outcome, Stage, TrainPlan, summary_of_rejects};
 
-pub use crate::ingest::ReadOptions;
+pub(crate) use crate::ingest::ReadOptions;

@@ -26,7 +26,7 @@ const VERSION: i64 = 1;
 
 /// A named stage of a pipeline.
 #[derive(Clone, Debug)]
-pub struct NamedStage {
+pub(crate) struct NamedStage {
     /// Its name.
     pub name: String,
     /// What it does.
@@ -36,7 +36,7 @@ pub struct NamedStage {
 }
 
 /// Reads the pipeline at `path`, with `sets` (`stage.key=value`) applied.
-pub fn load(path: &Path, sets: &[String]) -> Result<Vec<NamedStage>> {
+pub(crate) fn load(path: &Path, sets: &[String]) -> Result<Vec<NamedStage>> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::ReadSpec { path: path.to_owned(), source })?;
     parse(&text, sets).map_err(|problems| Error::Spec { path: path.to_owned(), problems: problems.join("\n  ") })
 }

@@ -3,17 +3,17 @@
 //! Useful for: what determines an output ([`Run`]), a figure of `run.json` ([`RunReport`], [`StageReport`]), `report.html`
 //! ([`html`]). Not for: how a figure comes about (`engine`, `evaluate`, `head`).
 
-pub mod html;
+pub(crate) mod html;
 mod run;
 mod run_report;
 mod stage_report;
 
-pub use run::{
+pub(crate) use run::{
     EmbedRun, EncoderRun, EvaluateRun, InputRun, OUTPUT_FORMAT, Repetitions, Run, ScoreRun, Snapshot, TrainInput,
     TrainRun, TypedReading,
 };
-pub use run_report::{EncoderReport, Input, RunReport, Start, ThisRun};
-pub use stage_report::{
+pub(crate) use run_report::{EncoderReport, Input, RunReport, Start, ThisRun};
+pub(crate) use stage_report::{
     Abstained, CrossValidation, EvaluateReport, EvaluationReport, HeadReport, InputReport, Judgement, LeftOut,
     RowMetrics, ScoreReport, SkippedFiles, Spread, StageReport, TextHygiene, TrainReport, ValidationRun,
 };

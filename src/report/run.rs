@@ -13,12 +13,12 @@ use crate::head::Recipe;
 use crate::ingest::Reading;
 
 /// Raised whenever the layout of an output folder changes.
-pub const OUTPUT_FORMAT: u32 = 2;
+pub(crate) const OUTPUT_FORMAT: u32 = 2;
 
 /// A run, by its stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
-pub enum Run {
+pub(crate) enum Run {
     /// `bertline ingest`
     Ingest(InputRun),
     /// `bertline embed`
@@ -33,7 +33,7 @@ pub enum Run {
 
 /// What is read, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InputRun {
+pub(crate) struct InputRun {
     /// [`OUTPUT_FORMAT`] of the program that wrote the output.
     pub format: u32,
     /// The inputs as given.
@@ -46,7 +46,7 @@ pub struct InputRun {
 
 /// What the files of an input were: where it is the same, so are their contents, and no digest is needed to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// How many.
     pub files: usize,
     /// Bytes of all.
@@ -57,7 +57,7 @@ pub struct Snapshot {
 
 /// How inputs are read, and what comes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TypedReading {
+pub(crate) struct TypedReading {
     /// As it was resolved.
     #[serde(flatten)]
     pub reading: Reading,
@@ -67,7 +67,7 @@ pub struct TypedReading {
 
 /// What makes the vectors of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EncoderRun {
+pub(crate) struct EncoderRun {
     /// Name or folder of the model.
     pub model: String,
     /// What a vector means.
@@ -85,7 +85,7 @@ pub struct EncoderRun {
 
 /// A run of `embed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EmbedRun {
+pub(crate) struct EmbedRun {
     /// What is read.
     #[serde(flatten)]
     pub input: InputRun,
@@ -99,7 +99,7 @@ pub struct EmbedRun {
 
 /// A run of `score`, also where `evaluate` scores reviews first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScoreRun {
+pub(crate) struct ScoreRun {
     /// What is read.
     #[serde(flatten)]
     pub input: InputRun,
@@ -118,7 +118,7 @@ pub struct ScoreRun {
 
 /// A run of `train`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainRun {
+pub(crate) struct TrainRun {
     /// As it is run, or tried around in a sweep.
     pub recipe: Recipe,
     /// The share of answers that is to be right, where one is wanted.
@@ -138,7 +138,7 @@ pub struct TrainRun {
 
 /// How often is trained on parts of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Repetitions {
+pub(crate) struct Repetitions {
     /// Folds of each seed.
     pub folds: Option<usize>,
     /// Seeds.
@@ -147,7 +147,7 @@ pub struct Repetitions {
 
 /// The features that a head is trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainInput {
+pub(crate) struct TrainInput {
     /// Outputs of `embed`, as given.
     pub inputs: Vec<String>,
     /// The one to validate on, where that is one of its own.
@@ -158,7 +158,7 @@ pub struct TrainInput {
 
 /// A run of `evaluate` on features or predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluateRun {
+pub(crate) struct EvaluateRun {
     /// The head.
     pub head_digest: String,
     /// Outputs of `embed` or of `score`, as given.
@@ -171,7 +171,7 @@ pub struct EvaluateRun {
 
 impl Run {
     /// As the manifest holds it.
-    pub fn record(&self) -> RecordedRun {
+    pub(crate) fn record(&self) -> RecordedRun {
         RecordedRun::of(self)
     }
 }
@@ -181,12 +181,12 @@ impl EncoderRun {
     ///
     /// # Errors
     /// Where the run made none.
-    pub fn of(run: &RecordedRun, out: &std::path::Path) -> cache::Result<EncoderRun> {
+    pub(crate) fn of(run: &RecordedRun, out: &std::path::Path) -> cache::Result<EncoderRun> {
         run.read(out)
     }
 
     /// Each way in which its vectors differ from those of another encoder or numerics.
-    pub fn differences(&self, identity: &EncoderIdentity, numerics: &Numerics) -> Vec<String> {
+    pub(crate) fn differences(&self, identity: &EncoderIdentity, numerics: &Numerics) -> Vec<String> {
         let mut differences = self.encoder.differences(identity);
         differences.extend(self.numerics_parts.differences(numerics));
         differences

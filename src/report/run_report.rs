@@ -16,7 +16,7 @@ use crate::telemetry::peak_rss_bytes;
 
 /// One input argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Input {
+pub(crate) struct Input {
     /// As given.
     pub path: String,
     /// Files behind it.
@@ -29,7 +29,7 @@ pub struct Input {
 
 /// What this process did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ThisRun {
+pub(crate) struct ThisRun {
     /// Units committed.
     pub units: u64,
     /// Records read.
@@ -43,7 +43,7 @@ pub struct ThisRun {
 /// The encoder behind a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct EncoderReport {
+pub(crate) struct EncoderReport {
     /// Name or folder of the model.
     pub model: Option<String>,
     /// Identity: must match wherever vectors meet a head or another cache.
@@ -70,7 +70,7 @@ pub struct EncoderReport {
 
 impl EncoderReport {
     /// Describes the encoder behind a head that was not needed.
-    pub fn behind(encoder: &BundleEncoder) -> EncoderReport {
+    pub(crate) fn behind(encoder: &BundleEncoder) -> EncoderReport {
         EncoderReport {
             model: Some(encoder.model.clone()),
             encoder_id: Some(encoder.identity.id()),
@@ -81,7 +81,7 @@ impl EncoderReport {
     }
 
     /// Describes an encoder that is going to run, or would if there were anything to encode.
-    pub fn of(model: &str, identity: &EncoderIdentity, numerics: &Numerics, chosen: &Chosen) -> EncoderReport {
+    pub(crate) fn of(model: &str, identity: &EncoderIdentity, numerics: &Numerics, chosen: &Chosen) -> EncoderReport {
         EncoderReport {
             model: Some(model.to_owned()),
             encoder_id: Some(identity.id()),
@@ -101,7 +101,7 @@ impl EncoderReport {
 /// The report of one stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// The stage, and what it alone has to say.
     #[serde(flatten)]
     pub stage: StageReport,
@@ -158,25 +158,25 @@ pub struct RunReport {
 
 /// When a stage started.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub(crate) struct Start {
     started: String,
     clock: std::time::Instant,
 }
 
 impl Start {
     /// Now.
-    pub fn now() -> Start {
+    pub(crate) fn now() -> Start {
         let started = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         Start { started, clock: std::time::Instant::now() }
     }
 
     /// Wall seconds since then.
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.clock.elapsed().as_secs_f64()
     }
 
     /// The report of a stage whose units are in `manifest`; `this_run` gets its seconds here.
-    pub fn report(
+    pub(crate) fn report(
         &self,
         stage: StageReport,
         manifest: &Manifest,
@@ -224,7 +224,7 @@ impl RunReport {
     ///
     /// # Errors
     /// Where it is not there or not whole; names the file.
-    pub fn read(dir: &Path) -> cache::Result<RunReport> {
+    pub(crate) fn read(dir: &Path) -> cache::Result<RunReport> {
         let path = dir.join("run.json");
         let text = fs_err::read(&path)?;
         serde_json::from_slice(&text).map_err(|source| cache::Error::Damaged { path, line: source.line(), source })

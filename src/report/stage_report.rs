@@ -12,7 +12,7 @@ use crate::ingest::{Decoded, Skipped};
 /// The stage that ran, with its own figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
-pub enum StageReport {
+pub(crate) enum StageReport {
     /// `bertline ingest`
     Ingest(InputReport),
     /// `bertline embed`
@@ -27,7 +27,7 @@ pub enum StageReport {
 
 /// What was odd about the files of the input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct InputReport {
+pub(crate) struct InputReport {
     /// Files that were read in other encodings than UTF-8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub encodings: Vec<Decoded>,
@@ -38,7 +38,7 @@ pub struct InputReport {
 
 /// Files that were found and not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SkippedFiles {
+pub(crate) struct SkippedFiles {
     /// How many.
     pub files: usize,
     /// The same by reason.
@@ -49,7 +49,7 @@ pub struct SkippedFiles {
 
 /// The head that scored or was judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HeadReport {
+pub(crate) struct HeadReport {
     /// Its folder, as given.
     pub path: PathBuf,
     /// Its digest.
@@ -58,7 +58,7 @@ pub struct HeadReport {
 
 /// What `score` adds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScoreReport {
+pub(crate) struct ScoreReport {
     /// The head.
     pub head: HeadReport,
     /// How often it abstained, where it has a threshold.
@@ -77,7 +77,7 @@ pub struct ScoreReport {
 
 /// Rows without an answer that is as sure as was wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Abstained {
+pub(crate) struct Abstained {
     /// How many.
     pub rows: u64,
     /// What was wanted.
@@ -86,7 +86,7 @@ pub struct Abstained {
 
 /// How good answers are on the rows that have a true label; null where none has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RowMetrics {
+pub(crate) struct RowMetrics {
     /// Rows with a true label that the head knows.
     pub rows: u64,
     /// The share of these whose most probable label is the true one.
@@ -99,7 +99,7 @@ pub struct RowMetrics {
 
 /// What `train` adds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainReport {
+pub(crate) struct TrainReport {
     /// The classes.
     pub labels: Vec<String>,
     /// Rows that were left out.
@@ -126,7 +126,7 @@ pub struct TrainReport {
 
 /// What is odd about the texts of labelled rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TextHygiene {
+pub(crate) struct TextHygiene {
     /// Rows whose text an earlier row has.
     pub duplicate_rows: usize,
     /// Texts whose rows have more than one label.
@@ -137,7 +137,7 @@ pub struct TextHygiene {
 
 /// How a recipe did on rows that it was not trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CrossValidation {
+pub(crate) struct CrossValidation {
     /// Folds of each seed; 1 is the recipe's own split.
     pub folds: usize,
     /// Seeds.
@@ -156,7 +156,7 @@ pub struct CrossValidation {
 
 /// Mean and sample standard deviation over the runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The mean.
     pub mean: f64,
     /// The sample standard deviation; 0 of one value.
@@ -165,7 +165,7 @@ pub struct Spread {
 
 /// One training of a cross-validation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ValidationRun {
+pub(crate) struct ValidationRun {
     /// Its seed.
     pub seed: u64,
     /// The fold that it was judged on, counted from 1.
@@ -178,7 +178,7 @@ pub struct ValidationRun {
 
 /// What `evaluate` adds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluateReport {
+pub(crate) struct EvaluateReport {
     /// The head.
     pub head: HeadReport,
     /// What was found.
@@ -188,7 +188,7 @@ pub struct EvaluateReport {
 
 /// What `evaluate` found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     /// Rows that say nothing of the head.
     pub left_out: LeftOut,
     /// How good it is.
@@ -199,7 +199,7 @@ pub struct Judgement {
 
 /// Rows that say nothing of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Rows without a label.
     pub rows_without_label: u64,
     /// Rows with a label that the head does not know.
@@ -210,7 +210,7 @@ pub struct LeftOut {
 
 /// What of `evaluation.json` a run report repeats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationReport {
+pub(crate) struct EvaluationReport {
     /// Rows that were judged.
     pub rows: u64,
     /// The figures, each with an interval of 95 %.
@@ -223,7 +223,7 @@ pub struct EvaluationReport {
 
 impl EvaluationReport {
     /// Of an evaluation.
-    pub fn of(evaluation: &Evaluation) -> EvaluationReport {
+    pub(crate) fn of(evaluation: &Evaluation) -> EvaluationReport {
         let metrics = evaluation.metrics.iter().map(|(name, figure)| ((*name).to_owned(), *figure)).collect();
         let Evaluation { rows, temperature, threshold, .. } = *evaluation;
         EvaluationReport { rows, metrics, temperature, threshold }
@@ -238,7 +238,7 @@ impl Default for StageReport {
 
 impl StageReport {
     /// The stage's name.
-    pub fn command(&self) -> &'static str {
+    pub(crate) fn command(&self) -> &'static str {
         match self {
             StageReport::Ingest(_) => "ingest",
             StageReport::Embed(_) => "embed",
@@ -251,7 +251,7 @@ impl StageReport {
 
 impl LeftOut {
     /// Each reason in words, with its rows.
-    pub fn reasons(&self) -> [(&'static str, u64); 3] {
+    pub(crate) fn reasons(&self) -> [(&'static str, u64); 3] {
         [
             ("rows without label", self.rows_without_label),
             ("rows with unknown label", self.rows_with_unknown_label),
@@ -262,7 +262,7 @@ impl LeftOut {
 
 impl Spread {
     /// Of some values.
-    pub fn of(values: impl Iterator<Item = f64>) -> Spread {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Spread {
         let values: Vec<f64> = values.collect();
         let count = values.len().max(1) as f64;
         let mean = values.iter().sum::<f64>() / count;

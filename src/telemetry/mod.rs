@@ -8,8 +8,8 @@ mod progress;
 mod steps;
 mod terminal;
 
-pub use memory::peak_rss_bytes;
-pub use panics::{catch_panic, catch_panic_in, print_only_uncaught_panics};
-pub use progress::{Done, Probe, ProgressBar};
-pub use steps::StepBar;
-pub use terminal::Terminal;
+pub(crate) use memory::peak_rss_bytes;
+pub(crate) use panics::{catch_panic, catch_panic_in, print_only_uncaught_panics};
+pub(crate) use progress::{Done, Probe, ProgressBar};
+pub(crate) use steps::StepBar;
+pub(crate) use terminal::Terminal;

@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// From now on a panic that somebody catches is not printed; all others are, as before.
-pub fn print_only_uncaught_panics() {
+pub(crate) fn print_only_uncaught_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if EXPECTED.get() == 0 {
@@ -21,7 +21,7 @@ pub fn print_only_uncaught_panics() {
 }
 
 /// What `work` returns, or what it panicked with. What `work` changes must not be used after a panic.
-pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     EXPECTED.set(EXPECTED.get() + 1);
     let done = catch_unwind(AssertUnwindSafe(work));
     EXPECTED.set(EXPECTED.get() - 1);
@@ -29,7 +29,7 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// As [`catch_panic`], for a future, which ends with its first panic.
-pub async fn catch_panic_in<F: Future>(work: F) -> Result<F::Output, String> {
+pub(crate) async fn catch_panic_in<F: Future>(work: F) -> Result<F::Output, String> {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| match catch_panic(|| work.as_mut().poll(context)) {
         Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),

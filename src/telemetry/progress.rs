@@ -19,7 +19,7 @@ pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// What this process has done; `bytes` of input include those of earlier runs.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Done {
+pub(crate) struct Done {
     /// Bytes of input.
     pub bytes: u64,
     /// Rows.
@@ -29,10 +29,10 @@ pub struct Done {
 }
 
 /// How far the encoder is: rows and tokens since it was opened.
-pub type Probe = Box<dyn Fn() -> (u64, u64) + Send>;
+pub(crate) type Probe = Box<dyn Fn() -> (u64, u64) + Send>;
 
 /// Progress of one stage over a number of bytes of input.
-pub struct ProgressBar {
+pub(crate) struct ProgressBar {
     shared: Arc<Shared>,
     ticker: Option<JoinHandle<()>>,
 }
@@ -48,7 +48,7 @@ struct Shared {
 
 impl ProgressBar {
     /// Starts a bar over `total_bytes` of input; `probe` tells how far the encoder is, if there is one.
-    pub fn start(terminal: Terminal, label: &str, total_bytes: u64, probe: Option<Probe>) -> ProgressBar {
+    pub(crate) fn start(terminal: Terminal, label: &str, total_bytes: u64, probe: Option<Probe>) -> ProgressBar {
         let target = if terminal.interactive() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = Bar::with_draw_target(Some(total_bytes.max(1)), target);
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} %, {msg}, {left} left") {
@@ -70,7 +70,7 @@ impl ProgressBar {
     }
 
     /// What is committed now.
-    pub fn update(&self, done: Done) {
+    pub(crate) fn update(&self, done: Done) {
         *self.shared.committed.lock().unwrap_or_else(PoisonError::into_inner) = done;
     }
 }

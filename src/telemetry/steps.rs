@@ -8,7 +8,7 @@ use super::Terminal;
 use super::progress::{PLAIN_EVERY, clock, left};
 
 /// Progress over a number of steps, of which there may be fewer in the end.
-pub struct StepBar {
+pub(crate) struct StepBar {
     bar: Bar,
     label: &'static str,
     terminal: Terminal,
@@ -18,7 +18,7 @@ pub struct StepBar {
 
 impl StepBar {
     /// Starts a bar over at most `steps`.
-    pub fn start(terminal: Terminal, label: &'static str, steps: u64) -> StepBar {
+    pub(crate) fn start(terminal: Terminal, label: &'static str, steps: u64) -> StepBar {
         let target = if terminal.interactive() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = Bar::with_draw_target(Some(steps.max(1)), target);
         if let Ok(style) =
@@ -32,7 +32,7 @@ impl StepBar {
     }
 
     /// So many steps are done; `doing` says what is going on.
-    pub fn update(&mut self, done: u64, doing: impl FnOnce() -> String) {
+    pub(crate) fn update(&mut self, done: u64, doing: impl FnOnce() -> String) {
         self.bar.set_position(done);
         if self.terminal.interactive() {
             self.bar.set_message(doing());
@@ -46,7 +46,7 @@ impl StepBar {
     }
 
     /// A message to people, above the bar.
-    pub fn say(&self, message: &str) {
+    pub(crate) fn say(&self, message: &str) {
         self.bar.suspend(|| self.terminal.say(message));
     }
 }

@@ -25,7 +25,7 @@ pub enum Claim {
     /// The same run, finished: there is nothing to do.
     Finished(Box<Manifest>),
     /// A folder to go on in.
-    Open(ClaimedOutput),
+    Open(Box<ClaimedOutput>),
 }
 
 /// What is in a folder that is not finished.
@@ -98,7 +98,7 @@ impl Claim {
                 let manifest = manifest.unwrap_or_else(|| Manifest::of(run));
                 let fresh = found == Found::Nothing;
                 let folder = Folder { dir: dir.to_owned(), manifest, fresh, begun: false, made, _lock: lock };
-                Ok(Claim::Open(ClaimedOutput { folder, found, snapshot }))
+                Ok(Claim::Open(Box::new(ClaimedOutput { folder, found, snapshot })))
             }
         }
     }

@@ -23,7 +23,7 @@ fn unit(name: &str, path: &str) -> UnitRecord {
 /// The folder, which must not be finished.
 fn claim(dir: &Path, run: &RecordedRun) -> ClaimedOutput {
     match Claim::of(dir, run, false, &[]).unwrap() {
-        Claim::Open(claimed) => claimed,
+        Claim::Open(claimed) => *claimed,
         Claim::Finished(_) => panic!("`{}` is finished", dir.display()),
     }
 }

@@ -15,7 +15,7 @@ use crate::tokenize::Pool;
 
 /// What the head says of one text.
 #[derive(Clone, Debug, Serialize)]
-pub struct Prediction {
+pub(crate) struct Prediction {
     /// The text as given.
     pub text: String,
     /// The most probable label; `None` for an empty text, or one that the encoder failed on.
@@ -37,7 +37,7 @@ pub struct Prediction {
 }
 
 /// A head and its encoder, ready to judge.
-pub struct Predictor {
+pub(crate) struct Predictor {
     bundle: Bundle,
     head: Head,
     clean: Clean,
@@ -47,7 +47,7 @@ pub struct Predictor {
 
 impl Predictor {
     /// Loads the head of `options` and its encoder.
-    pub fn open(options: &PredictOptions, terminal: Terminal) -> Result<Predictor> {
+    pub(crate) fn open(options: &PredictOptions, terminal: Terminal) -> Result<Predictor> {
         let (bundle, head) = Bundle::load(&options.head)?;
         let clean = bundle.encoder.identity.clean;
         let mut planned = encoder_of(
@@ -66,7 +66,7 @@ impl Predictor {
     }
 
     /// Judges `texts`, in their order.
-    pub fn predict(&self, texts: &[String]) -> Result<Vec<Prediction>> {
+    pub(crate) fn predict(&self, texts: &[String]) -> Result<Vec<Prediction>> {
         judge(self, texts)
     }
 }

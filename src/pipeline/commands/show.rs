@@ -22,7 +22,7 @@ use crate::schema::Dataset;
 const CELL: usize = 60;
 
 /// A dataset's first rows.
-pub struct Shown {
+pub(crate) struct Shown {
     /// What it is: a path and its rows.
     pub title: String,
     /// The rows.
@@ -31,7 +31,7 @@ pub struct Shown {
 
 impl Shown {
     /// The rows as text, long cells cut.
-    pub fn table(&self) -> Result<RecordBatch> {
+    pub(crate) fn table(&self) -> Result<RecordBatch> {
         let options = FormatOptions::default().with_null("");
         let mut fields = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::new();
@@ -55,7 +55,7 @@ fn cut(text: &str) -> String {
 }
 
 /// The first `rows` rows of what is at `path`: each dataset of a stage's output, or the reviews of an input.
-pub fn show(path: &str, rows: usize) -> Result<Vec<Shown>> {
+pub(crate) fn show(path: &str, rows: usize) -> Result<Vec<Shown>> {
     let dir = Path::new(path);
     let manifest = if dir.is_dir() { Manifest::read(dir)? } else { None };
     let Some(manifest) = manifest else {

@@ -34,7 +34,7 @@ struct Line<'a> {
 
 /// What was tokenized, and how fast.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TokenizeTotals {
+pub(crate) struct TokenizeTotals {
     /// Records with a text, an empty one too.
     pub texts: u64,
     /// Records without a text.
@@ -52,7 +52,11 @@ pub struct TokenizeTotals {
 }
 
 /// Tokenizes the inputs of `options`; `write` gets the JSON lines of a unit at a time, without the last line's end.
-pub fn tokenize(options: &TokenizeOptions, terminal: Terminal, write: impl FnMut(&str)) -> Result<TokenizeTotals> {
+pub(crate) fn tokenize(
+    options: &TokenizeOptions,
+    terminal: Terminal,
+    write: impl FnMut(&str),
+) -> Result<TokenizeTotals> {
     let inputs = Arc::new(Inputs::find(&options.read, "none", Labels::OnDemand, UNIT_BYTES)?);
     let model = model::resolve(&options.model, &mut |event| say_event(terminal, &event))?;
     let tokenizer = Tokenizer::load(&model.dir, options.window())?;

@@ -33,7 +33,7 @@ const BUDGETS: [usize; 3] = [512, 1024, 2048];
 
 /// What was measured, and where it is kept.
 #[derive(Debug, Serialize)]
-pub struct Tuning {
+pub(crate) struct Tuning {
     /// The measurements, fastest first.
     #[serde(flatten)]
     pub tuned: Tuned,
@@ -44,7 +44,7 @@ pub struct Tuning {
 }
 
 /// Measures and keeps.
-pub fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
+pub(crate) fn tune(options: &TuneOptions, terminal: Terminal) -> Result<Tuning> {
     let target =
         Target::find(&options.model, (options.max_length as usize).into(), Clean::None, Readout::default(), terminal)?;
     let threads =

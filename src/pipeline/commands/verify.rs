@@ -27,7 +27,7 @@ const GPU_SHAPES: [Option<usize>; 4] = [None, Some(1024), Some(8192), Some(65_53
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// The number format.
     pub precision: Precision,
     /// The execution provider.
@@ -55,7 +55,7 @@ pub struct Verified {
 
 /// The table.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verification {
+pub(crate) struct Verification {
     /// Texts that were encoded.
     pub texts: usize,
     /// What all are compared with.
@@ -66,13 +66,13 @@ pub struct Verification {
 
 impl Verification {
     /// Whether every bound holds.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.rows.iter().all(|row| row.holds)
     }
 }
 
 /// Compares.
-pub fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verification> {
+pub(crate) fn verify(options: &VerifyOptions, terminal: Terminal) -> Result<Verification> {
     let bundle = options.head.as_deref().map(Bundle::load).transpose()?;
     let (target, clean) = encoder_of(options, bundle.as_ref(), terminal)?;
     let cores =

@@ -10,7 +10,7 @@ use crate::telemetry::Terminal;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// To be run: what an encoder needs is got and made.
     Run,
     /// To be looked at: an encoder that is not calibrated yet cannot be.

@@ -8,8 +8,8 @@ mod target;
 
 pub(crate) use cached::{Cached, warn_of_damage};
 pub(crate) use calibration::CalibrateFrom;
-pub use calibration::Purpose;
+pub(crate) use calibration::Purpose;
 pub(crate) use of_head::{encoder_of, target_of};
 pub(crate) use planned::{Planned, warn_of_cpu};
 pub(crate) use target::Target;
-pub use target::say_event;
+pub(crate) use target::say_event;

@@ -93,7 +93,7 @@ impl Target {
 }
 
 /// Says what a pull does; the many steps of a file's progress become one line that is drawn over.
-pub fn say_event(terminal: Terminal, event: &Event) {
+pub(crate) fn say_event(terminal: Terminal, event: &Event) {
     match event {
         Event::Progress { .. } => terminal.status(&event.to_string()),
         _ => terminal.say(&event.to_string()),

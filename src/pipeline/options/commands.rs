@@ -12,7 +12,7 @@ use crate::tokenize::{Truncation, Window};
 
 /// `bertline predict`
 #[derive(Args, Clone, Debug)]
-pub struct PredictOptions {
+pub(crate) struct PredictOptions {
     /// Texts to judge [default: standard input, one text a line]
     #[arg(value_name = "TEXT")]
     pub texts: Vec<String>,
@@ -29,7 +29,7 @@ pub struct PredictOptions {
 
 /// `bertline export`
 #[derive(Args, Clone, Debug)]
-pub struct ExportOptions {
+pub(crate) struct ExportOptions {
     /// Head bundle, as `bertline train` leaves it
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = MODEL)]
     pub head: PathBuf,
@@ -48,7 +48,7 @@ pub struct ExportOptions {
 
 /// `bertline tokenize`
 #[derive(Args, Clone, Debug)]
-pub struct TokenizeOptions {
+pub(crate) struct TokenizeOptions {
     /// What to read
     #[command(flatten)]
     pub read: ReadOptions,
@@ -77,7 +77,7 @@ impl TokenizeOptions {
 
 /// `bertline tune`
 #[derive(Args, Clone, Debug)]
-pub struct TuneOptions {
+pub(crate) struct TuneOptions {
     /// What to take for it
     #[command(flatten)]
     pub sample: SampleOptions,
@@ -94,7 +94,7 @@ pub struct TuneOptions {
 
 /// `bertline verify`
 #[derive(Args, Clone, Debug)]
-pub struct VerifyOptions {
+pub(crate) struct VerifyOptions {
     /// What to take for it
     #[command(flatten)]
     pub sample: SampleOptions,

@@ -11,7 +11,7 @@ use crate::encode::{DeviceChoice, PrecisionChoice, ProviderChoice, Wanted};
 /// How the work is cut, and how much of it may be rejected.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = LIMITS)]
-pub struct UnitOptions {
+pub(crate) struct UnitOptions {
     /// Text of a unit of work
     ///
     /// A unit is committed in one go: with smaller ones less is lost when a run is killed.
@@ -43,7 +43,7 @@ fn unit_bytes(given: &str) -> Result<u64, String> {
 }
 
 /// A number of bytes as people type it.
-pub fn size(given: &str) -> Result<u64, String> {
+pub(crate) fn size(given: &str) -> Result<u64, String> {
     let size: ByteSize = given.parse().map_err(|_| "not a size such as 512KiB, 2MiB or 64GB".to_owned())?;
     Ok(size.as_u64())
 }
@@ -56,7 +56,7 @@ pub(super) fn share(given: &str) -> Result<f64, String> {
 /// Where a stage's output goes.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = OUTPUT)]
-pub struct OutOptions {
+pub(crate) struct OutOptions {
     /// Folder for the output
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
@@ -68,7 +68,7 @@ pub struct OutOptions {
 /// What is shared between runs.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = OUTPUT)]
-pub struct CacheOptions {
+pub(crate) struct CacheOptions {
     /// Store of vectors to take from and to add to
     ///
     /// Texts that were encoded before are taken from it, and new ones are added; see `bertline cache`.
@@ -79,7 +79,7 @@ pub struct CacheOptions {
 /// What the encoder runs on.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = DEVICE)]
-pub struct DeviceOptions {
+pub(crate) struct DeviceOptions {
     /// Arithmetic of the encoder [default: the head's where there is one, else auto]
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<PrecisionChoice>,
@@ -123,7 +123,7 @@ impl DeviceOptions {
 /// The texts that the encoder is tried on.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = INPUT)]
-pub struct SampleOptions {
+pub(crate) struct SampleOptions {
     /// Texts to try it on: a file, folder or glob
     ///
     /// [default: built-in reviews of IMDB's lengths]

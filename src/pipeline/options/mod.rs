@@ -10,9 +10,9 @@ mod stages;
 use clap::builder::RangedI64ValueParser;
 use clap::value_parser;
 
-pub use commands::{ExportOptions, PredictOptions, TokenizeOptions, TuneOptions, VerifyOptions};
-pub use groups::{CacheOptions, DeviceOptions, OutOptions, SampleOptions, UnitOptions, size};
-pub use stages::{EmbedOptions, EvaluateOptions, IngestOptions, ScoreOptions, TrainOptions};
+pub(crate) use commands::{ExportOptions, PredictOptions, TokenizeOptions, TuneOptions, VerifyOptions};
+pub(crate) use groups::{CacheOptions, DeviceOptions, OutOptions, SampleOptions, UnitOptions, size};
+pub(crate) use stages::{EmbedOptions, EvaluateOptions, IngestOptions, ScoreOptions, TrainOptions};
 
 // Headings of the help, in the order in which it prints them. A heading holds for all flags behind it, those of another
 // struct too, so each struct that others hold and each flag of a command says its own.

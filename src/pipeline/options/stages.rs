@@ -14,7 +14,7 @@ use crate::tokenize::{Truncation, Window};
 
 /// `bertline ingest`
 #[derive(Args, Clone, Debug)]
-pub struct IngestOptions {
+pub(crate) struct IngestOptions {
     /// What to read
     #[command(flatten)]
     pub read: ReadOptions,
@@ -31,7 +31,7 @@ pub struct IngestOptions {
 
 /// `bertline embed`
 #[derive(Args, Clone, Debug)]
-pub struct EmbedOptions {
+pub(crate) struct EmbedOptions {
     /// What to read
     #[command(flatten)]
     pub read: ReadOptions,
@@ -86,7 +86,7 @@ impl EmbedOptions {
 
 /// `bertline train`
 #[derive(Args, Clone, Debug)]
-pub struct TrainOptions {
+pub(crate) struct TrainOptions {
     /// Output folders of `bertline embed`
     #[arg(required = true, value_name = "EMBED_OUT", value_hint = ValueHint::DirPath)]
     pub inputs: Vec<PathBuf>,
@@ -161,7 +161,7 @@ impl TrainOptions {
     ///
     /// # Errors
     /// Where it is several.
-    pub fn gpu(&self) -> head::Result<Option<u32>> {
+    pub(crate) fn gpu(&self) -> head::Result<Option<u32>> {
         let Some(gpus) = self.device.gpus() else { return Ok(None) };
         match gpus.count() {
             1 => Ok(gpus.numbers().next()),
@@ -172,7 +172,7 @@ impl TrainOptions {
 
 /// `bertline score`
 #[derive(Args, Clone, Debug)]
-pub struct ScoreOptions {
+pub(crate) struct ScoreOptions {
     /// What to read
     #[command(flatten)]
     pub read: ReadOptions,
@@ -208,7 +208,7 @@ pub struct ScoreOptions {
 
 /// `bertline evaluate`
 #[derive(Args, Clone, Debug)]
-pub struct EvaluateOptions {
+pub(crate) struct EvaluateOptions {
     /// What to judge the head on: outputs of `embed` or `score`, or labelled reviews
     #[command(flatten)]
     pub read: ReadOptions,

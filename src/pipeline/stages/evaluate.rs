@@ -28,7 +28,7 @@ use crate::report::{
 use crate::telemetry::Terminal;
 
 /// A head to judge.
-pub struct EvaluatePlan {
+pub(crate) struct EvaluatePlan {
     start: Start,
     options: EvaluateOptions,
     bundle: Bundle,
@@ -39,9 +39,18 @@ pub struct EvaluatePlan {
 /// What it is judged on.
 enum Subject {
     /// What a stage left, as it is.
-    Left { kind: Left, dirs: Vec<PathBuf>, run: Run, rows: u64 },
+    Left(Box<LeftOutputs>),
     /// Reviews, which are scored first.
     Reviews(Box<UnitsPlan>),
+}
+
+/// Outputs of a stage.
+struct LeftOutputs {
+    kind: Left,
+    dirs: Vec<PathBuf>,
+    run: Run,
+    /// Rows of all.
+    rows: u64,
 }
 
 /// What can be judged as it is.
@@ -95,7 +104,7 @@ fn subject(options: &EvaluateOptions, bundle: &Bundle, kind: Left) -> Result<Sub
         state: manifests.iter().map(|manifest| manifest.digest()[..16].to_owned()).collect(),
     });
     let rows = manifests.iter().map(|manifest| manifest.totals().1.rows_out).sum();
-    Ok(Subject::Left { kind, dirs, run, rows })
+    Ok(Subject::Left(Box::new(LeftOutputs { kind, dirs, run, rows })))
 }
 
 /// The scoring that comes before reviews are judged.
@@ -116,7 +125,8 @@ fn scoring(options: &EvaluateOptions) -> ScoreOptions {
 impl EvaluatePlan {
     pub(super) fn explain(&self) -> Result<Explained> {
         match &self.subject {
-            Subject::Left { kind, run, rows, .. } => {
+            Subject::Left(left) => {
+                let LeftOutputs { kind, run, rows, .. } = left.as_ref();
                 let what = format!("{kind:?}").to_lowercase();
                 let plan = format!("{what} of {} -> figures", self.options.read.inputs.join(", "));
                 Ok(Explained::at_once("evaluate", plan, *rows, &Existing::of(&self.options.out.out, run)?))
@@ -128,9 +138,7 @@ impl EvaluatePlan {
     pub(super) fn run(self, terminal: Terminal) -> Result<Outcome> {
         let EvaluatePlan { start, options, bundle, head, subject } = self;
         match subject {
-            Subject::Left { kind, dirs, run, .. } => {
-                judge_left(&start, &options, (&bundle, &head), (kind, &dirs), &run, terminal)
-            }
+            Subject::Left(left) => judge_left(&start, &options, (&bundle, &head), &left, terminal),
             Subject::Reviews(scoring) => judge_reviews(*scoring, &options, &bundle, terminal),
         }
     }
@@ -141,10 +149,10 @@ fn judge_left(
     start: &Start,
     options: &EvaluateOptions,
     (bundle, head): (&Bundle, &Head),
-    (kind, dirs): (Left, &[PathBuf]),
-    run: &Run,
+    left: &LeftOutputs,
     terminal: Terminal,
 ) -> Result<Outcome> {
+    let LeftOutputs { kind, dirs, run, .. } = left;
     let claimed = match take(run, &options.out, dirs, terminal)? {
         Taken::Finished(outcome) => return Ok(outcome),
         Taken::Open(claimed) => in_one_go(claimed, &run.record()),

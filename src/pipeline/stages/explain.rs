@@ -30,7 +30,7 @@ const SAMPLE_BATCHES: usize = 12;
 
 /// What a stage would do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Explained {
+pub(crate) struct Explained {
     /// The stage's command.
     pub stage: &'static str,
     /// The physical plan of the first unit.

@@ -27,7 +27,7 @@ const MOST_BYTES: usize = i32::MAX as usize;
 
 /// What was written.
 #[derive(Debug, Serialize)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// The ONNX file.
     pub model: PathBuf,
     /// Its size.
@@ -41,7 +41,7 @@ pub struct Exported {
 }
 
 /// A head to export, and the encoder before it.
-pub struct ExportPlan {
+pub(crate) struct ExportPlan {
     options: ExportOptions,
     bundle: Bundle,
     head: Head,

@@ -24,12 +24,12 @@ use std::path::Path;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-pub use self::explain::Explained;
+pub(crate) use self::explain::Explained;
 use self::explain::explain_units;
-pub use self::export::Exported;
-pub use self::rejects::summary as summary_of_rejects;
-pub use self::train::TrainPlan;
-pub use self::units::UnitsPlan;
+pub(crate) use self::export::Exported;
+pub(crate) use self::rejects::summary as summary_of_rejects;
+pub(crate) use self::train::TrainPlan;
+pub(crate) use self::units::UnitsPlan;
 use super::{EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, Result, ScoreOptions, TrainOptions};
 use crate::pipeline::Error;
 use crate::pipeline::encoder::Purpose;
@@ -40,7 +40,7 @@ use crate::telemetry::Terminal;
 ///
 /// Doc comments are the command's help.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Read reviews from any folder into Parquet: datasets `reviews` and `rejects`
     #[command(after_help = "Example:\n  bertline ingest reviews/ more.csv.gz --out ingested")]
     Ingest(IngestOptions),
@@ -71,7 +71,7 @@ pub enum Stage {
 }
 
 /// What a stage is going to do; nothing is written yet.
-pub enum StagePlan {
+pub(crate) enum StagePlan {
     /// Units of reviews, through `ingest`, `embed` or `score`.
     Units(Box<UnitsPlan>),
     /// A head to train.
@@ -84,7 +84,7 @@ pub enum StagePlan {
 
 /// How a stage ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It ran; the report is in `run.json` too.
     Done(Box<RunReport>),
     /// The output was there already; this is its `run.json`.
@@ -97,7 +97,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// As JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         match self {
             Outcome::Done(report) | Outcome::AlreadyDone(report) | Outcome::Judged(report) => json!(report),
             Outcome::Exported(exported) => json!(exported),
@@ -106,20 +106,8 @@ impl Outcome {
 }
 
 impl Stage {
-    /// The command.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Stage::Ingest(_) => "ingest",
-            Stage::Embed(_) => "embed",
-            Stage::Train(_) => "train",
-            Stage::Score(_) => "score",
-            Stage::Evaluate(_) => "evaluate",
-            Stage::Export(_) => "export",
-        }
-    }
-
     /// Where its output goes.
-    pub fn out(&self) -> &Path {
+    pub(crate) fn out(&self) -> &Path {
         match self {
             Stage::Ingest(options) => &options.out.out,
             Stage::Embed(options) => &options.out.out,
@@ -134,7 +122,7 @@ impl Stage {
     ///
     /// # Errors
     /// Where the options do not fit together, or what they name is not there.
-    pub fn plan(&self, purpose: Purpose, terminal: Terminal) -> Result<StagePlan> {
+    pub(crate) fn plan(&self, purpose: Purpose, terminal: Terminal) -> Result<StagePlan> {
         match self {
             Stage::Ingest(options) => Ok(StagePlan::Units(Box::new(ingest::plan(options)?))),
             Stage::Embed(options) => Ok(StagePlan::Units(Box::new(embed::plan(options, purpose, terminal)?))),
@@ -151,7 +139,7 @@ impl StagePlan {
     ///
     /// # Errors
     /// Where the input cannot be read, or the encoder cannot be opened to see its rate.
-    pub fn explain(&self) -> Result<Explained> {
+    pub(crate) fn explain(&self) -> Result<Explained> {
         match self {
             StagePlan::Units(plan) => explain_units(plan),
             StagePlan::Train(plan) => plan.explain(),
@@ -165,7 +153,7 @@ impl StagePlan {
     /// # Errors
     /// Where it fails; what is committed stays, and the same stage goes on from there. [`Error::TrainsElsewhere`] for
     /// `train`, whose plan is run by [`TrainPlan::run`] in the binary that has a trainer.
-    pub fn run(self, terminal: Terminal) -> Result<Outcome> {
+    pub(crate) fn run(self, terminal: Terminal) -> Result<Outcome> {
         match self {
             StagePlan::Units(plan) => plan.run(terminal),
             StagePlan::Train(_) => Err(Error::TrainsElsewhere),

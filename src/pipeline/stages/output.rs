@@ -12,7 +12,7 @@ use crate::telemetry::Terminal;
 
 /// A run's folder, or how it ended before.
 pub(super) enum Taken {
-    Open(ClaimedOutput),
+    Open(Box<ClaimedOutput>),
     Finished(Outcome),
 }
 
@@ -45,10 +45,10 @@ pub(super) fn say_found(claimed: &ClaimedOutput, terminal: Terminal) {
 }
 
 /// Takes the folder for a run that is done in one go: what it committed before is given up, for half of it is none.
-pub(super) fn in_one_go(claimed: ClaimedOutput, run: &RecordedRun) -> ClaimedOutput {
+pub(super) fn in_one_go(claimed: Box<ClaimedOutput>, run: &RecordedRun) -> Box<ClaimedOutput> {
     match claimed.found() {
         Found::Nothing => claimed,
-        Found::SameInput | Found::OtherInput => claimed.start_over(run),
+        Found::SameInput | Found::OtherInput => Box::new(claimed.start_over(run)),
     }
 }
 

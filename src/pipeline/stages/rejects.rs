@@ -42,7 +42,7 @@ impl Budget {
 }
 
 /// The reasons with their rows, the most frequent first.
-pub fn summary(rejected: &RejectCounts) -> String {
+pub(crate) fn summary(rejected: &RejectCounts) -> String {
     let mut reasons: Vec<(&str, u64)> = rejected.iter().collect();
     reasons.sort_by_key(|(reason, rows)| (std::cmp::Reverse(*rows), *reason));
     reasons.into_iter().map(|(reason, rows)| format!("{reason} {rows}")).collect::<Vec<_>>().join(", ")

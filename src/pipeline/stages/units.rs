@@ -23,7 +23,7 @@ use crate::report::{
 use crate::telemetry::{Done, Probe, ProgressBar, Terminal};
 
 /// One stage on its way through the engine.
-pub struct UnitsPlan {
+pub(crate) struct UnitsPlan {
     pub(super) start: Start,
     pub(super) kind: Kind,
     pub(super) inputs: Arc<Inputs>,

@@ -13,7 +13,7 @@ const SCORES: usize = 20;
 
 /// Histograms of what a run met.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Distributions {
+pub(crate) struct Distributions {
     max_length: Option<u32>,
     lengths: [u64; LENGTHS],
     scores: [u64; SCORES],
@@ -21,17 +21,17 @@ pub struct Distributions {
 
 impl Distributions {
     /// Nothing yet; `max_length` is where texts are cut.
-    pub fn new(max_length: Option<u32>) -> Distributions {
+    pub(crate) fn new(max_length: Option<u32>) -> Distributions {
         Distributions { max_length, lengths: [0; LENGTHS], scores: [0; SCORES] }
     }
 
     /// Adds a text of so many tokens.
-    pub fn add_length(&mut self, tokens: u32) {
+    pub(crate) fn add_length(&mut self, tokens: u32) {
         self.lengths[((tokens / TOKENS) as usize).min(LENGTHS - 1)] += 1;
     }
 
     /// Adds an answer of this probability.
-    pub fn add_score(&mut self, probability: f32) {
+    pub(crate) fn add_score(&mut self, probability: f32) {
         self.scores[((f64::from(probability) * SCORES as f64) as usize).min(SCORES - 1)] += 1;
     }
 

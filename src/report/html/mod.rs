@@ -11,7 +11,7 @@ mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-pub use distributions::Distributions;
+pub(crate) use distributions::Distributions;
 
 use crate::cache::UnitRecord;
 use crate::evaluate::Evaluation;
@@ -21,7 +21,7 @@ use crate::report::RunReport;
 const STYLE: &str = include_str!("style.css");
 
 /// What a page is made of; whatever is there gets its section.
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// Its output folder.
     pub out: String,
     /// Its `run.json`.
@@ -38,7 +38,7 @@ pub struct Page<'a> {
 
 impl Page<'_> {
     /// The page as HTML.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let title = format!("bertline {}: {}", self.run.stage.command(), self.out);
         let page = html! {
             (DOCTYPE)

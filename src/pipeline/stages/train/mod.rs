@@ -28,7 +28,7 @@ use crate::report::{
 use crate::telemetry::Terminal;
 
 /// A head to train: what determines it is settled, its features are not read yet.
-pub struct TrainPlan {
+pub(crate) struct TrainPlan {
     start: Start,
     options: TrainOptions,
     recipe: Recipe,
@@ -51,7 +51,7 @@ impl TrainPlan {
     ///
     /// # Errors
     /// Where the recipe does not hold together, or an input is no output of `embed`.
-    pub fn of(options: &TrainOptions) -> Result<TrainPlan> {
+    pub(crate) fn of(options: &TrainOptions) -> Result<TrainPlan> {
         let (start, recipe) = (Start::now(), recipe(options)?);
         let manifests = all(options).map(|dir| Ok(Manifest::of_output(dir, "embed")?)).collect::<Result<Vec<_>>>()?;
         let (folds, repeats) = (options.folds, options.repeats);
@@ -84,7 +84,7 @@ impl TrainPlan {
     ///
     /// # Errors
     /// Where the features do not make a training set, or training fails; an old head then stays.
-    pub fn run(self, on_device: OnDevice, terminal: Terminal) -> Result<Outcome> {
+    pub(crate) fn run(self, on_device: OnDevice, terminal: Terminal) -> Result<Outcome> {
         let options = &self.options;
         let sources: Vec<_> = all(options).cloned().collect();
         let claimed = match take(&self.run, &options.out, &sources, terminal)? {
