@@ -12,29 +12,38 @@
 //! # Rooms, in the order of the data
 //! | room | the question that it answers |
 //! |---|---|
-//! | [`cli`] | what can be typed, and which exit code comes back? |
-//! | [`pipeline`] | what is a stage made of, and what does a pipeline file say? |
-//! | [`schema`] | which columns does a dataset have? |
-//! | [`ingest`] | what is in this folder, and which records can be read? |
-//! | [`tokenize`] | which token ids does a text become? |
-//! | [`encode`] | which vector does the frozen encoder give for them? |
-//! | [`engine`] | how does a unit of work run, from scan to parts on disk? |
-//! | [`cache`] | which parts count, which texts are encoded already? |
-//! | [`evaluate`] | how good are answers whose truth is known? |
-//! | [`head`] | how is a classifier trained on cached vectors, kept, and applied? |
-//! | [`report`] | what ran, and what did it cost? |
-//! | [`telemetry`] | what are people told while it runs? |
-//! | [`model`] | where do encoder models come from? |
-//! | [`files`] | how does a file come to lie on disk whole, and what says that it is still the same? |
-//! | [`native`] | where are ONNX Runtime and libtorch? |
+//! | `cli` | what can be typed, what is said at the end, and which exit code comes back? |
+//! | `pipeline` | what is a stage made of, and what does a pipeline file say? |
+//! | - `options` | which flags does each command have? (pipeline files have the same) |
+//! | - `inputs` | what do the stages read, which columns, in which units? |
+//! | - `encoder` | which encoder does a stage open, and which vectors need it not compute? |
+//! | - `rows` | which rows have a label, as trained on and as judged? |
+//! | - `stages` | options -> plan -> explained or run: ingest, embed, train, score, evaluate, export |
+//! | - `commands` | what answers at once or measures: predict, show, tokenize, tune, verify |
+//! | `schema` | which columns does a dataset have, and for which reasons is a record rejected? |
+//! | `ingest` | what is in this folder, and which records can be read? (`find`, `open`, `parse`) |
+//! | `tokenize` | which token ids does a text become? |
+//! | `encode` | which vector does the frozen encoder give for them? (`model` is read, `graph` lowered, `int8` calibrated) |
+//! | `engine` | how does a unit of work run, from scan to parts on disk? |
+//! | `cache` | which parts count, what did each unit do and cost, which texts are encoded already? |
+//! | `evaluate` | how good are answers whose truth is known? |
+//! | `head` | what is a classifier on cached vectors, how is it kept, and applied? |
+//! | `report` | what ran, and what did it cost: the resolved run, `run.json`, `report.html`? |
+//! | `telemetry` | what are people told while it runs? |
+//! | `model` | where do encoder models come from? |
+//! | `files` | how does a file come to lie on disk whole, and what says that it is still the same? |
+//! | `native` | where are ONNX Runtime and libtorch? |
+//! | `bin/bertline-train` | how is a head trained, on libtorch? (a crate of its own) |
 //!
 //! # A run, followed once
-//! `cli` parses flags into [`pipeline`]'s options. A stage finds its inputs ([`ingest`]), resolves model, precision and
-//! device, and takes its output folder ([`cache`]): the resolved run is the first line of `manifest.jsonl`, so that the
-//! same command goes on where it stopped and any other is refused. Input is cut into units; for each, [`engine`] builds
-//! one small DataFusion physical plan: scan, projection, `EmbedExec`, sink. A few units run at a time, on tokio; the
-//! encoder's session runs on a thread of its own behind a bounded channel. Units commit strictly in order: parts are
-//! written, fsynced and renamed, then one manifest line makes them count.
+//! `cli` parses flags into a `pipeline` stage, and the stage is planned: it finds its inputs (`ingest`), resolves model,
+//! precision and device, and settles the run, everything that determines the output (`report`). The plan is explained, or
+//! it is run: it takes its output folder (`cache`), whose `manifest.jsonl` begins with the run, so that the same command
+//! goes on where it stopped and any other is refused. Input is cut into units, which are data; for each, `engine` opens
+//! the unit and builds one small DataFusion physical plan: scan, projection, `EmbedExec`, sink. A few units run at a time,
+//! on tokio; the encoder's session runs on a thread of its own behind a bounded channel. Each unit gives a receipt, its
+//! parts and its figures; units commit strictly in order: parts are written, fsynced and renamed (`files`), then one
+//! manifest line makes them count.
 //!
 //! # Invariants (each is a test)
 //! - Only `encode` names `ort`; only the trainer (`src/bin/bertline-train/`) names `tch`; only `engine` implements physical
