@@ -18,6 +18,7 @@
 //! | what runs, out of flags, tuning and this CPU? how is the machine used? | `choose.rs`, `plan.rs` |
 //! | how are texts packed? | `batch.rs` |
 //! | what if a micro-batch fails? | `retry.rs`; for tests, `fault.rs` makes it fail |
+//! | where does the time go? | `usage.rs`; by operator, `profile.rs` |
 //! | how does it look to other programs? | `export.rs` |
 //! | how do others reach it? | `encoder.rs`, over the channel of `service.rs` |
 //!
@@ -45,6 +46,7 @@ mod numerics;
 mod placement;
 mod plan;
 mod precision;
+mod profile;
 mod proof;
 mod provider;
 mod readout;

@@ -15,7 +15,7 @@ use ort::value::{DynTensor, Tensor, TensorRef};
 use super::interface::{Feed, Input, Interface};
 use super::library::Library;
 use super::placement::{OnCpu, Placement};
-use super::{Chosen, Error, MicroBatch, Precision, Provider, Result};
+use super::{Chosen, Error, MicroBatch, Precision, Provider, Result, profile};
 
 /// How a session computes.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +81,14 @@ impl Session {
         settings: Settings,
     ) -> Result<Session> {
         let placement = Arc::new(Placement::default());
+        let profile = profile::from_environment()?;
         let builder = builder(library, settings).and_then(|builder| match settings.gpu {
             Some(_) => listen(builder, &placement),
+            None => Ok(builder),
+        });
+        // Written when the session ends, which it does before the process.
+        let builder = builder.and_then(|builder| match &profile {
+            Some(begins) => Ok(builder.with_profiling(begins)?),
             None => Ok(builder),
         });
         let session = commit(builder, graph).map_err(|source| match placement.on_cpu().filter(|_| settings.whole) {

@@ -6,7 +6,7 @@
 //!   few inputs that several tests share;
 //! - [`ingest`], [`folder`], [`embed`], [`reference`], [`train`], [`article`], [`score`], [`evaluate`], [`export`]: the
 //!   stages, one file each;
-//! - [`native`]: which libraries are needed for what;
+//! - [`native`], [`gpu`]: which libraries are needed for what, and what goes to a machine with a GPU;
 //! - [`cache`]: texts that were encoded before, and the store that keeps them;
 //! - [`outputs`], [`resume`], [`kills`], [`earlier`], [`changes`], [`budget`]: whose an output folder is, what is left of a
 //!   run that was interrupted or killed, or by an earlier program, an input that has changed since, and too many rejects;
@@ -38,6 +38,7 @@ mod export;
 mod faults;
 mod fixtures;
 mod folder;
+mod gpu;
 mod ingest;
 mod kills;
 mod memory;

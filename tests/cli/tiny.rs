@@ -5,18 +5,66 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde_json::{Map, Value, json};
 
 const HIDDEN: usize = 128;
 const INNER: usize = 512;
 const LAYERS: usize = 2;
 const POSITIONS: usize = 512;
 const VOCABULARY: usize = 30_522;
+const SPECIAL: [&str; 4] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
 
 /// Writes it to `folder`, with the tokenizer of the model in `model`.
 pub(crate) fn tiny_bert(folder: &Path, model: &str) {
     fs_err::create_dir_all(folder).unwrap();
     fs_err::copy(Path::new(model).join("tokenizer.json"), folder.join("tokenizer.json")).unwrap();
-    let config = serde_json::json!({
+    write(folder, VOCABULARY);
+}
+
+/// The same with a tokenizer that knows the letters, so that nothing from outside is needed and a megabyte is all.
+pub(crate) fn tiny_bert_of_letters(folder: &Path) {
+    fs_err::create_dir_all(folder).unwrap();
+    let letters = ('a'..='z').flat_map(|letter| [letter.to_string(), format!("##{letter}")]);
+    let tokens = SPECIAL.map(str::to_owned).into_iter().chain(letters);
+    let vocabulary: Map<String, Value> = tokens.enumerate().map(|(id, token)| (token, id.into())).collect();
+    let words = vocabulary.len();
+    let special = |name: &str| {
+        json!({"id": vocabulary[name], "content": name, "special": true, "single_word": false,
+        "lstrip": false, "rstrip": false, "normalized": false})
+    };
+    let added = SPECIAL.map(special);
+    let piece = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let ids = |name: &str| json!({"id": name, "ids": [vocabulary[name]], "tokens": [name]});
+    let sequence = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+    let [first, last] = ["[CLS]", "[SEP]"].map(piece);
+    let tokenizer = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added,
+        "normalizer": {
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
+            "lowercase": true,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [first, sequence("A"), last],
+            "pair": [first, sequence("A"), last, sequence("B"), last],
+            "special_tokens": {"[CLS]": ids("[CLS]"), "[SEP]": ids("[SEP]")},
+        },
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocabulary,
+        },
+    });
+    fs_err::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    write(folder, words);
+}
+
+fn write(folder: &Path, vocabulary: usize) {
+    let config = json!({
         "model_type": "bert",
         "architectures": ["BertModel"],
         "hidden_size": HIDDEN,
@@ -27,20 +75,22 @@ pub(crate) fn tiny_bert(folder: &Path, model: &str) {
         "layer_norm_eps": 1e-12,
         "max_position_embeddings": POSITIONS,
         "type_vocab_size": 2,
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
     });
     fs_err::write(folder.join("config.json"), config.to_string()).unwrap();
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> =
-        shapes().into_iter().map(|(name, shape)| (name.clone(), shape.clone(), values(&name, &shape))).collect();
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes(vocabulary)
+        .into_iter()
+        .map(|(name, shape)| (name.clone(), shape.clone(), values(&name, &shape)))
+        .collect();
     let views = tensors
         .iter()
         .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
     fs_err::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-fn shapes() -> Vec<(String, Vec<usize>)> {
+fn shapes(vocabulary: usize) -> Vec<(String, Vec<usize>)> {
     let mut shapes = vec![
-        ("embeddings.word_embeddings.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
+        ("embeddings.word_embeddings.weight".to_owned(), vec![vocabulary, HIDDEN]),
         ("embeddings.position_embeddings.weight".to_owned(), vec![POSITIONS, HIDDEN]),
         ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, HIDDEN]),
     ];
