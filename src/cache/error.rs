@@ -75,7 +75,7 @@ pub enum Error {
         missing: String,
     },
     /// The run that made the folder did not finish.
-    #[error("`{dir}` is incomplete; run the same `bertline embed` again to finish it")]
+    #[error("`{dir}` is incomplete; run the command that made it again to finish it")]
     Incomplete {
         /// The folder.
         dir: PathBuf,

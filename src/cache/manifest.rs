@@ -130,13 +130,20 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The manifest of `out`, which must be the output of `stage`.
+    /// The manifest of `out`, which must be the output of `stage`, finished or not.
     ///
     /// # Errors
-    /// [`Error::NotOutput`] where there is none.
+    /// [`Error::NotOutput`] where there is none, or another stage's.
     pub fn of_output(out: &Path, stage: &str) -> Result<Manifest> {
-        let (wanted, missing) = (stage.to_owned(), "manifest.jsonl".to_owned());
-        Manifest::read(out)?.ok_or_else(|| Error::NotOutput { dir: out.to_owned(), wanted, missing })
+        let not_output = |missing: &str| {
+            let (wanted, missing) = (stage.to_owned(), missing.to_owned());
+            Error::NotOutput { dir: out.to_owned(), wanted, missing }
+        };
+        let manifest = Manifest::read(out)?.ok_or_else(|| not_output("manifest.jsonl"))?;
+        match manifest.run.command() {
+            Some(found) if found == stage => Ok(manifest),
+            _ => Err(not_output(if stage == "embed" { Dataset::Features } else { Dataset::Predictions }.name())),
+        }
     }
 
     /// BLAKE3-128 over the names and digests of all parts: what they hold need not be read to know it.

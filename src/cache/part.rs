@@ -15,8 +15,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::{Error, Part, Result};
-use crate::files::Staged;
 use crate::files::failpoint::{self, Gaps, Point};
+use crate::files::{Staged, sync_folder_of};
 use crate::schema::Dataset;
 
 /// Key-value metadata of every part of a run (dataset, schema version, encoder id, numerics).
@@ -41,7 +41,12 @@ impl PartWriter {
         metadata: &PartMetadata,
     ) -> Result<PartWriter> {
         let folder = out.join(dataset.name());
+        let made = !folder.is_dir();
         fs::create_dir_all(&folder)?;
+        if made {
+            // A part is no more durable than the folder that it is in.
+            sync_folder_of(&folder)?;
+        }
         let file = Staged::create(&folder.join(name))?.with_gaps(Gaps::PART);
         let temporary = file.path().to_owned();
         let writer = ArrowWriter::try_new(file, schema, Some(properties(dataset, metadata)))

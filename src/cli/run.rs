@@ -52,7 +52,10 @@ pub(super) fn explain(what: &[String], terminal: Terminal) -> Result<()> {
         Command::Run { file, set } => explain_file(&file, &set, terminal),
         Command::Stage(stage) => print(&stage.plan(Purpose::Explain, terminal)?.explain()?, terminal),
         _ => {
-            let words = "a pipeline file, or a stage (ingest, embed, train, score, evaluate, export) with its flags, can be explained\n";
+            let stages = Stage::augment_subcommands(clap::Command::new("stage"));
+            let names: Vec<&str> = stages.get_subcommands().map(clap::Command::get_name).collect();
+            let words =
+                format!("a pipeline file, or a stage ({}) with its flags, can be explained\n", names.join(", "));
             clap::Error::raw(clap::error::ErrorKind::InvalidValue, words).exit()
         }
     }

@@ -1,4 +1,4 @@
-//! Puts what another program wrote, or a whole folder, in place as durably as files of one's own.
+//! Puts what another program wrote, or a whole folder, in place, fsynced; a folder that replaces another is absent for an instant.
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What lies in a place of data: listed, opened, read by ranges, and known again.
 //!
-//! Whoever reads datasets asks no more than this of the place where they are, and whoever makes them no more than
-//! `staged`: today it is a folder, and what an object store does otherwise belongs here.
+//! Parts, stores and saved graphs are read through this, and made through `staged`: today the place is a folder, and what
+//! an object store does otherwise belongs here. Manifests, locks and sweeping still ask the folder itself (`cache`).
 
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};

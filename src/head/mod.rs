@@ -2,7 +2,7 @@
 //!
 //! A head is a few dense layers behind a frozen encoder, so training it costs seconds and can be repeated at will.
 //! What leaves this room is plain arithmetic: [`Head`] holds weights and a forward pass in Rust, so that scoring never
-//! loads libtorch. What names `tch` is under the cargo feature `train`.
+//! loads libtorch. What trains one is a crate of its own, `bin/bertline-train`.
 //!
 //! ```text
 //! Examples + Recipe --fit--> Trained { Head, TrainingReport } --Bundle::save--> bundle.json head.safetensors head.onnx

@@ -187,13 +187,14 @@ impl Start {
         let (rows_in, stats) = manifest.totals();
         this_run.seconds = self.seconds();
         let UnitStats { tokens, padded_tokens, encoder_seconds, .. } = stats;
-        // Laps cover the time between commits; what this process spent outside them (opening the model) counts too.
-        let earlier = stats.seconds.max(this_run.seconds);
+        // Laps cover the time between commits. Where all were of this process, what it spent outside them (opening the
+        // model) counts too.
+        let seconds = stats.seconds.max(this_run.seconds);
         RunReport {
             stage,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started.clone(),
-            seconds: earlier,
+            seconds,
             rows_in,
             rows_out: stats.rows_out,
             rows_rejected: stats.rows_rejected,

@@ -2,6 +2,7 @@
 
 use std::fs::TryLockError;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -74,10 +75,13 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<()> {
     }
 }
 
+/// Takes the folder for this process.
 pub(super) fn lock(dir: &Path) -> Result<fs::File> {
     let path = dir.join(LOCK);
     let mut file = fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
     match file.file().try_lock() {
+        // Whoever held it may have taken the file away meanwhile: a lock on a file that has no name keeps nobody out.
+        Ok(()) if !is_at(&file, &path) => lock(dir),
         Ok(()) => {
             file.set_len(0)?;
             write!(file, "{}", std::process::id())?;
@@ -90,6 +94,12 @@ pub(super) fn lock(dir: &Path) -> Result<fs::File> {
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    let inode = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let (held, named) = (file.metadata().map(inode), fs::metadata(path).map(inode));
+    held.is_ok_and(|held| named.is_ok_and(|named| held == named))
 }
 
 /// Removes what an earlier run left; the manifest goes first, so that a crash in between leaves nothing that counts.

@@ -1,7 +1,8 @@
 //! The stage `evaluate`: how good a head is on labelled reviews.
 //!
 //! Features and scored rows are judged as they are, with zero encoder calls. Other inputs are scored first, into the
-//! same folder, as `score` would: it can be interrupted and goes on, and its predictions stay.
+//! same folder, as `score` would: it can be interrupted and goes on, and its predictions stay. The figures come when that
+//! run is finished, and are made anew each time.
 
 use std::path::{Path, PathBuf};
 
@@ -54,10 +55,20 @@ struct LeftOutputs {
 }
 
 /// What can be judged as it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Left {
     Features,
     Predictions,
+}
+
+impl Left {
+    /// The stage that leaves it.
+    fn stage(self) -> &'static str {
+        match self {
+            Left::Features => "embed",
+            Left::Predictions => "score",
+        }
+    }
 }
 
 /// Rows whose truth is known, where they came from, and how many of them the head was trained on.
@@ -96,7 +107,7 @@ fn left(inputs: &[String]) -> Result<Option<Left>> {
 
 fn subject(options: &EvaluateOptions, bundle: &Bundle, kind: Left) -> Result<Subject> {
     let dirs: Vec<PathBuf> = options.read.inputs.iter().map(PathBuf::from).collect();
-    let manifests = dirs.iter().map(|dir| Ok(Manifest::of_output(dir, "embed")?)).collect::<Result<Vec<_>>>()?;
+    let manifests = dirs.iter().map(|dir| Ok(Manifest::of_output(dir, kind.stage())?)).collect::<Result<Vec<_>>>()?;
     let run = Run::Evaluate(EvaluateRun {
         head_digest: bundle.head_digest.clone(),
         inputs: options.read.inputs.clone(),
@@ -127,8 +138,8 @@ impl EvaluatePlan {
         match &self.subject {
             Subject::Left(left) => {
                 let LeftOutputs { kind, run, rows, .. } = left.as_ref();
-                let what = format!("{kind:?}").to_lowercase();
-                let plan = format!("{what} of {} -> figures", self.options.read.inputs.join(", "));
+                let inputs = self.options.read.inputs.join(", ");
+                let plan = format!("what `{}` left in {inputs} -> figures", kind.stage());
                 Ok(Explained::at_once("evaluate", plan, *rows, &Existing::of(&self.options.out.out, run)?))
             }
             Subject::Reviews(scoring) => explain_units(scoring),

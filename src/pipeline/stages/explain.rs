@@ -1,4 +1,4 @@
-//! The command `explain`: what a stage would do and cost, without doing it.
+//! What `explain` says: what a stage would do and cost, without doing it.
 //!
 //! The plan is the one that would run. Rows and units come from footers and from parsing; tokens and hours from a
 //! sample of the first texts, tokenized and (a few micro-batches of it) encoded to see this machine's rate.
@@ -102,8 +102,8 @@ pub(super) struct Existing {
 
 impl Existing {
     /// Of a stage that leaves files, and no folder of its own.
-    pub(super) fn of_files(finished: bool) -> Existing {
-        Existing { units: HashSet::new(), finished, another: false }
+    pub(super) fn of_files(finished: bool, another: bool) -> Existing {
+        Existing { units: HashSet::new(), finished, another }
     }
 
     /// Looks into the folder.

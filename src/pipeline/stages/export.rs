@@ -62,11 +62,13 @@ pub(super) fn plan(options: &ExportOptions, terminal: Terminal) -> Result<Export
 }
 
 impl ExportPlan {
-    pub(super) fn explain(&self) -> Explained {
+    pub(super) fn explain(&self) -> Result<Explained> {
         let ExportOptions { head, out, .. } = &self.options;
         let (head, model) = (head.display(), &self.bundle.encoder.model);
         let plan = format!("{model} and head {head} -> {}, {}", out.display(), self.tokenizer.display());
-        Explained::at_once("export", plan, 0, &Existing::of_files(self.there().is_some()))
+        let done = self.files()?.are_there();
+        let existing = Existing::of_files(done, !done && self.there().is_some());
+        Ok(Explained::at_once("export", plan, 0, &existing))
     }
 
     /// A file that is there already.
@@ -74,12 +76,12 @@ impl ExportPlan {
         [&self.options.out, &self.tokenizer].into_iter().find(|path| path.exists())
     }
 
-    /// Writes both files.
-    pub(super) fn run(self, terminal: Terminal) -> Result<Outcome> {
+    /// What both files are to hold.
+    fn files(&self) -> Result<Files<'_>> {
         let bundle = &self.bundle;
         let identity = &bundle.encoder.identity;
         let dir = &self.target.model.dir;
-        let (json, max_length) = (tokenize::exported(dir, identity.window())?, identity.max_length);
+        let json = tokenize::exported(dir, identity.window())?;
         let mut model = encode::exported(dir, identity, bundle.encoder.calibration.as_ref())?;
         head::put_behind(&mut model, &self.head, &bundle.labels);
         let model = described(model, bundle);
@@ -87,21 +89,36 @@ impl ExportPlan {
         if bytes > MOST_BYTES {
             return Err(Error::TooLargeForOnnx { model: bundle.encoder.model.clone(), bytes });
         }
-        let model = model.encode_to_vec();
-        let files = [(&self.tokenizer, json.as_bytes()), (&self.options.out, model.as_slice())];
-        if files.iter().all(|(path, bytes)| holds(path, bytes)) {
+        // The model last: where it stands, its tokenizer does too.
+        Ok(Files([(&self.tokenizer, json.into_bytes()), (&self.options.out, model.encode_to_vec())]))
+    }
+
+    /// Writes both files.
+    pub(super) fn run(self, terminal: Terminal) -> Result<Outcome> {
+        let files = self.files()?;
+        if files.are_there() {
             let out = self.options.out.display();
             terminal.say(&format!("export: `{out}` is there already and is what would be written; nothing to do"));
         } else if let Some(path) = self.there().filter(|_| !self.options.overwrite) {
             return Err(Error::ExportExists { path: path.clone() });
         } else {
-            // The model last: where it stands, its tokenizer does too.
-            files.iter().try_for_each(|(path, bytes)| write(path, bytes))?;
+            files.0.iter().try_for_each(|(path, bytes)| write(path, bytes))?;
         }
-        warn(bundle, terminal)?;
+        let bytes = files.0[1].1.len();
+        warn(&self.bundle, terminal)?;
+        let max_length = self.bundle.encoder.identity.max_length;
         let Bundle { labels, .. } = self.bundle;
         let (model, tokenizer) = (self.options.out, self.tokenizer);
         Ok(Outcome::Exported(Exported { model, bytes, tokenizer, labels, max_length }))
+    }
+}
+
+/// The tokenizer's file and the model's, with what they are to hold.
+struct Files<'a>([(&'a PathBuf, Vec<u8>); 2]);
+
+impl Files<'_> {
+    fn are_there(&self) -> bool {
+        self.0.iter().all(|(path, bytes)| holds(path, bytes))
     }
 }
 

@@ -4,7 +4,9 @@
 //! Stage (options) --plan--> StagePlan --explain--> Explained      what it would do and cost
 //!                                     --run------> Outcome        its output folder, finished
 //! ```
-//! A new stage is an options struct, a variant of [`Stage`] and of [`StagePlan`], and a file here.
+//! A new stage is an options struct (`pipeline::options`), a variant of [`Stage`] and of [`StagePlan`] with a file here, a
+//! run and a report (`report`), what is said at its end (`cli::summary`), and the names of what it leaves
+//! (`cache::output`). The command line and pipeline files need no more.
 
 mod embed;
 mod evaluate;
@@ -144,7 +146,7 @@ impl StagePlan {
             StagePlan::Units(plan) => explain_units(plan),
             StagePlan::Train(plan) => plan.explain(),
             StagePlan::Evaluate(plan) => plan.explain(),
-            StagePlan::Export(plan) => Ok(plan.explain()),
+            StagePlan::Export(plan) => plan.explain(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! What every stage does with its output folder: take it, or find it finished; at the end write the page and the report,
-//! and only then mark it as done.
+//! and only then mark the run as done.
 
 use std::path::{Path, PathBuf};
 
