@@ -33,6 +33,7 @@
 //! | `model` | where do encoder models come from? |
 //! | `files` | how does a file come to lie on disk whole, and what says that it is still the same? |
 //! | `native` | where are ONNX Runtime and libtorch? |
+//! | `onnx` | what of an ONNX file is written and read? |
 //! | `bin/bertline-train` | how is a head trained, on libtorch? (a crate of its own) |
 //!
 //! # A run, followed once
@@ -44,6 +45,24 @@
 //! on tokio; the encoder's session runs on a thread of its own behind a bounded channel. Each unit gives a receipt, its
 //! parts and its figures; units commit strictly in order: parts are written, fsynced and renamed (`files`), then one
 //! manifest line makes them count.
+//!
+//! # Where a change begins
+//! | change | begins in | and goes on in |
+//! |---|---|---|
+//! | a flag | `pipeline/options/` | the stage that reads it; what determines the output is in `report/run.rs` |
+//! | a stage | `pipeline/stages/mod.rs` | `pipeline/options/stages.rs`, `report/{run,stage_report}.rs`, `cli/summary.rs`, `cache/output/folder.rs` |
+//! | an input format | `ingest/find/`, `ingest/parse/` | |
+//! | where inputs lie | `ingest/open/stream.rs`; Parquet: `engine/{scan,parquet}.rs` on `files/stored.rs` | `ingest/find/` lists |
+//! | a reject reason | `schema/reject.rs`, `schemas/rejects.toml` | arises in `ingest/parse/`, `engine/{salvage,output_rows}.rs` |
+//! | a column of an output | `schemas/*.toml` | `engine/output_rows.rs` fills it |
+//! | how vectors are stored | `schemas/features.toml`, `cache/features_part.rs` | written by `engine/output_rows.rs` and, into a store, `cache/known.rs` |
+//! | a figure of a unit | `cache/stats.rs` | filled in one place of `engine`; shown by `report/run_report.rs` |
+//! | what a run tells, to people or machines | `telemetry/`, fed by `pipeline/stages/units.rs` | `train`: `pipeline/stages/train/epochs.rs` |
+//! | a tokenizer | `tokenize/tokenizer.rs` (WordPiece alone; others are features of the crate) | |
+//! | a model family | `encode/model/{architecture,names,description}.rs` | `encode/graph/`; what a vector means: `encode/identity.rs` |
+//! | training a head | `bin/bertline-train/head/{network,run,sweep}.rs` | `head/recipe.rs`, `pipeline/stages/train/mod.rs` |
+//! | training the encoder | `bin/bertline-train/`, beside `head/` | weights enter at `encode/model/weights.rs`; `encode/identity.rs`, `head/bundle.rs` |
+//! | who runs a unit | `engine/run.rs` hands units out; `engine/opener.rs` opens a spec in any process | `engine/{planner,ledger}.rs` |
 //!
 //! # Invariants (each is a test)
 //! - Only `encode` names `ort`; only the trainer (`src/bin/bertline-train/`) names `tch`; only `engine` implements physical

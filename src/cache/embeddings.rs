@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::vectors::FeaturesPart;
+use super::features_part::FeaturesPart;
 use super::{Error, Manifest, Result};
 use crate::schema::Dataset;
 

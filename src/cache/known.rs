@@ -12,9 +12,9 @@ use arrow::array::{ArrayRef, BooleanArray, FixedSizeBinaryArray, FixedSizeListAr
 use arrow::datatypes::{DataType, Field};
 use hashbrown::{HashMap, HashSet};
 
-use super::features::check_identity;
+use super::feature_set::check_identity;
+use super::features_part::FeaturesPart;
 use super::index::{Entry, Index};
-use super::vectors::FeaturesPart;
 use super::{Error, Key, Manifest, Result, Store};
 use crate::schema::{self, Dataset};
 use crate::telemetry::catch_panic;

@@ -7,7 +7,8 @@
 mod claims;
 mod embeddings;
 mod error;
-mod features;
+mod feature_set;
+mod features_part;
 mod index;
 mod key;
 mod known;
@@ -17,12 +18,11 @@ mod part;
 mod recorded;
 mod stats;
 mod store;
-mod vectors;
 
 pub(crate) use claims::{Claims, Failure};
 pub use error::{Error, Result};
-pub(crate) use features::{FeatureSet, check_same_encoder, load_features};
-pub(crate) use features::{committed_keys, finished_embed, read_part};
+pub(crate) use feature_set::{FeatureSet, check_same_encoder, load_features};
+pub(crate) use feature_set::{committed_keys, finished_embed, read_part};
 pub use key::Key;
 pub use known::{Fetched, Known};
 pub use manifest::{Manifest, Part, UnitRecord};

@@ -31,7 +31,7 @@ use super::ledger::{Ledger, Receipt};
 use super::mode::Mode;
 use super::on_demand::Opened;
 use super::texts::{Distinct, Encoded};
-use super::{assemble, kept, salvage};
+use super::{kept, output_rows, salvage};
 use crate::cache::{self, Key, Known, UnitStats};
 use crate::schema;
 use crate::tokenize::Tokenized;
@@ -213,9 +213,11 @@ impl Unit {
             self.obtain(&texts, &distinct, others, &mut encoded).await?;
         }
         let (rows, mut stats) = match &self.mode {
-            Mode::Embed { width, .. } => assemble::embedding_rows(&self.output, &batch, &distinct, &encoded, *width)?,
+            Mode::Embed { width, .. } => {
+                output_rows::embedding_rows(&self.output, &batch, &distinct, &encoded, *width)?
+            }
             Mode::Score { .. } => match &self.run.head {
-                Some(head) => assemble::predictions(&self.output, &batch, &distinct, &encoded, head)?,
+                Some(head) => output_rows::predictions(&self.output, &batch, &distinct, &encoded, head)?,
                 None => return internal_err!("scoring needs a head"),
             },
         };

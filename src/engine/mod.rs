@@ -16,7 +16,6 @@
 //! [`Executor`]; what the units of a run share is its [`RunContext`].
 
 mod arrow_fields;
-mod assemble;
 mod clean;
 mod context;
 mod embed;
@@ -28,6 +27,7 @@ mod ledger;
 mod mode;
 mod on_demand;
 mod opener;
+mod output_rows;
 mod pages;
 mod parquet;
 mod pieces;

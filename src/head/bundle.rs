@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::export::{from_safetensors, to_safetensors};
+use super::weights::{from_safetensors, to_safetensors};
 use super::{Error, Head, Result, TrainingReport, onnx};
 use crate::encode::{Calibration, EncoderIdentity, Numerics};
 use crate::evaluate::Threshold;

@@ -13,7 +13,6 @@
 mod bundle;
 mod error;
 mod examples;
-mod export;
 mod forward;
 mod metrics;
 #[cfg(test)]
@@ -23,6 +22,7 @@ mod onnx;
 mod recipe;
 mod split;
 mod swept;
+mod weights;
 
 pub use bundle::{BUNDLE_VERSION, Bundle, BundleEncoder, TrainingData};
 pub use error::{Error, Result};

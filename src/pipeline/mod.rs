@@ -8,8 +8,8 @@ mod encoder;
 mod error;
 mod inputs;
 mod options;
+mod pipeline_file;
 mod rows;
-mod spec;
 mod stages;
 
 pub(crate) use commands::predict::{Prediction, Predictor};
@@ -23,7 +23,7 @@ pub(crate) use options::{
     DeviceOptions, EmbedOptions, EvaluateOptions, ExportOptions, IngestOptions, OutOptions, PredictOptions,
     SampleOptions, ScoreOptions, TokenizeOptions, TrainOptions, TuneOptions, UnitOptions, VerifyOptions, size,
 };
-pub(crate) use spec::{NamedStage, load};
+pub(crate) use pipeline_file::{NamedStage, load};
 pub(crate) use stages::{Explained, Exported, Outcome, Stage, TrainPlan, summary_of_rejects};
 
 pub(crate) use crate::ingest::ReadOptions;

@@ -4,11 +4,11 @@
 //! on a pool of its own so that the threads of tokio only move data; results keep the input's order. There is no
 //! padding here: micro-batches are cut later, when the lengths are known.
 //!
-//! `tokenizers` is a release candidate and its API will move: only `tokenizer.rs` and `normal.rs` name it.
+//! `tokenizers` is a release candidate and its API will move: only `tokenizer.rs` and `bert_normalizer.rs` name it.
 
+mod bert_normalizer;
 mod error;
 mod export;
-mod normal;
 mod pool;
 mod tokenized;
 mod tokenizer;

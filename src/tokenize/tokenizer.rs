@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 
-use super::normal::Normal;
+use super::bert_normalizer::Normal;
 use super::{Error, Pool, Result, Tokenized, Window};
 
 /// How many texts a thread takes at a time: enough to make the hand-over free, few enough to balance long reviews.

@@ -7,7 +7,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Serialize;
 
-use super::super::vectors::made_by;
+use super::super::features_part::made_by;
 use super::super::{Error, Manifest, Result};
 use super::{Sealed, StoreEncoder, folders, is_store, lock_file, sealed};
 use crate::files::{Stored, digest, state};

@@ -274,5 +274,5 @@ fn is_plain(column: &ColumnChunkMetaData, values: u64) -> bool {
 }
 
 #[cfg(test)]
-#[path = "vectors_tests.rs"]
+#[path = "features_part_tests.rs"]
 mod tests;
