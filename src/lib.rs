@@ -49,20 +49,20 @@
 //! # Where a change begins
 //! | change | begins in | and goes on in |
 //! |---|---|---|
-//! | a flag | `pipeline/options/` | the stage that reads it; what determines the output is in `report/run.rs` |
-//! | a stage | `pipeline/stages/mod.rs` | `pipeline/options/stages.rs`, `report/{run,stage_report}.rs`, `cli/summary.rs`, `cache/output/folder.rs` |
-//! | an input format | `ingest/find/`, `ingest/parse/` | |
-//! | where inputs lie | `ingest/open/stream.rs`; Parquet: `engine/{scan,parquet}.rs` on `files/stored.rs` | `ingest/find/` lists |
+//! | a flag | `pipeline/options/`; of the input: `ingest/options.rs` | the stage that reads it; what determines the output is in `report/run.rs` |
+//! | a stage | `pipeline/stages/mod.rs` | `pipeline/options/`, `report/{run,stage_report}.rs`, `cli/summary.rs`, `cache/output/folder.rs` |
+//! | an input format | `ingest/options.rs`, `ingest/find/`, `ingest/parse/` | |
+//! | where inputs lie | `ingest/find/walk.rs`, `ingest/open/stream.rs`; Parquet: `engine/{scan,parquet}.rs` | `files/{stored,state}.rs`, `pipeline/inputs/mod.rs` |
 //! | a reject reason | `schema/reject.rs`, `schemas/rejects.toml` | arises in `ingest/parse/`, `engine/{salvage,output_rows}.rs` |
-//! | a column of an output | `schemas/*.toml` | `engine/output_rows.rs` fills it |
-//! | how vectors are stored | `schemas/features.toml`, `cache/features_part.rs` | written by `engine/output_rows.rs` and, into a store, `cache/known.rs` |
+//! | a column of an output | `schemas/*.toml` | predictions and embeddings: `engine/output_rows.rs`; reviews and rejects: `ingest/parse/unit.rs`, `engine/sink.rs` |
+//! | how vectors are stored | `schemas/features.toml`, `schema/contract.rs` | written by `engine/output_rows.rs` and `cache/{part,known}.rs`, read by `cache/features_part.rs` |
 //! | a figure of a unit | `cache/stats.rs` | filled in one place of `engine`; shown by `report/run_report.rs` |
-//! | what a run tells, to people or machines | `telemetry/`, fed by `pipeline/stages/units.rs` | `train`: `pipeline/stages/train/epochs.rs` |
-//! | a tokenizer | `tokenize/tokenizer.rs` (WordPiece alone; others are features of the crate) | |
+//! | what a run tells, to people or machines | `telemetry/`, fed by `pipeline/stages/units.rs` | `train`: `pipeline/stages/train/` |
+//! | a tokenizer | `tokenize/tokenizer.rs`, and the features of the crate `tokenizers` in `Cargo.toml` | |
 //! | a model family | `encode/model/{architecture,names,description}.rs` | `encode/graph/`; what a vector means: `encode/identity.rs` |
 //! | training a head | `bin/bertline-train/head/{network,run,sweep}.rs` | `head/recipe.rs`, `pipeline/stages/train/mod.rs` |
-//! | training the encoder | `bin/bertline-train/`, beside `head/` | weights enter at `encode/model/weights.rs`; `encode/identity.rs`, `head/bundle.rs` |
-//! | who runs a unit | `engine/run.rs` hands units out; `engine/opener.rs` opens a spec in any process | `engine/{planner,ledger}.rs` |
+//! | training the encoder | `head/mod.rs` (what a trainer is handed), `pipeline/stages/train/`, `bin/bertline-train/` | `encode/model/`, `encode/identity.rs`, `head/bundle.rs` |
+//! | who runs a unit | `engine/run.rs` hands units out; `engine/opener.rs` opens a spec in any process | `engine/{planner,ledger,context}.rs`, `cache/claims.rs` |
 //!
 //! # Invariants (each is a test)
 //! - Only `encode` names `ort`; only the trainer (`src/bin/bertline-train/`) names `tch`; only `engine` implements physical
