@@ -95,7 +95,8 @@ def tell(check, name, report, figures, busy):
     for rival, found in medians.items():
         check.findings.add(f"{name}: {rival}", "", f"{found:,.0f} reviews/s", "")
     if peak is None:
-        check.findings.add("matrix product", "", "", f"cannot run here: {check.failed.get('product', 'no round was left')}")
+        why = check.failed.get("product", "no round was left")
+        check.findings.add("matrix product", "", "", f"cannot run here: {why}")
     else:
         check.peaks[name] = peak
         what = "matrix product in fp32" if check.dry else "matrix product in bf16"
