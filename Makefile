@@ -55,10 +55,10 @@ check-kills: model ## kill the stages 100 times at random instants (KILLS=100) a
 check-scale: model ## 5 million short and 200,000 long reviews through a tiny encoder: rate, memory, kills; 10 GB of disk
 	@BERTLINE_SCALE=1 .ci/test --test cli scale
 
-check-gpu: ## vectors and rates on a GPU (after `make model deps-cuda`), one table; DRY=1 without one, ONLY=BERT-base, SWEEP=1
+check-gpu: ## vectors and rates on a GPU (after `make model deps-cuda`), one table; DRY=1 without one, ONLY=BERT-base, STEPS=bf
 	@.ci/check-gpu
 
-pack-gpu: ## what check-gpu needs on a machine without network, in pieces of 60 MiB (after `make model deps-cuda`)
+pack-gpu: ## what check-gpu needs on a machine without network, in 4 pieces of 60 MiB (after `make model deps-cuda`); ALL=1
 	@.ci/pack-gpu
 
 lint: deps ## check format and lints

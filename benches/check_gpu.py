@@ -27,11 +27,11 @@ from gpu.runs import Runs
 
 # What is asked, and the seconds of it where there are 8 minutes.
 STEPS = {
-    "a": ("the libraries load, and what comes out", 55, vectors.step),
-    "b": ("BERT-base's geometry, beside rivals", 135, lambda check: rates.step(check, BASE)),
+    "a": ("the libraries load, and what comes out", 50, vectors.step),
+    "b": ("BERT-base's geometry, beside rivals", 145, lambda check: rates.step(check, BASE)),
     "c": ("MiniLM, beside rivals", 75, lambda check: rates.step(check, MINILM)),
     "d": ("the whole `score`", 40, whole.step),
-    "e": ("other plans", 60, plans.step),
+    "e": ("other plans", 55, plans.step),
     "f": ("where the time goes", 20, operators.step),
     "g": ("out of memory on purpose", 25, memory.step),
     "h": ("a ready-made graph", 30, ready.step),
@@ -55,7 +55,7 @@ class Check:
         self.models, self.rivals = Models(asked, tmp), Rivals(self)
         given = f"{len(self.reviews.texts)} reviews, as up to {self.reviews.rows} rows where bertline is timed"
         self.findings.title = f"{title}; {given}, max_length {asked.max_length}, medians of {asked.rounds} rounds"
-        self.way, self.rates, self.peaks, self.ready = ON_CPU if self.dry else ON_GPU[0], {}, {}, {}
+        self.way, self.rates, self.peaks, self.ready, self.failed = ON_CPU if self.dry else ON_GPU[0], {}, {}, {}, {}
 
     def on_gpu(self):
         return self.way is not ON_CPU
@@ -91,11 +91,12 @@ class Check:
             return self.findings.add(title, "", "", "failed: no time was left")
         try:
             run(self)
-        except CannotRun as why:
-            self.findings.add(title, "", "", f"failed: {why}")
         except Exception as why:  # a step that this check gets wrong leaves the others to run, too
-            self.findings.log(traceback.format_exc())
-            self.findings.add(title, "", "", f"failed: {type(why).__name__}: {why}")
+            known = isinstance(why, CannotRun)
+            self.findings.log("" if known else traceback.format_exc())
+            self.findings.add(title, "", "", f"failed: {why}" if known else f"failed: {type(why).__name__}: {why}")
+            if not self.dry:
+                trouble.attempt(self, ["nvidia-smi"])
 
 
 def parsed():

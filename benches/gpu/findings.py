@@ -57,6 +57,6 @@ class Findings:
         return any(line[-1].startswith(("not met", "failed")) for line in self.lines)
 
 
-def shortened(words, most=300):
+def shortened(words, most=1000):
     """A provider writes paragraphs, which the log has whole."""
     return words if len(words) <= most else f"{words[: most // 2]} ... {words[-most // 2 :]}"

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 ROWS = 8192
+FIGURES = ["seconds", "count", "flops", "product_seconds"]
 
 
 def step(check):
@@ -33,17 +34,18 @@ def summary(events):
     runs = sorted((event for event in events if event.get("name") == "model_run"), key=lambda event: event["ts"])
     since = runs[1]["ts"] if len(runs) > 1 else 0
     runs = [event for event in runs if event["ts"] >= since]
-    operators = collections.defaultdict(lambda: {"seconds": 0.0, "count": 0, "flops": 0})
+    operators = collections.defaultdict(lambda: dict.fromkeys(FIGURES, 0))
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time") and event["ts"] >= since:
-            operator = operators[event["args"]["op_name"]]
-            operator["seconds"] += event["dur"] / 1e6
+            operator, seconds, products = operators[event["args"]["op_name"]], event["dur"] / 1e6, flops(event["args"])
+            operator["seconds"] += seconds
             operator["count"] += 1
-            operator["flops"] += flops(event["args"])
+            operator["flops"] += products
+            operator["product_seconds"] += seconds if products else 0
     whole = sum(event["dur"] for event in runs) / 1e6
     ordered = dict(sorted(operators.items(), key=lambda item: -item[1]["seconds"]))
     inside = sum(operator["seconds"] for operator in ordered.values())
-    besides = {"seconds": max(whole - inside, 0), "count": len(runs), "flops": 0}
+    besides = {**dict.fromkeys(FIGURES, 0), "seconds": max(whole - inside, 0), "count": len(runs)}
     ordered["(copies in and out, and between nodes)"] = besides
     return {"operators": ordered, "whole": whole, "runs": len(runs)}
 
@@ -62,8 +64,8 @@ def table(found, peak):
     lines = ["   seconds   share  number  operator"]
     for name, operator in found["operators"].items():
         seconds, line = operator["seconds"], ""
-        if operator["flops"] and seconds:
-            rate = operator["flops"] / seconds
+        if operator["product_seconds"]:
+            rate = operator["flops"] / operator["product_seconds"]
             line = f", {rate / 1e12:.2f} TFLOP/s"
             line += f", {100 * rate / peak:.0f} % of the product's rate" if peak else ""
         share = 100 * seconds / found["whole"] if found["whole"] else 0

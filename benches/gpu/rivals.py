@@ -18,13 +18,17 @@ class Rivals:
     def __init__(self, check):
         self.clock, self.log = check.clock, check.findings.log
         self.names = DRY_NAMES if check.dry else NAMES
+        texts = pathlib.Path(check.tmp, "texts.json")
+        texts.write_text(json.dumps(check.reviews.texts))
         script = str(pathlib.Path(__file__).with_name("rival_process.py"))
-        lines = pathlib.Path(check.tmp, "texts.json")
-        lines.write_text(json.dumps(check.reviews.texts))
+        self.command = [sys.executable, script, str(texts), str(check.asked.max_length), "cpu" if check.dry else "cuda"]
         self.words = open(f"{check.tmp}/rivals.log", "w+", encoding="utf-8", errors="replace")
-        command = [sys.executable, script, str(lines), str(check.asked.max_length), "cpu" if check.dry else "cuda"]
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True, start_new_session=True
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True,
+            start_new_session=True,
         )
         self.ready = selectors.DefaultSelector()
         self.ready.register(self.process.stdout, selectors.EVENT_READ)
@@ -34,6 +38,8 @@ class Rivals:
 
     def ask(self, **question):
         """Its answer; an error of its own is one of ours."""
+        if self.process is None:
+            self.start()
         if self.asleep:
             self.asleep = False
             self.log(f"rivals: awake, {self.answer()}")
@@ -49,7 +55,7 @@ class Rivals:
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()
         except (BrokenPipeError, ValueError) as gone:
-            raise CannotRun(f"the rivals' process has ended: {self.last_words()}") from gone
+            raise self.ended() from gone
 
     def answer(self):
         if not self.ready.select(timeout=max(self.clock.left(), 1)):
@@ -57,8 +63,22 @@ class Rivals:
             raise OutOfTime("the rivals' process was stopped: the time of this step is up")
         line = self.process.stdout.readline()
         if not line:
-            raise CannotRun(f"the rivals' process has ended: {self.last_words()}")
+            raise self.ended()
         return json.loads(line)
+
+    def ended(self):
+        self.close()
+        self.words.seek(0)
+        said = self.words.read().strip()
+        self.log(f"rivals said:\n{said[-6000:]}")
+        return CannotRun(f"the rivals' process has ended: {(said.splitlines() or ['it said nothing'])[-1]}")
+
+    def close(self):
+        """The next question starts another."""
+        if self.process is not None:
+            kill(self.process)
+            self.process.wait()
+            self.process = None
 
     def product(self):
         """Multiplications and additions a second of one large product in bf16."""
@@ -75,13 +95,3 @@ class Rivals:
     def drop(self):
         """Gives the memory of all models back."""
         self.ask(do="drop")
-
-    def last_words(self):
-        self.words.seek(0)
-        said = self.words.read().strip()
-        self.log(f"rivals said:\n{said[-6000:]}")
-        return (said.splitlines() or ["it said nothing"])[-1]
-
-    def close(self):
-        kill(self.process)
-        self.process.wait()

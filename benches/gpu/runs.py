@@ -75,7 +75,7 @@ class Runs:
     def vectors(self, source, model, flags, **environment):
         """The vector of each text by its key, and the run.json."""
         report, out = self.embed(source, model, flags, keep=True, **environment)
-        lines, _, _ = self.run(["show", f"{out}/features", "--json", "-n", "1000000"])
+        lines, _, _ = self.run(["show", f"{out}/features", "--json", "-n", str(report["rows_out"])])
         shutil.rmtree(out)
         rows = map(json.loads, lines.splitlines())
         return {row["key"]: row["embedding"] for row in rows}, report

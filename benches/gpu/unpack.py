@@ -115,6 +115,8 @@ def extract(blocks, folder):
 
 def link(folder, needs):
     """NVIDIA's libraries of the Python there, beside ONNX Runtime's; the check says in full what it is to lack one."""
+    if not needs:
+        return
     python = os.environ.get("CHECK_PYTHON") or sys.executable
     found = subprocess.run([python, "-c", WHERE], capture_output=True, text=True)
     folders = [pathlib.Path(line) for line in found.stdout.splitlines()]
@@ -128,7 +130,7 @@ def link(folder, needs):
             f"unpack: warning: {python} has no {', '.join(missing)} ({where}); CHECK_PYTHON names the Python that has "
             "torch, and a pack made with ALL=1 brings them along", file=sys.stderr,
         )
-    elif needs:
+    else:
         print(f"unpack: {', '.join(needs)} are those of {python}", file=sys.stderr)
 
 
