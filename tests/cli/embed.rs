@@ -214,8 +214,8 @@ fn a_vector_is_what_pooling_and_layers_say_and_a_review_alone_has_the_one_that_i
     train.fails(1, &["pooling"]);
     let out = ["--out", "no", "--model", &model];
     let embed = |flags: &[&str]| place.run(&[&["embed", "all.txt"][..], &lines, &out, flags].concat());
-    embed(&["--pooling", "max"]).fails(2, &["cls, mean and cls-mean"]);
-    embed(&["--layers", "all"]).fails(2, &["last and last4"]);
+    embed(&["--pooling", "max"]).fails(2, &["cls, mean, cls-mean"]);
+    embed(&["--layers", "all"]).fails(2, &["last, last4"]);
     embed(&["--pooling", "mean", "--precision", "int8"]).fails(2, &["int8", "pooling mean"]);
     assert!(!place.path("no").exists());
 }
