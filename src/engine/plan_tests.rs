@@ -13,7 +13,7 @@ use super::ledger::Receipt;
 use super::sink::PartSinkExec;
 use super::{Executor, Mode, OnDemand, Planner, RunContext, WorkUnit, task_context};
 use crate::cache::{Claims, PartMetadata};
-use crate::schema;
+use crate::schema::{self, RejectCounts, RejectReason};
 
 /// Each a text and a label.
 type Rows<'a> = &'a [(Option<&'a str>, Option<&'a str>)];
@@ -32,7 +32,8 @@ fn unit(rows: Rows<'_>) -> WorkUnit {
     ];
     let reviews = RecordBatch::try_new(schema::reviews(&[]), columns).unwrap();
     let row: ArrayRef = Arc::new(UInt64Array::from(vec![rows.len() as u64]));
-    let [file, reason, detail] = ["a.csv", "wrong_width", "one field"].map(|value| text(vec![Some(value)]));
+    let [file, reason, detail] =
+        ["a.csv", RejectReason::WrongWidth.name(), "one field"].map(|value| text(vec![Some(value)]));
     let columns = vec![file, Arc::clone(&row), row, reason, detail, Arc::new(BinaryArray::from(vec![None]))];
     let rejects = RecordBatch::try_new(schema::rejects(), columns).unwrap();
     WorkUnit::of_reviews("0123456789abcdef", 7, reviews, rejects)
@@ -96,9 +97,9 @@ async fn shares_of_all_operators_are_in_the_receipt() {
     // No text is left to encode, so that the encoder is not opened.
     let receipt = plan(dir.path(), &unit, embed(true)).run(without_encoder()).await.unwrap();
     assert_eq!(parts(&receipt), [("rejects", 4)]);
-    let mut reasons: Vec<(&str, u64)> = receipt.stats.rejected.iter().collect();
-    reasons.sort_unstable();
-    assert_eq!(reasons, ["empty_text", "missing_label", "missing_text", "wrong_width"].map(|reason| (reason, 1)));
+    let reasons =
+        [RejectReason::EmptyText, RejectReason::MissingLabel, RejectReason::MissingText, RejectReason::WrongWidth];
+    assert_eq!(receipt.stats.rejected, RejectCounts::from_iter(reasons.map(|reason| (reason, 1))));
     // One is the embedding operator's, the other the sink's.
     assert!(receipt.stats.stage_seconds.read > 0.0 && receipt.stats.stage_seconds.write > 0.0);
     assert_eq!((receipt.stats.rows_out, receipt.stats.texts), (0, 0));

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn whatever_is_missing_has_no_section_and_names_are_escaped() {
         let run: RunReport = serde_json::from_value(serde_json::json!({
-            "command": "embed", "rows_in": 3, "started": "now", "rejected": { "bad_json": 1 }, "rows_rejected": 1,
+            "command": "embed", "rows_in": 3, "started": "now", "rejected": { "a reason": 1 }, "rows_rejected": 1,
             "inputs": [{ "path": "<b>", "files": 1, "bytes": 2, "digest": "d" }],
         }))
         .unwrap();
