@@ -209,9 +209,8 @@ pub(super) fn check_identity(dir: &Path, part: &Part, manifest: &Manifest) -> Re
         .map_err(|source| Error::Parquet { path: path.clone(), source })?;
     let pairs = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let found = |key: &str| pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
-    let said = manifest.run.vectors();
-    for (key, said) in [("encoder_id", said.encoder_id), ("numerics", said.numerics)] {
-        let found = found(&format!("bertline.{key}"));
+    for key in ["encoder_id", "numerics"] {
+        let (found, said) = (found(&format!("bertline.{key}")), manifest.run.text(key).map(str::to_owned));
         if found != said {
             let text = |value: Option<String>| format!("{key} {}", value.unwrap_or_else(|| "unknown".to_owned()));
             return Err(Error::PartIdentity { path, found: text(found), expected: text(said) });

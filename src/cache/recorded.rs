@@ -17,15 +17,6 @@ const SNAPSHOT: &str = "snapshot";
 #[serde(transparent)]
 pub struct RecordedRun(BTreeMap<String, Value>);
 
-/// What this room itself has to know of a run that made vectors.
-#[derive(Debug, PartialEq)]
-pub(super) struct RecordedVectors {
-    /// Stands for the encoder's identity.
-    pub(super) encoder_id: Option<String>,
-    /// Precision and provider.
-    pub(super) numerics: Option<String>,
-}
-
 impl RecordedRun {
     /// Records a run.
     ///
@@ -43,7 +34,7 @@ impl RecordedRun {
 
     /// The stage that ran.
     pub fn command(&self) -> Option<&str> {
-        self.0.get("command").and_then(Value::as_str)
+        self.text("command")
     }
 
     /// Whether the two are the same run, whatever their input was at the time.
@@ -51,10 +42,9 @@ impl RecordedRun {
         self.settings() == other.settings()
     }
 
-    /// What this room itself has to know.
-    pub(super) fn vectors(&self) -> RecordedVectors {
-        let text = |key: &str| self.0.get(key).and_then(Value::as_str).map(str::to_owned);
-        RecordedVectors { encoder_id: text("encoder_id"), numerics: text("numerics") }
+    /// A setting that is text.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(Value::as_str)
     }
 
     pub(super) fn snapshot(&self) -> Option<&Value> {

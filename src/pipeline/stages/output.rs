@@ -1,7 +1,7 @@
 //! What every stage does with its output folder: take it, or find it finished; at the end write the page and the report,
 //! and only then mark the run as done.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Outcome;
 use super::page::Sections;
@@ -59,9 +59,4 @@ pub(super) fn finish(output: Output, report: RunReport, sections: Option<Section
     }
     output.complete(&report)?;
     Ok(Outcome::Done(Box::new(report)))
-}
-
-/// The folders as messages name them.
-pub(super) fn names(dirs: &[PathBuf]) -> String {
-    dirs.iter().map(|dir: &PathBuf| Path::display(dir).to_string()).collect::<Vec<_>>().join("`, `")
 }

@@ -135,7 +135,7 @@ impl UnitsPlan {
         let mut output = claimed.begin()?;
         planner.generation = output.manifest().reopened;
         let budget = Budget::of(&self.units);
-        let totals = self.run_units(&mut output, (&context, encodes), planner, &budget, terminal)?;
+        let mut totals = self.run_units(&mut output, (&context, encodes), planner, &budget, terminal)?;
         if let Some(known) = &context.known {
             warn_of_damage(known, terminal);
         }
@@ -148,7 +148,7 @@ impl UnitsPlan {
         if !totals.gone.is_empty() {
             let units = totals.gone.len();
             terminal.say(&format!("input: {units} units of what was changed or removed count no longer"));
-            output.supersede(totals.gone.clone())?;
+            output.supersede(std::mem::take(&mut totals.gone))?;
         }
         self.complete(output, &totals, encoder, terminal)
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::cache::{FeatureSet, Manifest, check_same_encoder, load_features};
 use crate::head::{BundleEncoder, TrainingData};
 use crate::pipeline::rows::labelled::LabelledRows;
-use crate::pipeline::stages::output::names;
 use crate::pipeline::{Error, Result, TrainOptions};
 use crate::report::{EncoderRun, Input, TextHygiene};
 use crate::telemetry::Terminal;
@@ -32,7 +31,8 @@ impl Features {
         let labels = set.rows.iter().filter_map(|row| row.label.clone());
         let labels: Vec<String> = labels.collect::<BTreeSet<_>>().into_iter().collect();
         if labels.is_empty() {
-            return Err(Error::NoLabels { inputs: names(&options.inputs) });
+            let inputs: Vec<String> = options.inputs.iter().map(|dir| dir.display().to_string()).collect();
+            return Err(Error::NoLabels { inputs: inputs.join("`, `") });
         }
         let encoder = EncoderRun::of(&set.run, &options.inputs[0])?;
         let held_out = options.validation.as_deref().map(|dir| held_out(options, &set, dir)).transpose()?;
